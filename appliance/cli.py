@@ -1,0 +1,107 @@
+"""The command line. Each verb lives in `appliance/commands/<verb>.py` and is loaded only when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from appliance import __version__
+from appliance.errors import AnchorholdError, ExitCode, from_os_error
+
+# verb -> (one line of help, in the order of the road). The module of the same name holds `command`.
+VERBS: dict[str, str] = {
+    "init": "Begin a project: a commented anchorhold.toml and its folders.",
+    "build": "Walk the road: dataset, train, convert, evaluate, release, stick.",
+    "dataset": "Read, clean and split the examples; write the dataset card.",
+    "train": "Fine-tune the base with LoRA on this machine's CPU.",
+    "convert": "Turn base + adapter into one GGUF file.",
+    "evaluate": "Measure the file that ships; write the report.",
+    "keys": "Make and show signing keys.",
+    "release": "Put model, report and provenance together under one version.",
+    "stick": "Write a stick, or check one.",
+    "install": "Verify a stick and install its release on this device.",
+    "rollback": "Serve the release that was active before.",
+    "status": "What runs here, who signed it, and how it does.",
+    "serve": "Serve the active release (OpenAI-compatible API).",
+    "chat": "Talk to the model in a plain terminal or a script.",
+    "completion": "Print the shell's completion script.",
+}
+
+
+class _Verbs(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"appliance.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        # From the table, so that --help imports no verb.
+        with formatter.section("Verbs, in the order of the road"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+def _version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(f"anchorhold {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=_Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-v", "--verbose", is_flag=True, help="Show the traceback of an error.")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.pass_context
+def program(ctx: click.Context, verbose: bool) -> None:
+    """The air-gapped language-model appliance.
+
+    Workshop: `anchorhold init DIR`, put examples into DIR/data, `anchorhold build`.
+    Device: `anchorhold install STICK`, `anchorhold serve`, and `anchorhold` alone opens the terminal UI.
+    """
+    ctx.obj = {"verbose": verbose}
+    if ctx.invoked_subcommand is None:
+        # The UI sits above us in the import order, so it is started, not imported.
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, "-m", "tui"])
+
+
+def _fail(error: AnchorholdError) -> NoReturn:
+    click.echo(f"error: {error.message}", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
+    raise SystemExit(int(error.exit_code))
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line; never returns.
+
+    Exits with an `ExitCode`; errors go to stderr as one line and a hint.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    # A flag of the program that people type anywhere before or after the verb.
+    verbose = any(word in {"-v", "--verbose"} for word in given)
+    try:
+        result: Any = program.main(args=given, prog_name="anchorhold", standalone_mode=False)
+        raise SystemExit(result if isinstance(result, int) else int(ExitCode.OK))
+    except click.exceptions.Abort:
+        click.echo("stopped; run the same command again to go on", err=True)
+        raise SystemExit(int(ExitCode.INTERRUPTED)) from None
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(int(ExitCode.USAGE)) from None
+    except KeyboardInterrupt:
+        click.echo("stopped; run the same command again to go on", err=True)
+        raise SystemExit(int(ExitCode.INTERRUPTED)) from None
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(int(ExitCode.OK)) from None
+    except (AnchorholdError, OSError) as error:
+        if verbose:
+            raise
+        _fail(error if isinstance(error, AnchorholdError) else from_os_error(error))

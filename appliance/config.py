@@ -1,0 +1,185 @@
+"""`anchorhold.toml`: one file a project, checked at once, all faults listed together."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from appliance.errors import ConfigError
+
+FILE_NAME = "anchorhold.toml"
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Version = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
+QuantizationType = Literal["F16", "Q8_0", "Q4_0"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ProjectSection(_Section):
+    """`[project]`: what this model is called and which release is next."""
+
+    name: Name
+    version: Version = "0.1.0"
+    description: str = ""
+
+
+class BaseSection(_Section):
+    """`[base]`: the model to start from."""
+
+    path: str = "embedded"
+    """`embedded`, a Hugging Face folder (safetensors), or a GGUF file; relative to the project."""
+
+
+class DatasetSection(_Section):
+    """`[dataset]`: where the examples are and how they are read."""
+
+    sources: list[str] = Field(default=["data/*.jsonl", "data/*.csv"], min_length=1)
+    """Glob patterns relative to the project."""
+    system: str = ""
+    """A system prompt put before every conversation that has none."""
+    prompt_column: str = "prompt"
+    answer_column: str = "answer"
+    group_column: str = ""
+    """CSV: rows with the same value never part at the split; empty: the prompt itself is the group."""
+    prompt_template: str = "{prompt}"
+    """CSV: the user's turn, with `{column}` for any column."""
+    schema_path: str = ""
+    """A JSON Schema that every answer should satisfy; also used for the valid rate."""
+    max_tokens: int = Field(default=1024, ge=16, le=32768)
+    """Longer rows are named and left out."""
+    limit: int = Field(default=0, ge=0)
+    """Use at most this many training rows (0: all), chosen by hash."""
+
+
+class TrainingSection(_Section):
+    """`[training]`: the recipe."""
+
+    epochs: float = Field(default=2.0, gt=0, le=100)
+    rank: int = Field(default=16, ge=1, le=512)
+    alpha: float = Field(default=32.0, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    learning_rate: float = Field(default=1e-3, gt=0, lt=1)
+    warmup: float = Field(default=0.06, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises."""
+    batch_rows: int = Field(default=16, ge=1, le=4096)
+    weight_decay: float = Field(default=0.0, ge=0)
+    gradient_clip: float = Field(default=1.0, gt=0)
+    evaluations: int = Field(default=6, ge=1)
+    """How many times the validation loss is taken over the whole run."""
+    patience: int = Field(default=3, ge=1)
+    """Stop after this many evaluations without an improvement."""
+    min_delta: float = Field(default=0.0, ge=0)
+    seed: int = Field(default=7, ge=0)
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    threads: int = Field(default=0, ge=0)
+    """CPU threads; 0: all cores this process may use."""
+
+
+class ConvertSection(_Section):
+    """`[convert]`: what ships."""
+
+    type: QuantizationType = "Q4_0"
+    embeddings: Literal["F16", "Q8_0", "Q4_0"] = "Q8_0"
+
+
+class EvaluationSection(_Section):
+    """`[evaluation]`: how the shipped file is measured."""
+
+    scorer: Literal["json", "exact"] = "json"
+    shots: int = Field(default=3, ge=0, le=16)
+    """Examples in the prompt of the few-shot baseline."""
+    max_rows: int = Field(default=0, ge=0)
+    """Score at most this many test rows (0: all), chosen by hash."""
+    max_tokens: int = Field(default=256, ge=1, le=8192)
+    baselines: bool = True
+    """Also measure the untuned base, zero-shot and few-shot."""
+
+
+class ReleaseSection(_Section):
+    """`[release]`: who signs, where the stick is, and what the model is asked before it may serve."""
+
+    keys: str = "keys"
+    stick: str = "stick"
+    golden: int = Field(default=3, ge=1, le=32)
+    """Test rows that become golden prompts (the answer of the shipped file is recorded)."""
+    expires_days: int = Field(default=365, ge=1, le=3650)
+
+
+class Config(_Section):
+    """The whole of `anchorhold.toml`."""
+
+    project: ProjectSection
+    base: BaseSection = BaseSection()
+    dataset: DatasetSection = DatasetSection()
+    training: TrainingSection = TrainingSection()
+    convert: ConvertSection = ConvertSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    release: ReleaseSection = ReleaseSection()
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    section: type[BaseModel] = Config
+    for part in location[:-1]:
+        field = section.model_fields.get(str(part))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return []
+        section = field.annotation
+    return list(section.model_fields)
+
+
+def _explain(fault: Any) -> str:
+    location = tuple(fault["loc"])
+    name = ".".join(str(part) for part in location)
+    if fault["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(location[-1]), _known_keys(location), n=1, cutoff=0.5)
+        return f"{name}: unknown key" + (f" (did you mean `{near[0]}`?)" if near else "")
+    if fault["type"] == "missing":
+        return f"{name}: missing"
+    return f"{name}: {fault['msg'][0].lower()}{fault['msg'][1:]} (got {fault['input']!r})"
+
+
+def parse(text: str, where: str = FILE_NAME) -> Config:
+    """Parse and check the text of a configuration.
+
+    Args:
+        text: TOML.
+        where: what to call it in errors.
+
+    Raises:
+        ConfigError: not TOML, or any key wrong; the message has one line a fault.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: not valid TOML: {error}", "mend the line that is named") from error
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        faults = [_explain(fault) for fault in error.errors()]
+        lines = "".join(f"\n  {fault}" for fault in faults)
+        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+        raise ConfigError(f"{where}: {count}:{lines}", "`anchorhold init` writes a commented example") from error
+
+
+def load(path: Path) -> Config:
+    """Read and check the configuration file at `path`.
+
+    Raises:
+        ConfigError: missing, unreadable or wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path}: no such file", "run inside a project, give --project DIR, or begin with `anchorhold init DIR`"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text", "save the file as UTF-8") from error
+    return parse(text, str(path))

@@ -1,0 +1,169 @@
+"""Where things lie: one class for a builder's project, one for a device. No other module spells these names."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance import config
+
+
+@dataclass(frozen=True)
+class Project:
+    """A builder's project folder (docs/formats.md, "project")."""
+
+    root: Path
+    config: config.Config
+
+    @classmethod
+    def open(cls, root: Path) -> Project:
+        """Read the project at `root`.
+
+        Raises:
+            ConfigError: no configuration there, or a wrong one.
+        """
+        root = root.resolve()
+        return cls(root, config.load(root / config.FILE_NAME))
+
+    @property
+    def build(self) -> Path:
+        """Everything that can be made again."""
+        return self.root / "build"
+
+    @property
+    def dataset(self) -> Path:
+        """train.jsonl, valid.jsonl, test.jsonl, card.json."""
+        return self.build / "dataset"
+
+    @property
+    def training(self) -> Path:
+        """adapter/, checkpoint/, curve.jsonl, curve.svg, training.json."""
+        return self.build / "training"
+
+    @property
+    def adapter(self) -> Path:
+        """The best adapter, in peft's format."""
+        return self.training / "adapter"
+
+    @property
+    def model(self) -> Path:
+        """The converted files and convert.json."""
+        return self.build / "model"
+
+    def gguf(self, quantization: str) -> Path:
+        """The GGUF of one quantization type."""
+        return self.model / f"{self.config.project.name}-{quantization.lower()}.gguf"
+
+    @property
+    def evaluation(self) -> Path:
+        """results.json, answers.jsonl, report.html."""
+        return self.build / "evaluation"
+
+    @property
+    def release(self) -> Path:
+        """release.json and the files that it lists."""
+        return self.build / "release"
+
+    @property
+    def keys(self) -> Path:
+        """Signing keys, encrypted."""
+        return self.root / self.config.release.keys
+
+    @property
+    def stick(self) -> Path:
+        """The stick's folder."""
+        return self.root / self.config.release.stick
+
+    @property
+    def state(self) -> Path:
+        """Digests of each finished stage's inputs and outputs."""
+        return self.build / "state.json"
+
+    @property
+    def events(self) -> Path:
+        """All progress events, JSON lines."""
+        return self.build / "events.jsonl"
+
+
+def cache_folder() -> Path:
+    """Where things made from packages are kept between projects: `$ANCHORHOLD_CACHE`, else the user's cache folder."""
+    override = os.environ.get("ANCHORHOLD_CACHE")
+    if override:
+        return Path(override)
+    return Path(os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))) / "anchorhold"
+
+
+DEFAULT_DEVICE_ROOT = Path("/var/lib/anchorhold")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device's folder (docs/formats.md, "device root")."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> Device:
+        """`$ANCHORHOLD_ROOT`, else /var/lib/anchorhold."""
+        return cls(Path(os.environ.get("ANCHORHOLD_ROOT", str(DEFAULT_DEVICE_ROOT))))
+
+    @property
+    def trusted_root(self) -> Path:
+        """The pinned root of trust (TUF root metadata)."""
+        return self.root / "trust" / "root.json"
+
+    @property
+    def metadata(self) -> Path:
+        """Newest verified TUF metadata."""
+        return self.root / "trust" / "metadata"
+
+    @property
+    def ledger(self) -> Path:
+        """Folder of the version ledger's two copies."""
+        return self.root / "trust"
+
+    @property
+    def objects(self) -> Path:
+        """Installed files by digest."""
+        return self.root / "objects"
+
+    @property
+    def slots(self) -> Path:
+        """Which release is active, which is retained."""
+        return self.root / "slots.json"
+
+    @property
+    def run(self) -> Path:
+        """Sockets and process ids."""
+        return self.root / "run"
+
+    @property
+    def gateway_socket(self) -> Path:
+        """The gateway's Unix socket."""
+        return self.run / "gateway.sock"
+
+    @property
+    def log(self) -> Path:
+        """Device log files."""
+        return self.root / "log"
+
+    @property
+    def history(self) -> Path:
+        """The TUI's conversations (SQLite)."""
+        return self.root / "history.sqlite"
+
+    @property
+    def response_cache(self) -> Path:
+        """Answers to deterministic requests (SQLite)."""
+        return self.root / "cache.sqlite"
+
+    @property
+    def api_keys(self) -> Path:
+        """Hashed API keys for TCP."""
+        return self.root / "api-keys.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one installer."""
+        return self.root / "install.lock"

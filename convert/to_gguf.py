@@ -1,0 +1,310 @@
+"""Checkpoint (and adapter) to GGUF in one pass: read rows, add the adapter, permute, quantize, write.
+
+Rows are worked on by a pool of threads in pieces of fixed size and written in order, so that memory stays at a few
+pieces whatever the model's size, and the bytes don't depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from convert import architectures, durable, libggml, lora, vocabulary
+from convert.architectures import Architecture
+from convert.errors import ConvertError
+from convert.gguf_file import PlannedTensor, Value, header, padding, string, u32
+from convert.libggml import Bytes, Floats, TensorType
+from convert.safetensors_file import StoredTensor, read_checkpoint
+
+Progress = Callable[[str, int, int], None]
+
+PIECE = 1 << 18  # weights worked on at a time by a thread: 1 MB of float32
+_FLOATS = {"F32", "F16", "BF16"}
+_EMBEDDINGS = {"token_embd.weight", "output.weight"}
+_QUANTIZATION_VERSION = 2  # ggml.h, GGML_QNT_VERSION
+_STRUCTURAL = {"architecture", "type", "alignment", "file_type", "quantization_version", "size_label"}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A GGUF file that was written.
+
+    Attributes:
+        path: where it is.
+        sha256: of the whole file, lower-case hex.
+        bytes: its size.
+        bits_per_weight: of all tensors, scales included, metadata excluded.
+        parameters: how many weights it holds.
+        tensors: how many tensors of each type.
+        seconds: how long it took.
+    """
+
+    path: Path
+    sha256: str
+    bytes: int
+    bits_per_weight: float
+    parameters: int
+    tensors: Counter[str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a planned tensor's rows come from."""
+
+    planned: PlannedTensor
+    stored: StoredTensor | None = None
+    order: npt.NDArray[np.intp] | None = None
+    update: lora.Update | None = None
+    computed: Floats | None = None
+
+    def rows(self, begin: int, end: int) -> Bytes:
+        index: slice | npt.NDArray[np.intp] = (
+            slice(begin, end) if self.order is None else self.order[begin:end]
+        )
+        rows = self._floats(index)
+        # A sum is not finite if one of its items isn't; it could also overflow, so look closer before refusing.
+        if not np.isfinite(rows.sum()) and not np.isfinite(rows).all():
+            hint = "the model or adapter was damaged in training: use an earlier one"
+            raise ConvertError(f"tensor {self.planned.name} holds NaN or infinity", hint)
+        return libggml.quantize(rows, self.planned.type.name)
+
+    def _floats(self, index: slice | npt.NDArray[np.intp]) -> Floats:
+        if self.computed is not None:
+            return self.computed.reshape(1, -1)
+        assert self.stored is not None
+        if len(self.planned.shape) == 1:
+            vector = self.stored.rows(slice(None))
+            return vector if self.order is None else vector[:, self.order]
+        rows = self.stored.rows(index)
+        if self.update is None:
+            return rows
+        return lora.merge_rows(rows, self.update.b[index], self.update.a, self.update.scale)
+
+    def pieces(self) -> Iterator[tuple[int, int]]:
+        """Ranges of rows; a vector is one piece."""
+        shape = self.planned.shape
+        if len(shape) == 1:
+            yield 0, 1
+            return
+        step = max(1, PIECE // shape[1])
+        for begin in range(0, shape[0], step):
+            yield begin, min(begin + step, shape[0])
+
+
+def _type_for(
+    name: str, shape: tuple[int, ...], quantization: TensorType, embeddings: TensorType
+) -> TensorType:
+    if len(shape) == 1:
+        return libggml.TYPES["F32"]  # norms and biases, as llama.cpp wants them
+    wanted = embeddings if name in _EMBEDDINGS else quantization
+    # Rows that don't fill whole blocks can't be quantized at all.
+    return wanted if shape[-1] % wanted.block == 0 else libggml.TYPES["F16"]
+
+
+def _plan(
+    folder: Path,
+    config: Mapping[str, Any],
+    architecture: Architecture,
+    adapter: lora.Adapter | None,
+    quantization: TensorType,
+    embeddings: TensorType,
+) -> list[_Source]:
+    stored = {
+        name: each for name, each in read_checkpoint(folder).items() if not architecture.is_ignored(name)
+    }
+    if config.get("tie_word_embeddings") and "lm_head.weight" in stored:
+        del stored["lm_head.weight"]  # transformers takes the embeddings for it, whatever the file holds
+    named: dict[str, StoredTensor] = {}
+    for name, each in stored.items():
+        gguf_name = architecture.to_gguf(name)
+        if gguf_name is None:
+            raise ConvertError(f"{each.file}: tensor {name} has no place in {architecture.checkpoint_class}")
+        named[gguf_name] = each
+    shapes = architecture.shapes(config)
+    architectures.check_tensors(str(folder), shapes, {name: each.shape for name, each in named.items()})
+    if adapter is not None:
+        adapter.check({name: each.shape for name, each in stored.items()})
+    sources = [
+        _Source(PlannedTensor(name, values.shape, libggml.TYPES["F32"]), computed=values)
+        for name, values in architecture.extra(config).items()
+    ]
+    for name, shape in shapes.items():
+        heads = architecture.heads_of(name)
+        order = None
+        if heads is not None:
+            count = architectures.whole(config, heads, architectures.whole(config, "num_attention_heads"))
+            order = architectures.permutation(shape[0], count)
+        each = named[name]
+        update = adapter.update(each.name) if adapter is not None else None
+        planned = PlannedTensor(name, shape, _type_for(name, shape, quantization, embeddings))
+        sources.append(_Source(planned, each, order, update))
+    return sources
+
+
+def size_label(parameters: int) -> str:
+    """A count of weights as people say it: 135M, 1.7B."""
+    for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M")):
+        if parameters >= size:
+            break
+    else:
+        size, letter = 10**3, "K"
+    amount = parameters / size
+    return (f"{amount:.0f}" if amount >= 10 else f"{amount:.1f}".removesuffix(".0")) + letter
+
+
+def _general(
+    folder: Path, architecture: Architecture, name: str, quantization: TensorType, parameters: int
+) -> dict[str, Value]:
+    origin = vocabulary.read_json(folder / "provenance.json", required=False).get("general")
+    origin = origin if isinstance(origin, dict) else {}
+    label = size_label(parameters)
+    base = str(origin.get("general.name", ""))
+    keys = {
+        "general.architecture": string(architecture.gguf_name),
+        "general.type": string("model"),
+        "general.name": string(name or base or f"{architecture.gguf_name}-{label}"),
+        "general.size_label": string(label),
+    }
+    if origin.get("general.license"):
+        keys["general.license"] = string(str(origin["general.license"]))
+    if base:
+        keys |= {"general.base_model.count": u32(1), "general.base_model.0.name": string(base)}
+        if origin.get("general.organization"):
+            keys["general.base_model.0.organization"] = string(str(origin["general.organization"]))
+    assert quantization.file_type is not None
+    keys["general.file_type"] = u32(quantization.file_type)
+    keys["general.quantization_version"] = u32(_QUANTIZATION_VERSION)
+    return keys
+
+
+def _add(keys: dict[str, Value], metadata: Mapping[str, str]) -> None:
+    for key, value in sorted(metadata.items()):
+        owner, _, rest = key.partition(".")
+        if not re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)+", key) or len(key) > 256:
+            raise ConvertError(
+                f"metadata key {key!r} is not allowed", "a-z, 0-9 and _ in parts joined by dots"
+            )
+        if (key in keys and owner != "general") or (owner == "general" and rest in _STRUCTURAL):
+            raise ConvertError(f"metadata key {key!r} is ours to write", "choose another key")
+        keys[key] = string(value)
+
+
+def _produce(sources: list[_Source], threads: int) -> Iterator[tuple[_Source, Bytes, bool]]:
+    """Each source's bytes in order, piece by piece, made ahead by a pool; the flag marks a tensor's last piece."""
+    work = ((source, piece) for source in sources for piece in source.pieces())
+    ahead: deque[tuple[_Source, int, Future[Bytes]]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="convert")
+
+    def last(source: _Source, end: int) -> bool:
+        return len(source.planned.shape) == 1 or end == source.planned.shape[0]
+
+    try:
+        for source, (begin, end) in work:
+            ahead.append((source, end, pool.submit(source.rows, begin, end)))
+            if len(ahead) > 2 * threads + 2:
+                done, reached, future = ahead.popleft()
+                yield done, future.result(), last(done, reached)
+        while ahead:
+            done, reached, future = ahead.popleft()
+            yield done, future.result(), last(done, reached)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def convert(
+    checkpoint: Path,
+    output: Path,
+    *,
+    adapter: Path | None = None,
+    quantization: str = "Q4_0",
+    embeddings: str = "Q8_0",
+    name: str = "",
+    metadata: Mapping[str, str] | None = None,
+    pre: str = "",
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Write a checkpoint, with an adapter merged into it, as a GGUF file.
+
+    Args:
+        checkpoint: a Hugging Face folder: config.json, tokenizer.json, safetensors (F32, F16 or BF16).
+        output: the file to appear, whole or not at all; one that is there is replaced.
+        adapter: a folder of peft's (adapter_config.json, adapter_model.safetensors).
+        quantization: the type of all matrices but the embeddings: one of `libggml.WRITABLE`.
+        embeddings: the type of the embeddings (and of the output matrix if it isn't tied to them). Where
+            `quantization` is F32, F16 or BF16, they take that type too.
+        name: `general.name`; taken from the checkpoint if empty.
+        metadata: more keys with text values; `general.*` of ours can be replaced.
+        pre: the pre-tokenizer's name for a tokenizer that isn't recognized.
+        threads: 0: all cores that this process may use.
+        progress: called with a tensor's name, the weights done and all weights.
+
+    Returns:
+        What was written. Equal inputs give equal bytes.
+
+    Raises:
+        ConvertError: something of the input isn't as it must be; nothing was written.
+        OSError: the disk said no; nothing was written.
+    """
+    started = time.monotonic()
+    kind, embedding_kind = libggml.tensor_type(quantization), libggml.tensor_type(embeddings)
+    if kind.name in _FLOATS:
+        embedding_kind = kind
+    if not checkpoint.is_dir():
+        raise ConvertError(f"{checkpoint}: no such folder", "a checkpoint is a folder with config.json")
+    if output.is_dir():
+        raise ConvertError(f"{output}: is a folder", "give the name of the file to write")
+    config = vocabulary.read_json(checkpoint / "config.json")
+    architecture = architectures.of_config(config)
+    if config.get("quantization_config"):
+        raise ConvertError(f"{checkpoint}: is quantized already", "give the original checkpoint")
+    hyperparameters = architecture.hyperparameters(config)
+    tokenizer = vocabulary.from_checkpoint(checkpoint, config, pre=pre)
+    merged = lora.read_adapter(adapter) if adapter is not None else None
+    sources = _plan(checkpoint, config, architecture, merged, kind, embedding_kind)
+    parameters = sum(math.prod(source.planned.shape) for source in sources)
+    keys = _general(checkpoint, architecture, name, kind, parameters) | hyperparameters | tokenizer.metadata()
+    _add(keys, metadata or {})
+    planned = [source.planned for source in sources]
+    head = header(keys, planned)
+    size = len(head) + sum(tensor.bytes + len(padding(tensor.bytes)) for tensor in planned)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    durable.check_space(output.parent, size)
+    digest = hashlib.sha256(head)
+    done = 0
+    with durable.new_file(output) as stream:
+        stream.write(head)
+        for source, data, is_last in _produce(sources, threads or len(os.sched_getaffinity(0))):
+            pad = padding(source.planned.bytes) if is_last else b""
+            for part in (data.data, pad):
+                stream.write(part)
+                digest.update(part)
+            if is_last:
+                done += math.prod(source.planned.shape)
+                if progress is not None:
+                    progress(source.planned.name, done, parameters)
+        if stream.tell() != size:
+            raise ConvertError(f"{output}: {stream.tell()} bytes were written where {size} were due")
+    tensor_bytes = sum(tensor.bytes for tensor in planned)
+    return Conversion(
+        path=output,
+        sha256=digest.hexdigest(),
+        bytes=size,
+        bits_per_weight=8 * tensor_bytes / parameters,
+        parameters=parameters,
+        tensors=Counter(tensor.type.name for tensor in planned),
+        seconds=time.monotonic() - started,
+    )

@@ -1,4 +1,4 @@
-"""The model to start from: the embedded one, a Hugging Face folder, or a GGUF file, always handed out as a checkpoint."""
+"""The model to start from, always given out as a checkpoint: embedded, a Hugging Face folder or a GGUF file."""
 
 from __future__ import annotations
 
@@ -119,8 +119,8 @@ def identity(checkpoint: Path) -> dict[str, Any]:
         checkpoint: a folder that `resolve` gave.
 
     Returns:
-        `name`, `architecture`, and SHA-256 digests: `weights` (of names and contents of all weight files), `config`,
-        `tokenizer`; and `source` (of the GGUF file it was made from) where there was one.
+        `name`, `architecture`, and SHA-256 digests: `weights` (of names and contents of all weight files),
+        `config`, `tokenizer`; and `source` (of the GGUF file it was made from) where there was one.
     """
     from convert import safetensors_file
 

@@ -1,4 +1,4 @@
-"""The stop "convert": the base and the project's adapter become the GGUF files that are measured and shipped."""
+"""The stop "convert": the base and the project's adapter become the GGUF files that ship."""
 
 from __future__ import annotations
 

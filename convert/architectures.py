@@ -1,7 +1,7 @@
 """The one table of known model families: their tensors' names, what is permuted, and their hyperparameters.
 
-A new family is one more `Architecture` in `KNOWN`. Names on the GGUF side are llama.cpp's (src/llama-arch.cpp), names
-on the checkpoint side are transformers'.
+A new family is one more `Architecture` in `KNOWN`. Names on the GGUF side are llama.cpp's
+(src/llama-arch.cpp), names on the checkpoint side are transformers'.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Architecture:
         checkpoint_class: the entry of `architectures` in config.json.
         gguf_name: `general.architecture`.
         tensors: checkpoint name -> GGUF name; `{}` stands for the layer's number.
-        permuted: GGUF names of the tensors whose rows are in another order there -> the hyperparameter that says
-            how many heads they have.
+        permuted: GGUF names of the tensors whose rows are in another order there -> the hyperparameter that
+            says how many heads they have.
         ignored: patterns of checkpoint tensors that hold no weights (buffers).
         hyperparameters: config.json -> GGUF metadata; refuses what it can't express.
         config: GGUF -> config.json.
-        extra: config.json -> tensors that GGUF wants and checkpoints compute (float32).
+        computed: config.json -> tensors that GGUF wants and checkpoints compute (float32).
         shapes: config.json -> every tensor that a model has, by GGUF name, with its shape.
     """
 
@@ -46,7 +46,7 @@ class Architecture:
     ignored: tuple[str, ...]
     hyperparameters: Callable[[Mapping[str, Any]], dict[str, Value]]
     config: Callable[[Gguf], dict[str, Any]]
-    extra: Callable[[Mapping[str, Any]], dict[str, npt.NDArray[np.float32]]]
+    computed: Callable[[Mapping[str, Any]], dict[str, npt.NDArray[np.float32]]]
     shapes: Callable[[Mapping[str, Any]], dict[str, tuple[int, ...]]]
 
     def to_gguf(self, name: str) -> str | None:
@@ -81,8 +81,8 @@ def _translate(name: str, table: Mapping[str, str]) -> str | None:
 def permutation(rows: int, heads: int) -> npt.NDArray[np.intp]:
     """Where each row of a GGUF query or key matrix comes from in the checkpoint's.
 
-    transformers rotates a head's first half against its second; llama.cpp rotates neighbours, so that rows of the
-    two halves alternate there.
+    transformers rotates a head's first half against its second; llama.cpp rotates neighbours, so that rows of
+    the two halves alternate there.
     """
     if heads <= 0 or rows % (2 * heads):
         raise ConvertError(f"{rows} rows can't be {heads} heads of even width")
@@ -111,7 +111,7 @@ def _real(config: Mapping[str, Any], key: str, default: float | None = None) -> 
 
 
 def _rope(config: Mapping[str, Any]) -> tuple[float, str, Mapping[str, Any]]:
-    """Base frequency, type and parameters, in both spellings (`rope_parameters`; `rope_theta` + `rope_scaling`)."""
+    """Base frequency, type and parameters, spelt `rope_parameters` or `rope_theta` + `rope_scaling`."""
     parameters = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if not isinstance(parameters, Mapping):
         raise ConvertError(f"config.json: rope_parameters is {parameters!r}", "it must be an object")
@@ -159,13 +159,13 @@ def _llama_hyperparameters(config: Mapping[str, Any]) -> dict[str, Value]:
     if rope == "linear":
         keys["llama.rope.scaling.type"] = string("linear")
         keys["llama.rope.scaling.factor"] = f32(_real(parameters, "factor"))
-    elif rope not in {"default", "llama3"}:  # llama3's factors are a tensor, see _llama_extra
+    elif rope not in {"default", "llama3"}:  # llama3's factors are a tensor, see _llama_factors
         hint = "default, linear and llama3 are known; anchorhold can't convert this model"
         raise ConvertError(f"config.json: rope type {rope!r} is not known", hint)
     return keys
 
 
-def _llama_extra(config: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
+def _llama_factors(config: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
     """Llama 3.1's long-context factors by which llama.cpp divides each rotary frequency."""
     theta, rope, parameters = _rope(config)
     if rope != "llama3":
@@ -325,7 +325,7 @@ LLAMA = Architecture(
     ignored=(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq", r"model\.rotary_emb\.inv_freq"),
     hyperparameters=_llama_hyperparameters,
     config=_llama_config,
-    extra=_llama_extra,
+    computed=_llama_factors,
     shapes=_llama_shapes,
 )
 

@@ -1,8 +1,9 @@
 """Files and folders that appear whole, or not at all, also when the power goes or the process is killed.
 
-A file is written without a name (Linux's O_TMPFILE), so that nothing is left when its writer dies. Where the file
-system can't do that (vfat, some network ones), and for folders, a hidden `.NAME.*.part` is written beside the
-target; its writer holds a lock on it, and the next writer of the same target removes those that nobody holds.
+A file is written without a name (Linux's O_TMPFILE), so that nothing is left when its writer dies. Where the
+file system can't do that (vfat, some network ones), and for folders, a hidden `.NAME.*.part` is written
+beside the target; its writer holds a lock on it, and the next writer of the same target removes those that
+nobody holds.
 """
 
 from __future__ import annotations
@@ -82,8 +83,8 @@ def _open_nameless(folder: Path) -> int | None:
 
 
 def _name(fd: int, path: Path) -> None:
-    # linkat can't replace, so the file gets a hidden name for the moment before the rename. `dst_dir_fd` makes
-    # Python use linkat with AT_SYMLINK_FOLLOW, which the /proc way needs.
+    # linkat can't replace, so the file gets a hidden name for the moment before the rename. `dst_dir_fd`
+    # makes Python use linkat with AT_SYMLINK_FOLLOW, which the /proc way needs.
     hidden = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     with _locked_folder(path.parent) as folder:
         os.link(f"/proc/self/fd/{fd}", hidden.name, dst_dir_fd=folder, follow_symlinks=True)

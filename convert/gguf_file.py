@@ -1,6 +1,7 @@
 """GGUF files: read with every length checked before it is believed, written in one pass in a fixed order.
 
-Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (version 3, little-endian; version 2 is read too).
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (version 3, little-endian; version 2 is read
+    too).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -135,7 +136,7 @@ class _Cursor:
     """Reads little-endian values from a mapped file, and never past its end."""
 
     def __init__(self, path: Path, data: npt.NDArray[np.uint8]) -> None:
-        self.path, self.view, self.position, self.size = path, memoryview(data), 0, data.size
+        self.path, self.view, self.position, self.size = path, data.data, 0, data.size
 
     def take(self, count: int) -> memoryview:
         if count > self.size - self.position:
@@ -329,8 +330,3 @@ def header(metadata: Mapping[str, Value], tensors: Sequence[PlannedTensor]) -> b
         offset += tensor.bytes + -tensor.bytes % ALIGNMENT
     joined = b"".join(parts)
     return joined + padding(len(joined))
-
-
-def write_padded(stream: BinaryIO, size: int) -> None:
-    """Write the zeros that follow a tensor of `size` bytes."""
-    stream.write(padding(size))

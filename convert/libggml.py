@@ -1,8 +1,8 @@
 """llama.cpp's own quantizer, reached through ctypes in the library that llama-cpp-python carries.
 
-The package is found, not imported: importing it loads all of llama.cpp. `libggml-base.so.0` is the name that libllama
-itself is linked to; the other names in that folder are copies, and opening one would load a second library.
-ctypes releases the GIL during a call, so threads quantize side by side.
+The package is found, not imported: importing it loads all of llama.cpp. `libggml-base.so.0` is the name that
+libllama itself is linked to; the other names in that folder are copies, and opening one would load a second
+library. ctypes releases the GIL during a call, so threads quantize side by side.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class TensorType:
         number: its number in a GGUF file.
         block: weights in a block; a row must be a multiple of it.
         size: bytes of a block.
-        file_type: `general.file_type` of a file whose matrices are mostly of this type (llama.h, `llama_ftype`);
-            None where we only read it.
+        file_type: `general.file_type` of a file whose matrices are mostly of this type (llama.h,
+            `llama_ftype`); None where we only read it.
         dequantizer: the library's function; empty for plain floats.
     """
 

@@ -19,14 +19,16 @@ from convert.vocabulary import read_json
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
-# Settings that change how an adapter is trained or found, not what it adds. Every other setting must be unset.
+# Settings that change how an adapter is trained or found, not what it adds. Every other setting must be
+# unset.
 _HARMLESS = {
     "task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision",
     "inference_mode", "r", "target_modules", "exclude_modules", "lora_alpha", "lora_dropout", "use_rslora",
     "init_lora_weights", "layers_to_transform", "layers_pattern", "megatron_core", "qalora_group_size",
     "runtime_config", "eva_config", "ensure_weight_tying",
 }  # fmt: skip
-# These leave the base as it is; PiSSA, OLoRA, LoftQ and others change it, so that base + B·A would be another model.
+# These leave the base as it is; PiSSA, OLoRA, LoftQ and others change it, so that base + B·A would be another
+# model.
 _PLAIN_STARTS = {"true", "false", "gaussian", "eva", "orthogonal", "none"}
 
 

@@ -1,7 +1,8 @@
 """The one table of known pre-tokenizers: how a text is cut before byte-pair merging.
 
-llama.cpp has each built in under a name (`tokenizer.ggml.pre`), Hugging Face writes it out in tokenizer.json. An entry is
-added here only with a test that token ids are equal on both sides (tests/convert/test_pretokenizers.py).
+llama.cpp has each built in under a name (`tokenizer.ggml.pre`), Hugging Face writes it out in tokenizer.json.
+An entry is added here only with a test that token ids are equal on both sides
+(tests/convert/test_pretokenizers.py).
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ KNOWN: tuple[PreTokenizer, ...] = (
 )
 """Every pre-tokenizer that can be converted."""
 
-_HINT = f"known: {', '.join(each.name for each in KNOWN)}; if yours cuts text like one of them, name it (--pre NAME)"
+_NAMES = ", ".join(each.name for each in KNOWN)
+_HINT = f"known: {_NAMES}; if yours cuts text like one of them, name it (--pre NAME)"
 
 
 def by_name(name: str) -> PreTokenizer:

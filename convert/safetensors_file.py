@@ -68,13 +68,14 @@ class StoredTensor:
         if storage is None:
             raise ConvertError(
                 f"{self.file}: {self.name} is of type {self.dtype}",
-                "weights must be F32, F16 or BF16; a quantized checkpoint can't be converted: use the original",
+                "weights must be F32, F16 or BF16; give the original of a quantized checkpoint",
             )
         matrix = self._data.view(storage).reshape((-1, self.shape[-1]) if len(self.shape) > 1 else (1, -1))
         part = matrix[index]
         if self.dtype == "BF16":
             return bfloat16_to_float32(part)
-        return part.astype(np.float32, copy=False)
+        floats: Floats = part.astype(np.float32, copy=False)
+        return floats
 
 
 def _fail(path: Path, reason: str) -> ConvertError:

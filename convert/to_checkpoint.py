@@ -68,8 +68,8 @@ def _provenance(gguf: Gguf) -> dict[str, Any]:
 def convert(gguf: Path, folder: Path, progress: Progress | None = None) -> Path:
     """Write the model in a GGUF file as a checkpoint.
 
-    Matrices become F16, vectors stay F32. A quantized file's values are taken as they are: what the file lost against
-    its original stays lost.
+    Matrices become F16, vectors stay F32. A quantized file's values are taken as they are: what the file lost
+    against its original stays lost.
 
     Args:
         gguf: the file.
@@ -77,8 +77,9 @@ def convert(gguf: Path, folder: Path, progress: Progress | None = None) -> Path:
         progress: called with a tensor's name, the weights done and all weights.
 
     Returns:
-        `folder`: config.json, generation_config.json, model.safetensors, tokenizer.json, tokenizer_config.json (with
-        the chat template), special_tokens_map.json and provenance.json (the source's digest, name and license).
+        `folder`: config.json, generation_config.json, model.safetensors, tokenizer.json,
+        tokenizer_config.json (with the chat template), special_tokens_map.json and provenance.json (the
+        source's digest, name and license).
 
     Raises:
         ConvertError: something of the file isn't as it must be; nothing was written.

@@ -1,7 +1,7 @@
 """Checkpoint (and adapter) to GGUF in one pass: read rows, add the adapter, permute, quantize, write.
 
-Rows are worked on by a pool of threads in pieces of fixed size and written in order, so that memory stays at a few
-pieces whatever the model's size, and the bytes don't depend on the number of threads.
+Rows are worked on by a pool of threads in pieces of fixed size and written in order, so that memory stays at
+a few pieces whatever the model's size, and the bytes don't depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class _Source:
             slice(begin, end) if self.order is None else self.order[begin:end]
         )
         rows = self._floats(index)
-        # A sum is not finite if one of its items isn't; it could also overflow, so look closer before refusing.
+        # A sum is not finite if one of its items isn't; it could also overflow, so look closer before
+        # refusing.
         if not np.isfinite(rows.sum()) and not np.isfinite(rows).all():
             hint = "the model or adapter was damaged in training: use an earlier one"
             raise ConvertError(f"tensor {self.planned.name} holds NaN or infinity", hint)
@@ -139,7 +140,7 @@ def _plan(
         adapter.check({name: each.shape for name, each in stored.items()})
     sources = [
         _Source(PlannedTensor(name, values.shape, libggml.TYPES["F32"]), computed=values)
-        for name, values in architecture.extra(config).items()
+        for name, values in architecture.computed(config).items()
     ]
     for name, shape in shapes.items():
         heads = architecture.heads_of(name)
@@ -156,11 +157,8 @@ def _plan(
 
 def size_label(parameters: int) -> str:
     """A count of weights as people say it: 135M, 1.7B."""
-    for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M")):
-        if parameters >= size:
-            break
-    else:
-        size, letter = 10**3, "K"
+    sizes = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
+    size, letter = next((each for each in sizes if parameters >= each[0]), sizes[-1])
     amount = parameters / size
     return (f"{amount:.0f}" if amount >= 10 else f"{amount:.1f}".removesuffix(".0")) + letter
 
@@ -203,7 +201,7 @@ def _add(keys: dict[str, Value], metadata: Mapping[str, str]) -> None:
 
 
 def _produce(sources: list[_Source], threads: int) -> Iterator[tuple[_Source, Bytes, bool]]:
-    """Each source's bytes in order, piece by piece, made ahead by a pool; the flag marks a tensor's last piece."""
+    """Each source's bytes in order, piece by piece, made ahead by a pool; a flag marks the last."""
     work = ((source, piece) for source in sources for piece in source.pieces())
     ahead: deque[tuple[_Source, int, Future[Bytes]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="convert")

@@ -1,6 +1,7 @@
 """Tokenizers of byte-level BPE: Hugging Face's files to GGUF's keys, and back.
 
-The keys are llama.cpp's (`tokenizer.ggml.*`, docs/formats/gguf.md). Both sides must give the same token ids for every text.
+The keys are llama.cpp's (`tokenizer.ggml.*`, docs/formats/gguf.md). Both sides must give the same token ids
+for every text.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ def byte_alphabet() -> list[str]:
 def missing_characters(tokens: Sequence[str]) -> str:
     """Characters of the byte alphabet that are no token.
 
-    Such a byte has no token id and is dropped. llama.cpp keeps it in place while merging and drops it afterwards,
-    tokenizers drops it first, so that its neighbours could merge; a pre-tokenizer step keeps them apart there too.
+    Such a byte has no token id and is dropped. llama.cpp keeps it in place while merging and drops it
+    afterwards, tokenizers drops it first, so that its neighbours could merge; a pre-tokenizer step keeps them
+    apart there too.
     """
     known = set(tokens)
     return "".join(character for character in byte_alphabet() if character not in known)
@@ -373,7 +375,8 @@ def to_files(vocabulary: Vocabulary, context: int) -> dict[str, dict[str, Any]]:
         if kind == TokenType.CONTROL
     ]
     settings: dict[str, Any] = {
-        # The class that takes tokenizer.json as it stands; a family's own class would put its own pre-tokenizer in.
+        # The class that takes tokenizer.json as it stands; a family's own class would put its own
+        # pre-tokenizer in.
         "tokenizer_class": "PreTrainedTokenizerFast",
         "add_prefix_space": False,
         "clean_up_tokenization_spaces": False,

@@ -58,9 +58,9 @@ def command(
 ) -> None:
     """Turn base + adapter into one GGUF file.
 
-    Without arguments: the project's base with the adapter that `anchorhold train` made, as F16 (to measure what INT4
-    loses) and as the type that ships. With SOURCE and OUTPUT: any checkpoint (`embedded`, a Hugging Face folder, a
-    GGUF file) to the file OUTPUT.gguf, or a GGUF file to the folder OUTPUT.
+    Without arguments: the project's base with the adapter that `anchorhold train` made, as F16 (to measure
+    what INT4 loses) and as the type that ships. With SOURCE and OUTPUT: any checkpoint (`embedded`, a Hugging
+    Face folder, a GGUF file) to the file OUTPUT.gguf, or a GGUF file to the folder OUTPUT.
 
     One pass, no merged copy on the disk; the file appears whole or not at all.
     """

@@ -42,6 +42,8 @@ class DatasetSection(_Section):
 
     sources: list[str] = Field(default=["data/*.jsonl", "data/*.csv"], min_length=1)
     """Glob patterns relative to the project."""
+    test_sources: list[str] = []
+    """Glob patterns of files that are the test split; then `sources` part 90/10 into training and validation."""
     system: str = ""
     """A system prompt put before every conversation that has none."""
     prompt_column: str = "prompt"
@@ -71,8 +73,10 @@ class TrainingSection(_Section):
     batch_rows: int = Field(default=16, ge=1, le=4096)
     weight_decay: float = Field(default=0.0, ge=0)
     gradient_clip: float = Field(default=1.0, gt=0)
-    evaluations: int = Field(default=6, ge=1)
+    evaluations: int = Field(default=4, ge=1)
     """How many times the validation loss is taken over the whole run."""
+    validation_rows: int = Field(default=64, ge=1)
+    """Take it on at most this many rows."""
     patience: int = Field(default=3, ge=1)
     """Stop after this many evaluations without an improvement."""
     min_delta: float = Field(default=0.0, ge=0)

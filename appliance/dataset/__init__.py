@@ -1,0 +1,11 @@
+"""Examples in, clean splits out: read, normalise, check, drop duplicates, split by hash, tell.
+
+`prepare` makes build/dataset of a project; `read_rows` and `load_card` read it back.
+"""
+
+from appliance.dataset.card import DatasetCard, load_card
+from appliance.dataset.preparing import prepare
+from appliance.dataset.rows import Row, read_rows
+from appliance.dataset.sources import BadRow
+
+__all__ = ["BadRow", "DatasetCard", "Row", "load_card", "prepare", "read_rows"]

@@ -1,0 +1,103 @@
+"""The dataset card: what is in the splits, what was left out and why, and digests of it all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import DataError
+from appliance.storage import sha256_json
+
+FILE_NAME = "card.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TokenLengths:
+    """Tokens a row, chat template included."""
+
+    min: int = 0
+    median: int = 0
+    p95: int = 0
+    max: int = 0
+    total: int = 0
+
+
+def token_lengths(counts: Sequence[int]) -> TokenLengths:
+    """The summary of token counts; percentiles by nearest rank. All zero without rows."""
+    if not counts:
+        return TokenLengths()
+    ordered = sorted(counts)
+
+    def rank(share: float) -> int:
+        return ordered[max(0, -(-int(share * 1000) * len(ordered) // 1000) - 1)]
+
+    return TokenLengths(ordered[0], rank(0.5), rank(0.95), ordered[-1], sum(ordered))
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """What `prepare` made; stored as build/dataset/card.json.
+
+    Attributes:
+        digest: of the conversations in each split and nothing else: not of file names, order or time.
+        rows, groups: how many in each split.
+        tokens: lengths by split.
+        duplicates: rows dropped because an equal one came before.
+        overlaps: rows of `sources` dropped because the test files hold the same group.
+        over_limit: training rows left out by `dataset.limit`.
+        rejected: bad rows by kind.
+        sources: the files read: name, bytes, sha256, rows, test.
+        files: SHA-256 of each split's file.
+        split: how the test split came about.
+    """
+
+    digest: str
+    rows: dict[str, int]
+    groups: dict[str, int]
+    tokens: dict[str, TokenLengths]
+    duplicates: int
+    overlaps: int
+    over_limit: int
+    rejected: dict[str, int]
+    sources: list[dict[str, Any]]
+    files: dict[str, str]
+    split: str
+    format: int = field(default=FORMAT)
+
+    def to_json(self) -> dict[str, Any]:
+        """The card as a JSON value."""
+        return asdict(self)
+
+    @property
+    def rejected_rows(self) -> int:
+        """How many rows were bad."""
+        return sum(self.rejected.values())
+
+
+def content_digest(ids: dict[str, list[str]]) -> str:
+    """The dataset's digest from the full content hashes of each split's rows, in any order."""
+    return sha256_json({split: sorted(hashes) for split, hashes in ids.items()})
+
+
+def load_card(folder: Path) -> DatasetCard:
+    """The card of a prepared dataset's folder.
+
+    Raises:
+        DataError: not prepared, or by another version.
+    """
+    path = folder / FILE_NAME
+    again = "make the dataset with `anchorhold dataset`"
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        if fields["format"] != FORMAT:
+            raise DataError(f"{path}: format {fields['format']}, this version reads {FORMAT}", again)
+        fields["tokens"] = {split: TokenLengths(**lengths) for split, lengths in fields["tokens"].items()}
+        return DatasetCard(**fields)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file", again) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a dataset card", again) from error

@@ -1,0 +1,287 @@
+"""From the builder's files to three clean splits and their card. Streams: memory holds hashes, not rows."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from appliance import storage
+from appliance.dataset.card import FILE_NAME, DatasetCard, content_digest, token_lengths
+from appliance.dataset.cleaning import BadConversation, clean_messages, default_group
+from appliance.dataset.lengths import CountTokens, counter, plain_counter
+from appliance.dataset.rows import SPLITS, Row, row_id
+from appliance.dataset.schema import AnswerSchema
+from appliance.dataset.sources import BadRow, RawRow, find_files, read_file
+from appliance.dataset.splitting import TEST, TRAIN, assign
+from appliance.errors import DataError
+from appliance.events import Emit, Event
+from appliance.paths import Project
+
+STAGE = "dataset"
+SHOWN = 20  # bad rows told to the person; all are in rejected.jsonl
+_BATCH_ROWS = 256
+_BATCH_CHARACTERS = 1_000_000
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What memory holds of an accepted row: where its line lies in the spool, and what the split needs."""
+
+    id: str
+    group: str
+    tokens: int
+    test: bool
+    offset: int
+
+
+@dataclass
+class _Collector:
+    """Takes rows in order; sorts them into kept, duplicate and rejected."""
+
+    project: Project
+    emit: Emit
+    strict: bool
+    count: CountTokens
+    schema: AnswerSchema | None
+    spool: IO[bytes]
+    rejected_file: IO[bytes]
+    kept: list[_Kept] = field(default_factory=list)
+    seen: dict[str, bool] = field(default_factory=dict)
+    duplicates: int = 0
+    overlaps: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    first_bad: list[str] = field(default_factory=list)
+    batch: list[tuple[Row, RawRow, bool]] = field(default_factory=list)
+    batch_characters: int = 0
+
+    def reject(self, bad: BadRow) -> None:
+        if self.strict:
+            raise DataError(
+                str(bad), "mend or remove the row, or run without --strict to leave such rows out"
+            )
+        self.rejected[bad.kind] += 1
+        line = {"file": bad.file, "line": bad.line, "kind": bad.kind, "reason": bad.reason}
+        self.rejected_file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        if len(self.first_bad) < SHOWN:
+            self.first_bad.append(str(bad))
+            self.emit(Event(STAGE, "warning", str(bad)))
+
+    def add(self, raw: RawRow, test: bool) -> None:
+        try:
+            messages = clean_messages(raw.messages, self.project.config.dataset.system)
+            if self.schema is not None:
+                self.schema.check_answer(messages[-1]["content"])
+        except BadConversation as fault:
+            self.reject(BadRow(raw.file, raw.line, fault.kind, fault.reason))
+            return
+        row = Row(row_id(messages), raw.group or default_group(messages), messages, f"{raw.file}:{raw.line}")
+        if row.id in self.seen:
+            # Test files are read first, so an equal row in `sources` is a leak rather than a repetition.
+            leak = self.seen[row.id] and not test
+            self.overlaps, self.duplicates = self.overlaps + leak, self.duplicates + (not leak)
+            return
+        self.seen[row.id] = test
+        self.batch.append((row, raw, test))
+        self.batch_characters += sum(len(message["content"]) for message in messages)
+        if len(self.batch) >= _BATCH_ROWS or self.batch_characters >= _BATCH_CHARACTERS:
+            self.flush()
+
+    def flush(self) -> None:
+        limit = self.project.config.dataset.max_tokens
+        counts = self.count([row.messages for row, _, _ in self.batch])
+        for (row, raw, test), tokens in zip(self.batch, counts, strict=True):
+            if tokens > limit:
+                reason = f"{tokens} tokens, more than dataset.max_tokens = {limit}"
+                self.reject(BadRow(raw.file, raw.line, "too-long", reason))
+                continue
+            self.kept.append(_Kept(row.id, row.group, tokens, test, self.spool.tell()))
+            self.spool.write(row.to_line())
+        self.batch, self.batch_characters = [], 0
+
+
+def _drop_overlaps(collector: _Collector) -> list[_Kept]:
+    test_groups = {row.group for row in collector.kept if row.test}
+    kept = [row for row in collector.kept if row.test or row.group not in test_groups]
+    collector.overlaps += len(collector.kept) - len(kept)
+    return kept
+
+
+def _split(kept: list[_Kept], separate_test: bool) -> dict[str, list[_Kept]]:
+    """The rows of each split, ordered by id: equal content gives equal files, however it was read."""
+    placed = assign({row.group for row in kept if not row.test}, with_test=not separate_test)
+    splits: dict[str, list[_Kept]] = {name: [] for name in SPLITS}
+    for row in sorted(kept, key=lambda row: row.id):
+        splits[TEST if row.test else placed[row.group]].append(row)
+    return splits
+
+
+def _nothing_left(collector: _Collector) -> DataError:
+    told = "".join(f"\n  {line}" for line in collector.first_bad)
+    return DataError(
+        f"no usable row: {collector.rejected.total()} rejected{told}", "mend the rows that are named"
+    )
+
+
+def _too_few(splits: dict[str, list[_Kept]]) -> DataError:
+    counts = ", ".join(f"{len(rows)} {name}" for name, rows in splits.items())
+    return DataError(
+        f"too few different examples to split ({counts})",
+        "at least three that differ in their prompt (or group) are needed, and a few hundred to learn from",
+    )
+
+
+def _read_all(collector: _Collector, files: list[tuple[Path, str, bool]]) -> list[dict[str, Any]]:
+    """Feed every file to the collector; returns the card's list of sources."""
+    total = sum(path.stat().st_size for path, _, _ in files)
+    before, told = 0, 0
+    sources = []
+    for path, name, test in files:
+        rows = 0
+
+        def on_read(read: int, before: int = before) -> None:
+            nonlocal told
+            if (before + read) - told >= max(total // 100, 1):
+                told = before + read
+                collector.emit(Event(STAGE, "progress", "reading", done=told, total=total, unit="bytes"))
+
+        for row in read_file(path, name, collector.project.config.dataset, on_read):
+            if isinstance(row, BadRow):
+                collector.reject(row)
+            else:
+                rows += 1
+                collector.add(row, test)
+        size = path.stat().st_size
+        sources.append(
+            {"name": name, "bytes": size, "sha256": storage.sha256_file(path), "rows": rows, "test": test}
+        )
+        before += size
+    collector.flush()
+    return sources
+
+
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
+def source_files(project: Project) -> list[tuple[Path, str, bool]]:
+    """The files that the dataset is made of: (path, name, whether it is a test file), test files first.
+
+    Raises:
+        DataError: a file that is named isn't there, or none is found.
+    """
+    section = project.config.dataset
+    test = find_files(project.root, section.test_sources, "test_sources") if section.test_sources else []
+    taken = {path.resolve() for path in test}
+    train = [
+        path for path in find_files(project.root, section.sources, "sources") if path.resolve() not in taken
+    ]
+    if not train:
+        raise DataError(
+            "every file of dataset.sources is also in dataset.test_sources", "correct one of the two"
+        )
+    return [(path, _name(path, project.root), path in test) for path in [*test, *train]]
+
+
+def _lines_at(spool: IO[bytes], rows: list[_Kept]) -> Iterator[bytes]:
+    for row in rows:
+        spool.seek(row.offset)
+        yield spool.readline()
+
+
+def prepare(
+    project: Project,
+    emit: Emit,
+    *,
+    strict: bool = False,
+    tokenizer: Callable[[str], int] | None = None,
+    checkpoint: Path | None = None,
+) -> DatasetCard:
+    """Read, clean, check and split the project's examples into build/dataset.
+
+    The splits and rejected.jsonl are written first and card.json last, so a folder with a card is whole.
+
+    Args:
+        project: its `[dataset]` says what to read.
+        emit: gets progress in bytes, and a warning for each of the first bad rows.
+        strict: stop on the first bad row.
+        tokenizer: counts the tokens of a text, instead of the base's own tokenizer.
+        checkpoint: the base's folder; resolved from the configuration when it is needed and not given.
+
+    Raises:
+        DataError: nothing (or too little) is left, a file or column is missing, or a bad row with `strict`.
+        ModelError: the base has no tokenizer or chat template.
+    """
+    files = source_files(project)
+    schema_path = project.config.dataset.schema_path
+    schema = AnswerSchema.load(project.root / schema_path) if schema_path else None
+    if tokenizer is not None:
+        count = plain_counter(tokenizer)
+    else:
+        if checkpoint is None:
+            from appliance.base_model import resolve
+
+            checkpoint = resolve(project.config.base.path, project.root, emit)
+        count = counter(checkpoint)
+    emit(Event(STAGE, "started", f"reading {len(files)} file{'s' if len(files) > 1 else ''}"))
+    project.dataset.mkdir(parents=True, exist_ok=True)
+    storage.remove_leftovers(project.dataset)
+    (project.dataset / FILE_NAME).unlink(missing_ok=True)
+    with tempfile.TemporaryFile(prefix=".spool.", suffix=".part", dir=project.dataset) as spool:
+        with storage.atomic_writer(project.dataset / "rejected.jsonl") as rejected_file:
+            collector = _Collector(project, emit, strict, count, schema, spool, rejected_file)
+            sources = _read_all(collector, files)
+        if not collector.kept:
+            raise _nothing_left(collector)
+        splits = _split(_drop_overlaps(collector), any(test for _, _, test in files))
+        if not all(splits.values()):
+            raise _too_few(splits)
+        limit = project.config.dataset.limit
+        over_limit = max(0, len(splits[TRAIN]) - limit) if limit else 0
+        if limit:
+            splits[TRAIN] = splits[TRAIN][
+                :limit
+            ]  # in the order of their hashes: an unbiased pick, stable as it grows
+        for name, rows in splits.items():
+            with storage.atomic_writer(project.dataset / f"{name}.jsonl") as stream:
+                stream.writelines(_lines_at(spool, rows))
+    card = DatasetCard(
+        digest=content_digest({name: [row.id for row in rows] for name, rows in splits.items()}),
+        rows={name: len(rows) for name, rows in splits.items()},
+        groups={name: len({row.group for row in rows}) for name, rows in splits.items()},
+        tokens={name: token_lengths([row.tokens for row in rows]) for name, rows in splits.items()},
+        duplicates=collector.duplicates,
+        overlaps=collector.overlaps,
+        over_limit=over_limit,
+        rejected=dict(sorted(collector.rejected.items())),
+        sources=sources,
+        files={name: storage.sha256_file(project.dataset / f"{name}.jsonl") for name in SPLITS},
+        split="90/10 by group, test from its own files" if sources[0]["test"] else "80/10/10 by group",
+    )
+    storage.write_json(project.dataset / FILE_NAME, card.to_json())
+    _tell(card, emit)
+    return card
+
+
+def _tell(card: DatasetCard, emit: Emit) -> None:
+    if card.rejected_rows > SHOWN:
+        emit(
+            Event(STAGE, "warning", f"and {card.rejected_rows - SHOWN} more bad rows, all in rejected.jsonl")
+        )
+    counts = ", ".join(f"{count} {name}" for name, count in card.rows.items())
+    left_out = [
+        f"{number} {what}"
+        for number, what in (
+            (card.rejected_rows, "rejected"),
+            (card.duplicates, "duplicate"),
+            (card.overlaps, "also in the test files"),
+            (card.over_limit, "over the limit"),
+        )
+        if number
+    ]
+    text = f"{counts} rows" + (f" ({', '.join(left_out)})" if left_out else "")
+    emit(Event(STAGE, "finished", text, data=card.to_json()))

@@ -1,0 +1,4 @@
+"""The engine: a process of its own that drives libllama's batch API and speaks JSON lines (docs/formats/api.md).
+
+A fault inside libllama ends this process only; whoever started it starts another.
+"""

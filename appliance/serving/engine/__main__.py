@@ -1,0 +1,164 @@
+"""`python -m appliance.serving.engine`: load a model, then answer JSON lines from stdin on stdout until stdin ends."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from appliance import offline
+from appliance.errors import AnchorholdError
+from appliance.serving.sampling import EngineInfo, Sampling
+
+_LEAVE = object()
+
+
+class _Wire:
+    """Our end of the pipe. Lines gathered during a step leave in one write."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._gathered: list[bytes] = []
+
+    def gather(self, message: dict[str, Any]) -> None:
+        self._gathered.append(json.dumps(message, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+
+    def flush(self) -> None:
+        if self._gathered:
+            data = b"".join(self._gathered)
+            self._gathered.clear()
+            self._write(data)
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send at once; may be called from any thread."""
+        self._write(json.dumps(message, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+
+    def _write(self, data: bytes) -> None:
+        with self._lock:
+            try:
+                self._stream.write(data)
+                self._stream.flush()
+            except BrokenPipeError:
+                os._exit(0)  # nobody listens any more
+
+
+def _own_stdout() -> IO[bytes]:
+    """The pipe to our parent; whatever a library prints to stdout goes to stderr from now on."""
+    wire = os.dup(1)
+    os.set_inheritable(wire, False)
+    os.dup2(2, 1)
+    return os.fdopen(wire, "wb", buffering=0)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m appliance.serving.engine", description=__doc__)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--slots", type=int, default=8)
+    parser.add_argument("--context", type=int, default=2048)
+    parser.add_argument("--threads", type=int, default=0)
+    return parser.parse_args()
+
+
+def _memory_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def main() -> NoReturn:
+    """Run the engine; ends when stdin does."""
+    wire = _Wire(_own_stdout())
+    # Ctrl-C in a terminal reaches the whole group; our parent decides when we end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    offline.seal()
+    given = _arguments()
+    threads = given.threads or len(os.sched_getaffinity(0))
+    try:
+        from appliance.serving.engine.library import Model
+        from appliance.serving.engine.scheduler import Request, Scheduler
+
+        model = Model(given.model, given.slots, given.context, threads)
+    except AnchorholdError as error:
+        wire.send(
+            {"type": "failed", "kind": type(error).__name__, "message": error.message, "hint": error.hint}
+        )
+        raise SystemExit(int(error.exit_code)) from None
+    except (ImportError, OSError) as error:
+        wire.send(
+            {
+                "type": "failed",
+                "kind": "ServingError",
+                "message": f"llama.cpp can't be loaded: {error}",
+                "hint": "",
+            }
+        )
+        raise SystemExit(1) from None
+    info = EngineInfo(
+        chat_template=model.chat_template,
+        bos=model.bos,
+        eos=model.eos,
+        adds_bos=model.adds_bos,
+        context=model.context,
+        slots=model.slots,
+        parameters=model.parameters,
+        description=model.description,
+        vocabulary=model.vocabulary,
+        build=model.build,
+        threads=threads,
+    )
+    wire.send({"type": "ready", "info": asdict(info)})
+
+    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in sys.stdin.buffer:
+            message = json.loads(line)
+            if message["op"] == "tokenize":  # needs the vocabulary only, so it need not wait for a step
+                try:
+                    wire.send(
+                        {"type": "tokens", "id": message["id"], "tokens": model.tokenize(message["text"])}
+                    )
+                except AnchorholdError as error:
+                    wire.send(
+                        {"type": "error", "id": message["id"], "code": "tokenize", "message": error.message}
+                    )
+            else:
+                inbox.put(message)
+        # Our parent has closed the pipe or died: leave now, even from the middle of a decode.
+        os._exit(0)
+
+    scheduler = Scheduler(model, wire.gather)
+    threading.Thread(target=read, name="reader", daemon=True).start()
+    while True:
+        wait = scheduler.idle
+        while wait or not inbox.empty():
+            message = inbox.get()
+            wait = False
+            operation = message["op"]
+            if operation == "generate":
+                scheduler.submit(
+                    Request(
+                        message["id"],
+                        message["tokens"],
+                        Sampling.from_json(message["sampling"]),
+                        bool(message.get("stream", True)),
+                    )
+                )
+            elif operation == "cancel":
+                scheduler.cancel(message["id"])
+            elif operation == "stats":
+                stats = {**scheduler.stats(), "memory_bytes": _memory_bytes()}
+                wire.gather({"type": "stats", "id": message["id"], "stats": stats})
+        scheduler.step()
+        wire.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""What a request asks of the engine and what it gets back; shared by both sides of the pipe."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Finish = Literal["stop", "length", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to choose tokens, and when to end.
+
+    Attributes:
+        max_tokens: at most this many new tokens (and never more than the context has room for).
+        temperature: 0 takes the likeliest token each time; the next four then don't matter.
+        top_k, top_p, min_p: llama.cpp's filters, in this order, before the temperature; 0, 1 and 0 switch them off.
+        seed: same seed, same draw; None draws one.
+        stop: end before the first of these texts.
+    """
+
+    max_tokens: int = 256
+    temperature: float = 0.0
+    top_k: int = 40
+    top_p: float = 0.95
+    min_p: float = 0.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the same prompt is meant to give the same answer."""
+        return self.temperature <= 0 or self.seed is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """The form that crosses the pipe."""
+        return {**asdict(self), "stop": list(self.stop)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Sampling:
+        """The inverse of `to_json`."""
+        return cls(**{**value, "stop": tuple(value.get("stop", ()))})
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of an answer.
+
+    Attributes:
+        text: valid Unicode, never half a character, never part of a stop text.
+        finish: None until the last chunk.
+        prompt_tokens, cached_tokens, completion_tokens: only on the last one; of the prompt's tokens, `cached_tokens`
+            were already in memory.
+        queue_seconds, prompt_seconds, seconds: only on the last one; waiting, reading the prompt, and all of it.
+        error: only on the last one: why there is no answer (`finish` is "error" then).
+    """
+
+    text: str
+    finish: str | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    queue_seconds: float = 0.0
+    prompt_seconds: float = 0.0
+    seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A whole answer; the fields are those of `Chunk`."""
+
+    text: str
+    finish: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    cached_tokens: int = 0
+    queue_seconds: float = 0.0
+    prompt_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What the loaded model is.
+
+    Attributes:
+        chat_template: Jinja source from the GGUF; empty if it has none.
+        bos, eos: texts of the begin and end tokens; empty if it has none.
+        adds_bos: the tokenizer is to put the begin token before a text.
+        context: tokens that one request may use, prompt and answer together.
+        slots: sequences answered at the same time.
+        parameters: number of weights.
+        description: llama.cpp's words for architecture, size and type.
+        vocabulary: number of tokens.
+        build: version of llama.cpp and the CPU features in use.
+        threads: CPU threads.
+    """
+
+    chat_template: str
+    bos: str
+    eos: str
+    adds_bos: bool
+    context: int
+    slots: int
+    parameters: int
+    description: str
+    vocabulary: int
+    build: str
+    threads: int

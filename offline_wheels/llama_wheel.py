@@ -1,8 +1,8 @@
 """The one llama.cpp build: a wheel with every x86-64 CPU variant, compiled once and kept.
 
-`python3 -m offline_wheels.llama_wheel` prints the wheel's path. Looked for, in this order: offline_wheels/cache/, the
-shared cache ($ANCHORHOLD_WHEEL_CACHE, else ~/.cache/anchorhold/wheels/<key>/), then built (about ten minutes on two
-cores). docs/decisions/0001-one-llama-cpp-build.md says why these flags.
+`python3 -m offline_wheels.llama_wheel` prints the wheel's path. It is looked for in offline_wheels/cache/, then
+in the shared cache ($ANCHORHOLD_WHEEL_CACHE, else ~/.cache/anchorhold/wheels/<key>/), then built (about ten
+minutes on two cores). docs/decisions/0001-one-llama-cpp-build.md says why these flags.
 """
 
 from __future__ import annotations
@@ -100,7 +100,10 @@ def build() -> Path:
             sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "--no-binary", "llama-cpp-python",
             "--no-cache-dir", "--wheel-dir", folder, f"llama-cpp-python=={version}",
         ]  # fmt: skip
-        environment = os.environ | {"CMAKE_ARGS": CMAKE_ARGS, "CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1)}
+        environment = os.environ | {
+            "CMAKE_ARGS": CMAKE_ARGS,
+            "CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1),
+        }
         if run(command, "compiling llama.cpp", log, environment=environment):
             raise fail(
                 "llama.cpp did not compile",

@@ -1,8 +1,8 @@
 """Writes locks/*.txt from the pins of pyproject.toml: `python3 -m offline_wheels.lock` (needs an index).
 
-One resolution for all sets together, so that they agree; then each set's own closure less what the sets before it
-bring. uv does the resolving, in a throw-away environment; neither torch's CUDA packages nor the `llm` program that
-the base model's package asks for get in.
+One resolution for all sets together, so that they agree; then each set's own closure less what the sets
+before it bring. uv does the resolving, in a throw-away environment; neither torch's CUDA packages nor the `llm`
+program that the base model's package asks for get in.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import re
 import ssl
 import subprocess
-import sys
 import tempfile
 import venv
 from pathlib import Path
@@ -24,18 +23,19 @@ EXTRA = {
     "workshop": pins.TORCH_NEEDS,
     "dev": ("pip", *pins.pyproject()["build-system"]["requires"]),
 }
-NEVER = ("torch", "llm")  # torch is installed by itself; the base model's package is data to us
+NEVER = ("torch", "llm")
+"""Left out: torch is installed by itself, and the base model's package is data to us."""
 ENVIRONMENT = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 
 
-def _compile(uv: Path, folder: Path, requirements: list[str], constraints: Path | None, name: str) -> str:
+def _compile(uv: Path, folder: Path, requirements: list[str], rules: Path | None, name: str) -> str:
     (folder / f"{name}.in").write_text("\n".join(requirements) + "\n", encoding="utf-8")
     command = [
         str(uv), "pip", "compile", f"{name}.in", "--universal", "--python-version", "3.11", "--generate-hashes",
         "--no-header", "--no-annotate", "--no-emit-package", pins.LLAMA, "--override", "never.txt", "--quiet",
     ]  # fmt: skip
-    if constraints is not None:
-        command += ["--constraints", constraints.name]
+    if rules is not None:
+        command += ["--constraints", rules.name]
     environment = os.environ | {"SSL_CERT_FILE": ssl.get_default_verify_paths().cafile or ""}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -65,16 +65,23 @@ def main() -> None:
         venv.create(folder / "venv", with_pip=True)
         subprocess.run([folder / "venv/bin/pip", "install", "--quiet", RESOLVER], check=True)
         uv = folder / "venv/bin/uv"
-        (folder / "pyproject.toml").write_text(f'[tool.uv]\nenvironments = ["{ENVIRONMENT}"]\n', encoding="utf-8")
-        (folder / "never.txt").write_text("".join(f"{p} ; sys_platform == 'never'\n" for p in NEVER), encoding="utf-8")
+        (folder / "pyproject.toml").write_text(
+            f'[tool.uv]\nenvironments = ["{ENVIRONMENT}"]\n', encoding="utf-8"
+        )
+        (folder / "never.txt").write_text(
+            "".join(f"{p} ; sys_platform == 'never'\n" for p in NEVER), encoding="utf-8"
+        )
 
         wanted = {
-            which: [f"{n}=={v}" for n, v in pins.pinned(which).items() if n not in NEVER] + list(EXTRA.get(which, ()))
+            which: [f"{n}=={v}" for n, v in pins.pinned(which).items() if n not in NEVER]
+            + list(EXTRA.get(which, ()))
             for which in pins.SETS
         }
         everything = _compile(uv, folder, [line for lines in wanted.values() for line in lines], None, "all")
         constraints = folder / "constraints.txt"
-        constraints.write_text(re.sub(r" \\\n(    --hash=\S+(?: \\)?\n?)+", "\n", everything), encoding="utf-8")
+        constraints.write_text(
+            re.sub(r" \\\n(    --hash=\S+(?: \\)?\n?)+", "\n", everything), encoding="utf-8"
+        )
 
         pins.LOCKS.mkdir(exist_ok=True)
         seen: set[str] = set()
@@ -87,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

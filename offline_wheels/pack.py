@@ -1,6 +1,6 @@
 """Packs bundle/: program, wheel sets, base model and installer in one folder (what `make bundle` calls).
 
-The folder's format is docs/formats/bundle.md. It is made beside and renamed, so a bundle is whole or not there.
+docs/formats/bundle.md describes the folder. It is made beside and renamed: a bundle is whole or not there.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def write_manifest(folder: Path) -> str:
     manifest = folder / "MANIFEST.sha256"
     manifest.unlink(missing_ok=True)
     files = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
-    manifest.write_text("".join(f"{fill.sha256(folder / name)}  {name}\n" for name in files), encoding="utf-8")
+    manifest.write_text(
+        "".join(f"{fill.sha256(folder / name)}  {name}\n" for name in files), encoding="utf-8"
+    )
     return fill.sha256(manifest)
 
 
@@ -81,7 +83,9 @@ def main() -> None:
     }
     (part / "bundle.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     # The same values where a shell can read them without a JSON parser.
-    (part / "bundle.env").write_text("".join(f"bundle_{k}={about[k]}\n" for k in ("version", "python", "glibc")))
+    (part / "bundle.env").write_text(
+        "".join(f"bundle_{k}={about[k]}\n" for k in ("version", "python", "glibc"))
+    )
     digest = write_manifest(part)
     old = BUNDLE.with_name(".bundle.old")
     shutil.rmtree(old, ignore_errors=True)

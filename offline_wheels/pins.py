@@ -55,7 +55,9 @@ def pinned(which: str) -> dict[str, str]:
     for line in lines:
         name, separator, version = line.partition("==")
         if not separator or not re.fullmatch(r"[\w.+!-]+", version.strip()):
-            raise SystemExit(f"error: pyproject.toml: {line!r} is not an exact pin\nhint: write name==version")
+            raise SystemExit(
+                f"error: pyproject.toml: {line!r} is not an exact pin\nhint: write name==version"
+            )
         pins[canonical(name.strip())] = version.strip()
     return pins
 
@@ -114,7 +116,9 @@ def setup_key(python: str) -> str:
     """
     project = pyproject()
     parts = {
-        "project": {key: project["project"].get(key) for key in ("dependencies", "optional-dependencies", "scripts")},
+        "project": {
+            key: project["project"].get(key) for key in ("dependencies", "optional-dependencies", "scripts")
+        },
         "build": project["build-system"],
         "locks": {which: hashlib.sha256(lock_path(which).read_bytes()).hexdigest() for which in SETS},
         "place": str(ROOT),

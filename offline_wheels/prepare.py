@@ -1,6 +1,6 @@
 """Prepares `.venv` for everything: `python3 -m offline_wheels.prepare` (what `make setup` calls).
 
-Skips what is done: a stamp in `.venv` names the digest of the pins, the locks and the interpreter it was made from.
+Skips what is done: a stamp in `.venv` is the digest of the pins, locks and interpreter it was made from.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ def _pip(label: str, *arguments: str | Path) -> None:
 
 
 def _installed(name: str) -> str:
-    code = "import sys\nfrom importlib.metadata import *\ntry: print(version(sys.argv[1]))\nexcept Exception: pass"
-    done = subprocess.run([PYTHON, "-c", code, name], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    """The version of `name` in `.venv`; empty if it is not there."""
+    stem = name.replace("-", "_")
+    found = list(VENV.glob(f"lib/python*/site-packages/{stem}-*.dist-info"))
+    return found[0].name.removeprefix(f"{stem}-").removesuffix(".dist-info") if found else ""
 
 
 def _install_torch() -> None:
-    """The pinned torch and nothing that it would pull in: its pure dependencies stand in the workshop lock."""
+    """The pinned torch and nothing that it would pull in; what it imports stands in the workshop lock."""
     version = pins.pin(pins.TORCH)
     if _installed(pins.TORCH).partition("+")[0] != version:
         # A wheel or an address from the environment, for indexes whose torch is a CUDA build.
@@ -60,8 +61,10 @@ def _install_llama() -> None:
 
 def main() -> None:
     """Make or mend `.venv`."""
-    if sys.version_info < (3, 11):
-        raise fail(f"Python {sys.version.split()[0]} is too old", "use 3.11 or newer: make setup PYTHON=python3.11")
+    if sys.version_info < (3, 11):  # noqa: UP036 (whatever Python the person has)
+        raise fail(
+            f"Python {sys.version.split()[0]} is too old", "use 3.11 or newer: make setup PYTHON=python3.11"
+        )
     if sys.platform != "linux" or os.uname().machine != "x86_64":
         raise fail(f"{sys.platform} on {os.uname().machine} is not supported", "use Linux on x86-64")
     key = pins.setup_key(f"{sys.version} {Path(sys.executable).resolve()}")
@@ -69,13 +72,18 @@ def main() -> None:
         return
     say("preparing .venv (once)")
     STAMP.unlink(missing_ok=True)
-    works = PYTHON.exists() and subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True).returncode == 0
+    works = (
+        PYTHON.exists()
+        and subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True).returncode == 0
+    )
     if not works:
         shutil.rmtree(VENV, ignore_errors=True)
         try:
             venv.create(VENV, with_pip=True, symlinks=True)
         except subprocess.CalledProcessError as error:
-            raise fail("Python's venv module is incomplete", "on Debian: apt-get install python3-venv") from error
+            raise fail(
+                "Python's venv module is incomplete", "on Debian: apt-get install python3-venv"
+            ) from error
     for which in pins.SETS:
         _pip(f"installing the {which} set", "--require-hashes", "-r", pins.lock_path(which))
     _install_torch()

@@ -1,0 +1,1 @@
+"""The release: model, report card and provenance under one version and one digest."""

@@ -1,0 +1,127 @@
+"""`release.json`: what a release says about itself, checked when it is read (docs/formats/release.md)."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from appliance.errors import TrustError
+from appliance.registry import version as versions
+
+FORMAT = "anchorhold-release/1"
+FILE_NAME = "release.json"
+MAX_BYTES = 4 * 1024 * 1024  # of release.json
+MAX_FILES = 64
+MAX_FILE_BYTES = 1 << 42
+MAX_GOLDEN = 32
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class ReleaseFile:
+    """One file of a release.
+
+    Attributes:
+        name: plain file name, never a path.
+        sha256: lower-case hex.
+        bytes: its size.
+        role: "model", "report", "card", ...; exactly one file is the model.
+    """
+
+    name: str
+    sha256: str
+    bytes: int
+    role: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A checked `release.json`."""
+
+    name: str
+    version: str
+    files: tuple[ReleaseFile, ...]
+    raw: dict[str, Any]
+
+    @property
+    def model(self) -> ReleaseFile:
+        """The one file whose role is "model"."""
+        return next(file for file in self.files if file.role == "model")
+
+
+def is_file_name(name: object) -> bool:
+    """Whether `name` is a plain, portable file name (no folder, no hidden file, no trailing dot)."""
+    return isinstance(name, str) and _FILE_NAME.fullmatch(name) is not None and not name.endswith(".")
+
+
+def is_digest(value: object) -> bool:
+    """Whether `value` is a lower-case hex SHA-256."""
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
+def _wrong(reason: str) -> TrustError:
+    return TrustError(f"{FILE_NAME}: {reason}", "ask for the release to be made again")
+
+
+def _file(entry: object) -> ReleaseFile:
+    if not isinstance(entry, dict):
+        raise _wrong("an entry of `files` isn't an object")
+    name, digest, size, role = (entry.get(key) for key in ("name", "sha256", "bytes", "role"))
+    if not isinstance(name, str) or not is_file_name(name):
+        raise _wrong(f"{name!r} isn't a plain file name")
+    if not isinstance(digest, str) or not is_digest(digest):
+        raise _wrong(f"{name}: no SHA-256")
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= MAX_FILE_BYTES:
+        raise _wrong(f"{name}: no plausible size")
+    if not isinstance(role, str) or not role:
+        raise _wrong(f"{name}: no role")
+    return ReleaseFile(name, digest, size, role)
+
+
+def _check_golden(raw: dict[str, Any]) -> None:
+    golden = raw.get("golden", [])
+    if not isinstance(golden, list) or len(golden) > MAX_GOLDEN:
+        raise _wrong(f"`golden` isn't a list of at most {MAX_GOLDEN} prompts")
+    for item in golden:
+        messages = item.get("messages") if isinstance(item, dict) else None
+        if not isinstance(messages, list) or not messages or not isinstance(item.get("answer"), str):
+            raise _wrong("a golden prompt needs `messages` and `answer`")
+        if not all(isinstance(turn, dict) and isinstance(turn.get("content"), str) for turn in messages):
+            raise _wrong("a golden prompt's message needs `role` and `content`")
+
+
+def parse(data: bytes) -> Manifest:
+    """Check the bytes of a `release.json`.
+
+    Raises:
+        TrustError: not JSON, of another format, or any field missing or implausible.
+    """
+    if len(data) > MAX_BYTES:
+        raise _wrong(f"larger than {MAX_BYTES} bytes")
+    try:
+        raw = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _wrong("not JSON") from error
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        raise _wrong(f"not of the format {FORMAT}")
+    name = raw.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise _wrong("`name` is missing or has characters other than a-z 0-9 . _ -")
+    version = raw.get("version")
+    if not isinstance(version, str) or versions.find(version) is None:
+        raise _wrong("`version` isn't a semantic version")
+    entries = raw.get("files")
+    if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_FILES:
+        raise _wrong(f"`files` needs one to {MAX_FILES} entries")
+    files = tuple(_file(entry) for entry in entries)
+    names = [file.name.casefold() for file in files]
+    if len(set(names)) != len(names) or FILE_NAME in names:
+        raise _wrong("two files have the same name")
+    if sum(file.role == "model" for file in files) != 1:
+        raise _wrong("exactly one file must be the model")
+    _check_golden(raw)
+    return Manifest(name, version, files, raw)

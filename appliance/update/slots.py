@@ -1,0 +1,209 @@
+"""Which release is active and which is retained: `slots.json`, switched by one rename.
+
+docs/formats/device.md describes the file. Files lie in `objects/` under their digest.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from appliance import storage
+from appliance.errors import TrustError, UpdateError
+from appliance.paths import Device
+from appliance.registry import manifest as manifests
+
+FORMAT = "anchorhold-slots/1"
+MAX_BYTES = 256 * 1024  # of slots.json
+_HINT = "install the stick again; `anchorhold install STICK` repairs it"
+
+
+@dataclass(frozen=True)
+class InstalledRelease:
+    """A release that lies on the device.
+
+    Attributes:
+        name, version: what its manifest says.
+        digest: SHA-256 of its release.json.
+        counter: its place in the publisher's order; higher is newer.
+        model: the GGUF.
+        manifest: the parsed release.json.
+        folder: where its files lie, by digest.
+    """
+
+    name: str
+    version: str
+    digest: str
+    counter: int
+    model: Path
+    manifest: dict[str, Any]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What `slots.json` says of one release.
+
+    Attributes:
+        slot: "a" or "b".
+        signers: key ids that signed the targets metadata it came with.
+        installed: seconds since the epoch, by the device's clock.
+    """
+
+    slot: str
+    name: str
+    version: str
+    digest: str
+    counter: int
+    signers: tuple[str, ...] = ()
+    installed: float = 0.0
+
+
+@dataclass(frozen=True)
+class State:
+    """Both slots; `changes` grows by one at each switch."""
+
+    active: Slot | None = None
+    previous: Slot | None = None
+    changes: int = field(default=0)
+
+
+def object_path(device: Device, sha256: str, name: str) -> Path:
+    """Where the file called `name` with this digest lies on the device."""
+    return device.objects / f"{sha256}{Path(name).suffix}"
+
+
+def _slot(value: Any) -> Slot | None:
+    if value is None:
+        return None
+    slot = Slot(**{**value, "signers": tuple(value["signers"])})
+    if slot.slot not in {"a", "b"} or not manifests.is_digest(slot.digest):
+        raise ValueError("a slot needs its letter and digest")
+    return slot
+
+
+def state(device: Device) -> State:
+    """What `slots.json` says; empty slots if nothing was ever installed.
+
+    Raises:
+        UpdateError: the file is damaged.
+    """
+    try:
+        with device.slots.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return State()
+    try:
+        value = json.loads(data)
+        if value["format"] != FORMAT:
+            raise ValueError(f"not of the format {FORMAT}")
+        return State(_slot(value["active"]), _slot(value["previous"]), int(value["changes"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UpdateError(f"{device.slots}: damaged ({error})", _HINT) from error
+
+
+def installed(device: Device, slot: Slot) -> InstalledRelease:
+    """The release in `slot`, its manifest checked against the slot's digest and its model's size against the manifest.
+
+    Raises:
+        UpdateError: a file is missing or not what was installed.
+    """
+    path = object_path(device, slot.digest, manifests.FILE_NAME)
+    try:
+        data = path.read_bytes()
+        if storage.sha256_bytes(data) != slot.digest:
+            raise UpdateError(f"{path}: not the release.json that was installed", _HINT)
+        manifest = manifests.parse(data)
+        model = object_path(device, manifest.model.sha256, manifest.model.name)
+        if model.stat().st_size != manifest.model.bytes:
+            raise UpdateError(f"{model}: not the size that was installed", _HINT)
+    except (FileNotFoundError, TrustError) as error:
+        raise UpdateError(f"release {slot.name} {slot.version} is damaged: {error}", _HINT) from error
+    return InstalledRelease(
+        slot.name, slot.version, slot.digest, slot.counter, model, manifest.raw, device.objects
+    )
+
+
+def active(device: Device) -> InstalledRelease | None:
+    """The release to serve, or None if nothing is installed.
+
+    Raises:
+        UpdateError: its files are damaged.
+    """
+    slot = state(device).active
+    return installed(device, slot) if slot else None
+
+
+def previous(device: Device) -> InstalledRelease | None:
+    """The release that `rollback` would return to, or None.
+
+    Raises:
+        UpdateError: its files are damaged.
+    """
+    slot = state(device).previous
+    return installed(device, slot) if slot else None
+
+
+def _write(device: Device, new: State) -> None:
+    storage.write_json(device.slots, {"format": FORMAT, **asdict(new)})
+
+
+def after_install(current: State, slot: Slot) -> State:
+    """The state in which `slot` is active; the release that was active is retained, in its own slot."""
+    kept = current.active
+    letter = "b" if kept is not None and kept.slot == "a" else "a"
+    new = Slot(**{**asdict(slot), "slot": letter, "signers": tuple(slot.signers)})
+    return State(new, kept, current.changes + 1)
+
+
+def switch(device: Device, slot: Slot) -> InstalledRelease:
+    """Make `slot` the active release, in one rename; the one that was active becomes the previous one.
+
+    Raises:
+        UpdateError: the new release's files aren't whole; nothing has changed.
+    """
+    try:
+        current = state(device)
+    except UpdateError:
+        current = State()  # a damaged file is replaced by the install that was asked for
+    release = installed(device, slot)
+    _write(device, after_install(current, slot))
+    return release
+
+
+def rollback(device: Device) -> InstalledRelease:
+    """Make the previous release active again; the one that was active is retained, so that it can be undone.
+
+    The model is hashed first: a fallback that is damaged is not switched to.
+
+    Raises:
+        UpdateError: there is none, or its files aren't what was installed.
+    """
+    current = state(device)
+    if current.previous is None:
+        raise UpdateError("there is no previous release to go back to", "install another stick instead")
+    release = installed(device, current.previous)
+    if (
+        storage.sha256_file(release.model)
+        != manifests.parse(storage.canonical_json(release.manifest)).model.sha256
+    ):
+        raise UpdateError(f"{release.model}: not the model that was installed", _HINT)
+    _write(device, State(current.previous, current.active, current.changes + 1))
+    return release
+
+
+def objects_in_use(device: Device, current: State) -> set[str]:
+    """File names in `objects/` that the active and the previous release need."""
+    names: set[str] = set()
+    for slot in (current.active, current.previous):
+        if slot is None:
+            continue
+        names.add(object_path(device, slot.digest, manifests.FILE_NAME).name)
+        try:
+            raw = installed(device, slot).manifest
+        except UpdateError:
+            continue  # a damaged release protects only its manifest
+        names.update(object_path(device, file["sha256"], file["name"]).name for file in raw["files"])
+    return names

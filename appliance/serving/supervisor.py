@@ -1,0 +1,202 @@
+"""Keeps one engine alive, and changes it for another while requests go on.
+
+The new engine is loaded beside the old one; new requests go to it once it is ready; the old one ends when its last
+request is done. If the new one can't be loaded, the old one stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import AnchorholdError, ServingError
+from appliance.serving.engine_client import Engine
+
+LOG = logging.getLogger("anchorhold.supervisor")
+_BACK_OFF = (0.2, 1.0, 5.0, 15.0, 60.0)  # seconds before the next start after that many failures in a row
+_STEADY = 30.0  # seconds that an engine must have lived for its end to count as the first failure
+_LOOK = 1.0  # seconds between looks at the engine and at what is to be served
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be served.
+
+    Attributes:
+        name, version: of the release, or the file's name and "".
+        digest: of the release, or of the file.
+        model: the GGUF.
+    """
+
+    name: str
+    version: str
+    digest: str
+    model: Path
+
+    @property
+    def identity(self) -> str:
+        """The name that the API shows."""
+        return f"{self.name}-{self.version}" if self.version else self.name
+
+
+class Serving:
+    """A running engine with its target, and how many requests use it."""
+
+    def __init__(self, target: Target, engine: Engine) -> None:
+        self.target = target
+        self.engine = engine
+        self.since = time.monotonic()
+        self.users = 0
+        self.retired = False
+
+
+class Supervisor:
+    """Runs in a thread of its own.
+
+    Args:
+        target: gives what is to be served now; None if nothing is installed.
+        start: loads an engine.
+    """
+
+    def __init__(self, target: Callable[[], Target | None], start: Callable[[Target], Engine]) -> None:
+        self._target = target
+        self._start = start
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._ending = False
+        self._current: Serving | None = None
+        self._refused: Target | None = None  # failed to load; not tried again while the old one serves
+        self._failures = 0
+        self._next_try = 0.0
+        self.restarts = 0
+        self.problem = ""
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+
+    def begin(self) -> None:
+        """Load the first engine, then watch.
+
+        Raises:
+            AnchorholdError: nothing to serve, or it can't be loaded.
+        """
+        target = self._target()
+        if target is None:
+            raise ServingError(
+                "no release is installed on this device", "install one: `anchorhold install STICK`"
+            )
+        self._current = Serving(target, self._start(target))
+        self._thread.start()
+
+    def reload(self) -> None:
+        """Look at once whether something else is to be served, and try again what failed."""
+        self._refused = None
+        self._wake.set()
+
+    @contextlib.contextmanager
+    def use(self) -> Iterator[Serving]:
+        """The engine for one request; it isn't ended before the request is done.
+
+        Raises:
+            ServingError: there is none at the moment.
+        """
+        with self._lock:
+            serving = self._current
+            if serving is None or not serving.engine.alive:
+                raise ServingError(
+                    f"the engine is being started again{': ' + self.problem if self.problem else ''}",
+                    "ask again in a few seconds",
+                )
+            serving.users += 1
+        try:
+            yield serving
+        finally:
+            with self._lock:
+                serving.users -= 1
+                last = serving.retired and serving.users == 0
+            if last:
+                threading.Thread(target=serving.engine.close, daemon=True).start()
+
+    @property
+    def current(self) -> Serving | None:
+        """What serves now, dead or alive."""
+        return self._current
+
+    def state(self) -> dict[str, Any]:
+        """For /health."""
+        serving = self._current
+        alive = serving is not None and serving.engine.alive
+        return {"alive": alive, "restarts": self.restarts, "problem": self.problem}
+
+    def close(self) -> None:
+        """End the engine and the watching."""
+        self._ending = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._current is not None:
+            self._current.engine.close()
+
+    def _run(self) -> None:
+        while not self._ending:
+            self._wake.wait(_LOOK)
+            self._wake.clear()
+            if not self._ending:
+                self._look()
+
+    def _look(self) -> None:
+        serving = self._current
+        assert serving is not None
+        try:
+            target = self._target()
+        except AnchorholdError as error:
+            self.problem = error.message
+            LOG.error("what is to be served can't be read: %s", error.message)
+            target = serving.target
+        dead = not serving.engine.alive
+        changed = target is not None and target != serving.target and target != self._refused
+        if dead and time.monotonic() >= self._next_try:
+            self._restart(serving, target or serving.target)
+        elif changed and not dead:
+            assert target is not None
+            self._switch(serving, target)
+
+    def _restart(self, dead: Serving, target: Target) -> None:
+        if time.monotonic() - dead.since > _STEADY:
+            self._failures = 0
+        LOG.warning("engine %d has ended, starting another", dead.engine.pid)
+        dead.engine.close()
+        try:
+            engine = self._start(target)
+        except AnchorholdError as error:
+            self.problem = error.message
+            LOG.error("engine can't be started: %s", error.message)
+        else:
+            self.problem = ""
+            self.restarts += 1
+            with self._lock:
+                self._current = Serving(target, engine)
+        pause = _BACK_OFF[min(self._failures, len(_BACK_OFF) - 1)]
+        self._failures += 1
+        self._next_try = time.monotonic() + pause
+
+    def _switch(self, old: Serving, target: Target) -> None:
+        LOG.warning("changing from %s to %s", old.target.identity, target.identity)
+        try:
+            engine = self._start(target)
+        except AnchorholdError as error:
+            self.problem = f"{target.identity} can't be served: {error.message}"
+            self._refused = target
+            LOG.error("%s; %s keeps serving", self.problem, old.target.identity)
+            return
+        self.problem = ""
+        with self._lock:
+            self._current = Serving(target, engine)
+            old.retired = True
+            unused = old.users == 0
+        if unused:
+            old.engine.close()

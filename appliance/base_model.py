@@ -1,4 +1,4 @@
-"""The model to start from, always given out as a checkpoint: embedded, a Hugging Face folder or a GGUF file."""
+"""The model to start from, always given out as a checkpoint: embedded, a Hugging Face folder or a GGUF."""
 
 from __future__ import annotations
 

@@ -77,7 +77,9 @@ class _Source:
         rows = self._floats(index)
         # A sum is not finite if one of its items isn't; it could also overflow, so look closer before
         # refusing.
-        if not np.isfinite(rows.sum()) and not np.isfinite(rows).all():
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = rows.sum()
+        if not np.isfinite(total) and not np.isfinite(rows).all():
             hint = "the model or adapter was damaged in training: use an earlier one"
             raise ConvertError(f"tensor {self.planned.name} holds NaN or infinity", hint)
         return libggml.quantize(rows, self.planned.type.name)

@@ -1,6 +1,6 @@
 """The one llama.cpp build: a wheel with every x86-64 CPU variant, compiled once and kept.
 
-`python3 -m offline_wheels.llama_wheel` prints the wheel's path. It is looked for in offline_wheels/cache/, then
+`python3 -m offline_wheels.llama_wheel` prints where it is. It is looked for in offline_wheels/cache/, then
 in the shared cache ($ANCHORHOLD_WHEEL_CACHE, else ~/.cache/anchorhold/wheels/<key>/), then built (about ten
 minutes on two cores). docs/decisions/0001-one-llama-cpp-build.md says why these flags.
 """

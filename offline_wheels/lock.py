@@ -1,8 +1,8 @@
 """Writes locks/*.txt from the pins of pyproject.toml: `python3 -m offline_wheels.lock` (needs an index).
 
 One resolution for all sets together, so that they agree; then each set's own closure less what the sets
-before it bring. uv does the resolving, in a throw-away environment; neither torch's CUDA packages nor the `llm`
-program that the base model's package asks for get in.
+before it bring. uv does the resolving, in a throw-away environment. Neither torch's CUDA packages nor the
+`llm` program that the base model's package asks for get in.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ ENVIRONMENT = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 def _compile(uv: Path, folder: Path, requirements: list[str], rules: Path | None, name: str) -> str:
     (folder / f"{name}.in").write_text("\n".join(requirements) + "\n", encoding="utf-8")
     command = [
-        str(uv), "pip", "compile", f"{name}.in", "--universal", "--python-version", "3.11", "--generate-hashes",
-        "--no-header", "--no-annotate", "--no-emit-package", pins.LLAMA, "--override", "never.txt", "--quiet",
+        str(uv), "pip", "compile", f"{name}.in", "--universal", "--python-version", "3.11",
+        "--generate-hashes", "--no-header",
+        "--no-annotate", "--no-emit-package", pins.LLAMA, "--override", "never.txt", "--quiet",
     ]  # fmt: skip
     if rules is not None:
         command += ["--constraints", rules.name]

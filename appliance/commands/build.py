@@ -1,0 +1,55 @@
+"""`anchorhold build`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from appliance.commands.common import project_option, stage_events
+
+_STAGES = ["dataset", "train", "convert", "evaluate", "release", "stick"]
+
+
+@click.command(
+    "build",
+    epilog="Example: `anchorhold build --project station --until evaluate`, look at build/evaluation/report.html, "
+    "then `anchorhold build --project station`.",
+)
+@project_option
+@click.option("--until", type=click.Choice(_STAGES), help="Stop after this stage.")
+@click.option("--force", type=click.Choice(_STAGES), help="Run this stage even if nothing changed.")
+@click.option("--dry-run", is_flag=True, help="Say what would run and why; change nothing.")
+@click.pass_context
+def command(ctx: click.Context, folder: Path, until: str | None, force: str | None, dry_run: bool) -> None:
+    """Walk the road from examples to a signed stick.
+
+    Each stage is skipped when nothing that it depends on has changed: data, configuration, base model, program. It can
+    be stopped at any moment (Ctrl-C, power) and goes on where it was when it is run again.
+    """
+    from appliance import offline
+
+    offline.seal()
+    from appliance.base_model import resolve
+    from appliance.paths import Project
+    from appliance.pipeline import STAGES, decide, walk
+
+    project = Project.open(folder)
+    project.build.mkdir(parents=True, exist_ok=True)
+    with stage_events(project.events) as emit:
+        checkpoint = resolve(project.config.base.path, project.root, emit)
+        if not dry_run:
+            walk(project, checkpoint, emit, until=until or "", force=force or "")
+    if dry_run:
+        stale = False
+        for stage in STAGES:
+            decision = decide(project, checkpoint, stage, stage.name == force)
+            stale = stale or decision.run
+            why = decision.reason if decision.run else ("a stage before it runs" if stale else decision.reason)
+            click.echo(f"{stage.name:<9} {'run ' if stale else 'skip'}  {stage.help} ({why})")
+            if stage.name == until:
+                break
+        return
+    if ctx.obj is None or not until:
+        click.echo(f"stick: {project.stick}")
+        click.echo(f"report: {project.evaluation / 'report.html'}")

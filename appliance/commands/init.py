@@ -1,0 +1,94 @@
+"""`anchorhold init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+TEMPLATE = """\
+# {name}: an Anchorhold project. Every key is shown with its default; `anchorhold build` walks the road.
+
+[project]
+name = "{name}"            # lower case; names the model and its files
+version = "0.1.0"          # semantic version of the next release
+description = ""
+
+[base]
+path = "embedded"          # SmolLM2-135M-Instruct, or a Hugging Face folder (safetensors), or a .gguf file
+
+[dataset]
+sources = ["data/*.jsonl", "data/*.csv"]   # chat JSON lines ({{"messages": [...]}}) and CSV
+test_sources = []          # explicit test files; empty: 10 % of the rows, chosen by hash
+system = ""                # put before every conversation that has no system prompt
+prompt_column = "prompt"   # CSV: the question's column,
+answer_column = "answer"   #      the answer's,
+group_column = ""          #      and one whose equal values never part at the split
+prompt_template = "{{prompt}}"  # CSV: the user's turn, with {{column}} for any column
+schema_path = ""           # a JSON Schema that every answer should satisfy
+max_tokens = 1024          # longer rows are named and left out
+limit = 0                  # use at most so many training rows; 0: all
+
+[training]
+epochs = 2.0
+rank = 16
+alpha = 32.0
+dropout = 0.0
+learning_rate = 1e-3       # a 135M model wants 5e-4 to 2e-3
+warmup = 0.06              # share of the steps
+batch_rows = 16
+weight_decay = 0.0
+gradient_clip = 1.0
+evaluations = 4            # validation losses over the run
+validation_rows = 64       # each on at most so many rows
+patience = 3               # stop after so many without an improvement
+min_delta = 0.0
+seed = 7
+dtype = "auto"             # auto (a two-second trial), float32, bfloat16
+threads = 0                # 0: all cores
+
+[convert]
+type = "Q4_0"              # what ships: Q4_0 (INT4), Q8_0 (INT8), F16
+embeddings = "Q8_0"
+
+[evaluation]
+scorer = "json"            # json (parsed equality, fields) or exact (text)
+shots = 3                  # examples in the prompt of the few-shot baseline
+max_rows = 0               # 0: the whole test split
+max_tokens = 256
+baselines = true
+
+[release]
+keys = "keys"              # made by `anchorhold keys init`
+stick = "stick"            # the folder, or a mounted stick
+golden = 3                 # test rows that a device asks before a release may serve
+expires_days = 365
+"""
+
+
+@click.command("init", epilog="Example: `anchorhold init station`, then put examples into station/data.")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--name", default="", help="The project's name (default: the folder's).")
+def command(folder: Path, name: str) -> None:
+    """Begin a project in DIR: a commented anchorhold.toml and folders for data and keys.
+
+    Nothing that is there already is changed.
+    """
+    import re
+
+    from appliance import config, storage
+    from appliance.errors import UsageError
+
+    chosen = name or re.sub(r"[^a-z0-9._-]+", "-", folder.resolve().name.lower()).strip("-._") or "model"
+    target = folder / config.FILE_NAME
+    if target.exists():
+        raise UsageError(f"{target}: is there already", "edit it, or begin in another folder")
+    text = TEMPLATE.format(name=chosen)
+    config.parse(text)
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    storage.write_text(target, text)
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        storage.write_text(ignore, "build/\nkeys/\nstick/\n")
+    click.echo(f"project: {folder}")
+    click.echo(f"next: put examples into {folder / 'data'}, then `anchorhold build --project {folder}`")

@@ -1,0 +1,36 @@
+"""`anchorhold train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from appliance.commands.common import project_option, stage_events
+
+
+@click.command("train", epilog="Example: `anchorhold train --project station`; loss curve: build/training/curve.svg")
+@project_option
+@click.option("--restart", is_flag=True, help="Begin again instead of going on from the checkpoint.")
+@click.option("--checkpoint-seconds", type=float, default=60.0, show_default=True, help="Time between checkpoints.")
+def command(folder: Path, restart: bool, checkpoint_seconds: float) -> None:
+    """Fine-tune the base model with LoRA on this machine's CPU.
+
+    Only the answers are learnt, each with its end token. The adapter with the lowest validation loss is kept. A
+    training that was stopped goes on from its last checkpoint and takes the same course.
+    """
+    from appliance import offline
+
+    offline.seal()
+    from appliance.base_model import resolve
+    from appliance.paths import Project
+    from appliance.training import train
+
+    project = Project.open(folder)
+    with stage_events(project.events) as emit:
+        checkpoint = resolve(project.config.base.path, project.root, emit)
+        result = train(project, checkpoint, emit, restart=restart, checkpoint_seconds=checkpoint_seconds)
+    click.echo(
+        f"adapter: {project.adapter} (validation loss {result.best_loss:.4f} at step {result.best_step}, "
+        f"{result.tokens_per_second:.0f} tokens/s)"
+    )

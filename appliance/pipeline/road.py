@@ -1,0 +1,191 @@
+"""The stages of a build: what each depends on, what it leaves, and how it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance import __version__, storage
+from appliance.events import Emit
+from appliance.paths import Project
+
+Inputs = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stop.
+
+    Attributes:
+        name: the stop's name, and the verb that runs it alone.
+        help: what it does, for a dry run.
+        packages: source folders or files below `appliance`'s parent whose change makes the result stale.
+        inputs: everything else that the result depends on, as digests and values.
+        outputs: the files that it leaves.
+        run: does it.
+    """
+
+    name: str
+    help: str
+    packages: tuple[str, ...]
+    inputs: Callable[[Project, Path], Inputs]
+    outputs: Callable[[Project], list[Path]]
+    run: Callable[[Project, Path, Emit], None]
+
+
+def code_digest(packages: tuple[str, ...]) -> str:
+    """Digest of the sources of `packages`, so that a changed program never passes off an old result."""
+    root = Path(__file__).resolve().parents[2]
+    parts = {
+        name: storage.sha256_tree(root / name, "*.py") if (root / name).is_dir() else storage.sha256_file(root / name)
+        for name in packages
+    }
+    return storage.sha256_json({"version": __version__, **parts})
+
+
+def _digest(path: Path) -> str:
+    return storage.sha256_file(path) if path.is_file() else "missing"
+
+
+def _base(checkpoint: Path) -> Any:
+    from appliance.base_model import identity
+
+    return identity(checkpoint)
+
+
+def _sources(project: Project) -> Inputs:
+    section = project.config.dataset
+    patterns = [*section.sources, *section.test_sources]
+    files = sorted({path for pattern in patterns for path in project.root.glob(pattern) if path.is_file()})
+    digests = {path.relative_to(project.root).as_posix(): storage.sha256_file(path) for path in files}
+    schema = _digest(project.root / section.schema_path) if section.schema_path else ""
+    return {"files": digests, "schema": schema, "config": section.model_dump()}
+
+
+def _splits(project: Project, *names: str) -> Inputs:
+    return {name: _digest(project.dataset / f"{name}.jsonl") for name in names}
+
+
+def _dataset(project: Project, _checkpoint: Path, emit: Emit) -> None:
+    from appliance.dataset import prepare
+
+    prepare(project, emit)
+
+
+def _train(project: Project, checkpoint: Path, emit: Emit) -> None:
+    from appliance.training import train
+
+    train(project, checkpoint, emit)
+
+
+def _convert(project: Project, _checkpoint: Path, emit: Emit) -> None:
+    from appliance.conversion import convert_project
+
+    convert_project(project, emit=emit)
+
+
+def _evaluate(project: Project, _checkpoint: Path, emit: Emit) -> None:
+    from appliance.evaluation import evaluate
+
+    evaluate(project, emit)
+
+
+def _release(project: Project, _checkpoint: Path, emit: Emit) -> None:
+    from appliance.registry.release import assemble
+
+    assemble(project, emit)
+
+
+def _stick(project: Project, _checkpoint: Path, emit: Emit) -> None:
+    from appliance.update.publish import publish_project
+
+    publish_project(project, project.stick, emit)
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage(
+        "dataset",
+        "read, clean and split the examples",
+        ("appliance/dataset", "appliance/chat_template.py"),
+        lambda project, base: {**_sources(project), "tokenizer": _digest(base / "tokenizer.json")},
+        lambda project: [project.dataset / name for name in ("train.jsonl", "valid.jsonl", "test.jsonl", "card.json")],
+        _dataset,
+    ),
+    Stage(
+        "train",
+        "fine-tune the base with LoRA",
+        ("appliance/training",),
+        lambda project, base: {
+            **_splits(project, "train", "valid"),
+            "base": _base(base),
+            "config": project.config.training.model_dump(),
+        },
+        lambda project: [
+            project.adapter / "adapter_model.safetensors",
+            project.adapter / "adapter_config.json",
+            project.training / "training.json",
+            project.training / "curve.svg",
+        ],
+        _train,
+    ),
+    Stage(
+        "convert",
+        "base + adapter to GGUF",
+        ("convert", "appliance/conversion.py", "appliance/base_model.py"),
+        lambda project, base: {
+            "adapter": _digest(project.adapter / "adapter_model.safetensors"),
+            "base": _base(base),
+            "config": project.config.convert.model_dump(),
+            "project": project.config.project.model_dump(),
+        },
+        lambda project: [
+            project.gguf("F16"),
+            project.gguf(project.config.convert.type),
+            project.model / "convert.json",
+        ],
+        _convert,
+    ),
+    Stage(
+        "evaluate",
+        "measure the file that ships",
+        ("appliance/evaluation", "appliance/serving/engine"),
+        lambda project, base: {
+            **_splits(project, "train", "test"),
+            "model": _digest(project.model / "convert.json"),
+            "base": _base(base),
+            "config": project.config.evaluation.model_dump(),
+            "golden": project.config.release.golden,
+        },
+        lambda project: [project.evaluation / name for name in ("results.json", "report.html", "golden.json")],
+        _evaluate,
+    ),
+    Stage(
+        "release",
+        "put model, report and provenance together",
+        ("appliance/registry",),
+        lambda project, base: {
+            "model": _digest(project.model / "convert.json"),
+            "report": _digest(project.evaluation / "report.html"),
+            "results": _digest(project.evaluation / "results.json"),
+            "card": _digest(project.dataset / "card.json"),
+            "base": _base(base),
+            "project": project.config.project.model_dump(),
+        },
+        lambda project: [project.release / "release.json"],
+        _release,
+    ),
+    Stage(
+        "stick",
+        "sign it and write the stick",
+        ("appliance/trust", "appliance/update"),
+        lambda project, _base: {
+            "release": _digest(project.release / "release.json"),
+            "keys": storage.sha256_tree(project.keys) if project.keys.is_dir() else "missing",
+            "config": project.config.release.model_dump(),
+        },
+        lambda project: [project.stick / "metadata" / "timestamp.json"],
+        _stick,
+    ),
+)

@@ -1,0 +1,109 @@
+"""Walk the road: skip what is still good, run the rest, remember what was run."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance import storage
+from appliance.errors import UsageError
+from appliance.events import Emit, Event
+from appliance.paths import Project
+from appliance.pipeline.road import STAGES, Stage, code_digest
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a stage must run, and why."""
+
+    stage: Stage
+    run: bool
+    reason: str
+    inputs: str
+
+
+def _read_state(project: Project) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = json.loads(project.state.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}  # the state only saves work: without it everything is simply made again
+    return state
+
+
+def _fingerprint(project: Project, path: Path) -> dict[str, Any]:
+    return {"path": str(path.relative_to(project.root)), "sha256": storage.sha256_file(path)}
+
+
+def decide(project: Project, checkpoint: Path, stage: Stage, force: bool = False) -> Decision:
+    """Compare a stage's inputs and outputs with what was recorded when it last finished."""
+    digest = storage.sha256_json({"code": code_digest(stage.packages), "inputs": stage.inputs(project, checkpoint)})
+    recorded = _read_state(project).get(stage.name)
+    if force:
+        return Decision(stage, True, "asked for", digest)
+    if recorded is None:
+        return Decision(stage, True, "never finished", digest)
+    if recorded["inputs"] != digest:
+        return Decision(stage, True, "its inputs changed", digest)
+    for output in recorded["outputs"]:
+        path = project.root / output["path"]
+        if not path.is_file():
+            return Decision(stage, True, f"{output['path']} is missing", digest)
+        if storage.sha256_file(path) != output["sha256"]:
+            return Decision(stage, True, f"{output['path']} was changed", digest)
+    return Decision(stage, False, "unchanged", digest)
+
+
+@contextlib.contextmanager
+def _only_one(project: Project) -> Iterator[None]:
+    project.build.mkdir(parents=True, exist_ok=True)
+    with (project.build / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"{project.root}: another build is running here", "wait for it or stop it") from error
+        yield
+
+
+def walk(
+    project: Project,
+    checkpoint: Path,
+    emit: Emit,
+    *,
+    until: str = "",
+    force: str = "",
+) -> list[str]:
+    """Run every stage that is not still good, in order.
+
+    Args:
+        project: the project.
+        checkpoint: the base's folder.
+        emit: gets all events.
+        until: the last stage to consider; empty for all.
+        force: run this stage even if it is unchanged.
+
+    Returns:
+        Names of the stages that ran.
+    """
+    ran: list[str] = []
+    with _only_one(project):
+        for stage in STAGES:
+            decision = decide(project, checkpoint, stage, stage.name == force)
+            if decision.run:
+                stage.run(project, checkpoint, emit)
+                # Inputs again: an earlier digest could be of files that the stage itself settled (keys, say).
+                record = {
+                    "inputs": decide(project, checkpoint, stage, True).inputs,
+                    "outputs": [_fingerprint(project, path) for path in stage.outputs(project)],
+                }
+                storage.write_json(project.state, {**_read_state(project), stage.name: record})
+                ran.append(stage.name)
+            else:
+                emit(Event(stage.name, "skipped", stage.help))
+            if stage.name == until:
+                break
+    return ran

@@ -1,0 +1,48 @@
+"""Cross-entropy at the learnt positions only, in chunks: the logits of other tokens are never computed."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+
+from appliance.training.batches import Batch
+from appliance.training.model import Trainable
+
+CHUNK = 256  # positions whose logits exist at one time: 256 x 49,152 float32 = 48 MiB
+
+
+class TargetLoss(torch.autograd.Function):
+    """Mean cross-entropy of `hidden` [targets, width] · `projection`ᵀ against `targets` [targets].
+
+    The gradient is taken while the logits are at hand, so they are computed once and kept never.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, projection: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros((), dtype=torch.float64)
+        gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        for start in range(0, len(targets), CHUNK):
+            part = slice(start, start + CHUNK)
+            logits = (hidden[part] @ projection.t()).float()
+            wanted = targets[part, None]
+            total += torch.nn.functional.cross_entropy(logits, targets[part], reduction="sum").double()
+            if gradient is not None:
+                share = torch.softmax(logits, dim=-1)
+                share.scatter_add_(1, wanted, torch.full(wanted.shape, -1.0))
+                gradient[part] = share.to(hidden.dtype) @ projection
+        if gradient is not None:
+            ctx.save_for_backward(gradient.div_(len(targets)))
+        return (total / len(targets)).float()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (saved,) = ctx.saved_tensors
+        return saved * gradients[0].to(saved.dtype), None, None
+
+
+def batch_loss(trainable: Trainable, batch: Batch) -> torch.Tensor:
+    """Mean loss over the batch's targets, a scalar that can be differentiated."""
+    hidden = trainable.decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
+    at_targets = hidden.reshape(-1, hidden.shape[-1])[batch.positions]
+    return cast(torch.Tensor, TargetLoss.apply(at_targets, trainable.projection, batch.targets))

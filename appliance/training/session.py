@@ -1,0 +1,291 @@
+"""One training from start or checkpoint to its best adapter."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from appliance import __version__, storage
+from appliance.base_model import identity
+from appliance.dataset import Row, read_rows
+from appliance.errors import TrainingError
+from appliance.events import Emit, Event
+from appliance.paths import Project
+from appliance.training import checkpoints, curve
+from appliance.training.batches import collate, step_rows
+from appliance.training.encoding import Encoded, encode_rows
+from appliance.training.model import Trainable, load
+from appliance.training.objective import batch_loss
+from appliance.training.probe import probe
+from appliance.training.recipe import Plan, resolve_plan
+
+STAGE = "train"
+VALIDATION_BATCH = 32  # rows
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What came out; stored as training.json."""
+
+    steps: int
+    best_step: int
+    best_loss: float
+    tokens: int
+    seconds: float
+    tokens_per_second: float
+    stopped_early: bool
+    dtype: str
+    rows: int
+    adapter_sha256: str
+
+
+def _encode(rows: Sequence[Row], checkpoint: Path) -> list[Encoded]:
+    from transformers import AutoTokenizer, GenerationConfig
+
+    tokenizer = AutoTokenizer.from_pretrained(str(checkpoint), local_files_only=True)
+    ends = {tokenizer.eos_token_id}
+    if (checkpoint / "generation_config.json").exists():
+        declared = GenerationConfig.from_pretrained(str(checkpoint), local_files_only=True).eos_token_id
+        ends |= set(declared if isinstance(declared, list) else [declared])
+
+    def render(messages: list[dict[str, Any]], prompt: bool) -> str:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt))
+
+    def tokenize(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    return encode_rows([(row.id, row.messages) for row in rows], render, tokenize, ends - {None})
+
+
+class _Session:
+    def __init__(
+        self,
+        project: Project,
+        emit: Emit,
+        trainable: Trainable,
+        rows: list[Encoded],
+        validation: list[Encoded],
+        plan: Plan,
+        fingerprint: str,
+        base_name: str,
+        checkpoint_seconds: float,
+    ) -> None:
+        recipe = project.config.training
+        self.project, self.emit, self.trainable, self.plan = project, emit, trainable, plan
+        self.rows, self.validation = rows, validation
+        self.fingerprint, self.base_name, self.checkpoint_seconds = fingerprint, base_name, checkpoint_seconds
+        self.recipe = recipe
+        self.optimizer = torch.optim.AdamW(
+            trainable.masters, lr=plan.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        )
+        self.progress = checkpoints.Progress()
+        self.curve_path = project.training / "curve.jsonl"
+
+    def resume(self) -> None:
+        found = checkpoints.load_checkpoint(
+            self.project.training, self.fingerprint, self.trainable, self.optimizer
+        )
+        if found is None:
+            self.curve_path.unlink(missing_ok=True)
+            return
+        self.progress = found
+        curve.truncate(self.curve_path, found.step)
+        self.emit(Event(STAGE, "message", f"resumed after step {found.step} of {self.plan.steps}"))
+
+    def save(self) -> None:
+        checkpoints.save_checkpoint(
+            self.project.training, self.fingerprint, self.trainable, self.optimizer, self.progress
+        )
+
+    def step(self, numbers: list[int]) -> float:
+        batch = collate([self.rows[number] for number in numbers])
+        rate = self.plan.rate(self.progress.step + 1)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = batch_loss(self.trainable, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.trainable.pull_gradients()
+        norm = float(torch.nn.utils.clip_grad_norm_(self.trainable.masters, self.recipe.gradient_clip))
+        value = float(loss)
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            raise TrainingError(
+                f"step {self.progress.step + 1}: the loss became {value}, the gradient's norm {norm}",
+                f"lower training.learning_rate (now {self.recipe.learning_rate:g}) or set training.dtype = 'float32'",
+            )
+        self.optimizer.step()
+        self.trainable.push_weights()
+        self.progress.step += 1
+        self.progress.tokens += batch.tokens
+        return value
+
+    def validate(self) -> float:
+        order = sorted(range(len(self.validation)), key=lambda number: len(self.validation[number].ids))
+        total, targets = 0.0, 0
+        with torch.no_grad():
+            for start in range(0, len(order), VALIDATION_BATCH):
+                batch = collate([self.validation[number] for number in order[start : start + VALIDATION_BATCH]])
+                total += float(batch_loss(self.trainable, batch)) * len(batch.targets)
+                targets += len(batch.targets)
+                self.report("validating")
+        return total / targets
+
+    def report(self, text: str, **data: Any) -> None:
+        self.emit(
+            Event(
+                STAGE,
+                "metric" if data else "progress",
+                text,
+                done=self.progress.step,
+                total=self.plan.steps,
+                unit="steps",
+                data=data,
+            )
+        )
+
+    def evaluate(self, writer: curve.Writer) -> bool:
+        """Take the validation loss, keep the adapter if it is the best; True when patience has run out."""
+        loss = self.validate()
+        writer.add(step=self.progress.step, validation_loss=loss)
+        better = loss < self.progress.best_loss - self.recipe.min_delta
+        if better:
+            checkpoints.save_adapter(self.project.adapter, self.trainable, self.base_name)
+            self.progress.best_loss, self.progress.best_step, self.progress.stale = loss, self.progress.step, 0
+        else:
+            self.progress.stale += 1
+        self.report(f"validation loss {loss:.4f}{' (best)' if better else ''}", validation_loss=loss)
+        return self.progress.stale >= self.recipe.patience
+
+    def run(self) -> bool:
+        """Walk the steps; True when stopped early."""
+        if self.progress.stale >= self.recipe.patience:  # killed after the decision to stop
+            return self.progress.step < self.plan.steps
+        writer = curve.Writer(self.curve_path)
+        lengths = [len(row.ids) for row in self.rows]
+        before, began, last_save = self.progress.seconds, time.monotonic(), time.monotonic()
+        try:
+            for numbers in step_rows(
+                lengths, self.recipe.batch_rows, self.recipe.seed, self.progress.step + 1, self.plan.steps
+            ):
+                tokens = self.progress.tokens
+                start = time.monotonic()
+                loss = self.step(numbers)
+                speed = (self.progress.tokens - tokens) / (time.monotonic() - start)
+                writer.add(step=self.progress.step, loss=loss)
+                self.report("", loss=loss, tokens_per_second=speed)
+                stop = self.progress.step in self.plan.evaluate_at and self.evaluate(writer)
+                self.progress.seconds = before + time.monotonic() - began
+                evaluated = self.progress.step in self.plan.evaluate_at
+                if evaluated or time.monotonic() - last_save >= self.checkpoint_seconds:
+                    self.save()
+                    last_save = time.monotonic()
+                if stop:
+                    return self.progress.step < self.plan.steps
+        finally:
+            writer.close()
+        return False
+
+
+def _dtype(choice: str, emit: Emit) -> torch.dtype:
+    if choice != "auto":
+        return torch.float32 if choice == "float32" else torch.bfloat16
+    measured = probe()
+    name = str(measured.choice).removeprefix("torch.")
+    emit(
+        Event(
+            STAGE,
+            "message",
+            f"{name}: this CPU multiplies at {measured.bfloat16:.0f} GFLOP/s in bfloat16, "
+            f"{measured.float32:.0f} in float32",
+            data=asdict(measured),
+        )
+    )
+    return measured.choice
+
+
+def _pinned_dtype(project: Project, emit: Emit, restart: bool) -> torch.dtype:
+    """The probed type, kept for the life of this training: a resumed one must not change it half-way."""
+    choice = project.config.training.dtype
+    path = project.training / "dtype.json"
+    if choice == "auto" and path.exists() and not restart:
+        import json
+
+        choice = str(json.loads(path.read_text(encoding="utf-8"))["dtype"])
+    dtype = _dtype(choice, emit)
+    storage.write_json(path, {"dtype": str(dtype).removeprefix("torch.")})
+    return dtype
+
+
+def train(
+    project: Project, checkpoint: Path, emit: Emit, *, restart: bool = False, checkpoint_seconds: float = 60.0
+) -> TrainingResult:
+    """Fine-tune the base at `checkpoint` on the project's dataset, or go on with a training that was stopped.
+
+    Args:
+        project: with build/dataset/{train,valid}.jsonl in place.
+        checkpoint: the base's folder.
+        emit: gets a metric event a step and an evaluation.
+        restart: ignore an existing checkpoint.
+        checkpoint_seconds: time between checkpoints; each evaluation makes one too.
+
+    Returns:
+        The result, also written as build/training/training.json.
+
+    Raises:
+        TrainingError: nothing to learn, or the loss is no number any more.
+    """
+    recipe = project.config.training
+    project.training.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(recipe.threads or len(os.sched_getaffinity(0)))
+    if restart:
+        (project.training / checkpoints.FILE_NAME).unlink(missing_ok=True)
+    emit(Event(STAGE, "started", "reading rows"))
+    train_file, valid_file = project.dataset / "train.jsonl", project.dataset / "valid.jsonl"
+    rows = _encode(read_rows(train_file), checkpoint)
+    validation = _encode(read_rows(valid_file)[: recipe.validation_rows], checkpoint)
+    plan = resolve_plan(recipe, len(rows))
+    if not validation:
+        raise TrainingError("there is no validation row", "run `anchorhold dataset` and read its card")
+    dtype = _pinned_dtype(project, emit, restart)
+    base = identity(checkpoint)
+    fingerprint = storage.sha256_json(
+        {
+            "recipe": recipe.model_dump(),
+            "rows": storage.sha256_file(train_file),
+            "validation": storage.sha256_file(valid_file),
+            "base": base,
+            "dtype": str(dtype),
+            "code": __version__,
+        }
+    )
+    emit(Event(STAGE, "message", f"{len(rows)} rows, {plan.steps} steps, rank {recipe.rank}; loading the base"))
+    session = _Session(
+        project, emit, load(checkpoint, recipe, dtype), rows, validation, plan, fingerprint,
+        str(base["name"]), checkpoint_seconds,
+    )  # fmt: skip
+    session.resume()
+    session.report("training")
+    stopped = session.run()
+    progress = session.progress
+    curve.draw(curve.read(session.curve_path), project.training / "curve.svg")
+    result = TrainingResult(
+        steps=progress.step,
+        best_step=progress.best_step,
+        best_loss=progress.best_loss,
+        tokens=progress.tokens,
+        seconds=round(progress.seconds, 1),
+        tokens_per_second=round(progress.tokens / max(progress.seconds, 1e-9), 1),
+        stopped_early=stopped,
+        dtype=str(dtype).removeprefix("torch."),
+        rows=len(rows),
+        adapter_sha256=storage.sha256_file(project.adapter / "adapter_model.safetensors"),
+    )
+    storage.write_json(project.training / "training.json", asdict(result))
+    emit(Event(STAGE, "finished", f"best validation loss {result.best_loss:.4f} at step {result.best_step}"))
+    return result

@@ -30,7 +30,9 @@ def _read(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ServingError(f"{path}: not a file of keys: {error}", "restore it, or delete it and make new keys") from error
+        raise ServingError(
+            f"{path}: not a file of keys: {error}", "restore it, or delete it and make new keys"
+        ) from error
     if not isinstance(value, dict) or value.get("format") != _FORMAT:
         raise ServingError(f"{path}: not a file of keys", "restore it, or delete it and make new keys")
     keys: list[dict[str, Any]] = value["keys"]

@@ -113,7 +113,11 @@ def _text(content: Any, where: str) -> str:
     if isinstance(content, list):
         parts = []
         for part in content:
-            if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+            if (
+                not isinstance(part, dict)
+                or part.get("type") != "text"
+                or not isinstance(part.get("text"), str)
+            ):
                 raise _wrong(where, 'only parts of {"type": "text", "text": ...} are understood')
             parts.append(part["text"])
         return "".join(parts)

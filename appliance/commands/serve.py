@@ -1,0 +1,156 @@
+"""`anchorhold serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from appliance.errors import UsageError
+from appliance.paths import Device
+
+if TYPE_CHECKING:
+    from appliance.serving.engine_client import Engine
+    from appliance.serving.supervisor import Target
+
+_EPILOG = """\b
+Examples:
+  anchorhold serve
+  anchorhold serve --model work-orders-q4_0.gguf --socket /tmp/model.sock
+  anchorhold serve --new-key ticket-system
+  anchorhold serve --tcp 127.0.0.1:8080
+  curl --unix-socket /var/lib/anchorhold/run/gateway.sock http://gateway/health
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    help="The device's folder (default: $ANCHORHOLD_ROOT or /var/lib/anchorhold).",
+)
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Serve this GGUF instead of the installed release.",
+)
+@click.option(
+    "--socket",
+    type=click.Path(path_type=Path),
+    help="The Unix socket (default: run/gateway.sock in the root).",
+)
+@click.option("--tcp", metavar="HOST:PORT", help="Also listen on loopback; requests there need a key.")
+@click.option(
+    "--slots", type=click.IntRange(1, 256), default=8, show_default=True, help="Answers side by side."
+)
+@click.option(
+    "--context",
+    type=click.IntRange(64, 1_048_576),
+    default=2048,
+    show_default=True,
+    help="Tokens of one request, prompt and answer together.",
+)
+@click.option("--threads", type=click.IntRange(0, 1024), default=0, help="CPU threads (default: all cores).")
+@click.option(
+    "--queue",
+    type=click.IntRange(0, 100_000),
+    default=64,
+    show_default=True,
+    help="Requests that may wait; more are told to come again.",
+)
+@click.option("--no-cache", is_flag=True, help="Do not keep answers to deterministic requests.")
+@click.option("--new-key", metavar="NAME", help="Make a key for --tcp, print it once, and end.")
+def command(
+    root: Path | None,
+    model: Path | None,
+    socket: Path | None,
+    tcp: str | None,
+    slots: int,
+    context: int,
+    threads: int,
+    queue: int,
+    no_cache: bool,
+    new_key: str | None,
+) -> None:
+    """Serve the active release over an OpenAI-compatible API.
+
+    Programs on this machine talk to the Unix socket (mode 0660, so the group decides who may); nothing listens on a
+    network. A newly installed release is taken up by itself, without dropping requests; SIGHUP makes it look at once.
+    Ctrl-C or SIGTERM ends it.
+    """
+    device = Device(root.resolve()) if root else Device.default()
+    if new_key is not None:
+        from appliance.serving import api_keys
+
+        click.echo(api_keys.create(device.api_keys, new_key))
+        return
+    _serve(device, model, socket, tcp, slots, context, threads, queue, no_cache)
+
+
+def _target_of(device: Device, model: Path | None) -> Target | None:
+    from appliance.serving.supervisor import Target
+
+    if model is not None:
+        from appliance import storage
+
+        if not model.is_file():
+            raise UsageError(f"{model}: no such file", "give the path of a GGUF")
+        return Target(name=model.stem, version="", digest=storage.sha256_file(model), model=model.resolve())
+    from appliance.update import slots
+
+    release = slots.active(device)
+    if release is None:
+        return None
+    return Target(name=release.name, version=release.version, digest=release.digest, model=release.model)
+
+
+def _serve(
+    device: Device,
+    model: Path | None,
+    socket: Path | None,
+    tcp: str | None,
+    slots: int,
+    context: int,
+    threads: int,
+    queue: int,
+    no_cache: bool,
+) -> None:
+    import logging
+    import tempfile
+
+    from appliance import offline
+    from appliance.serving.engine_client import Engine
+    from appliance.serving.gateway import server
+    from appliance.serving.gateway.app import Gateway, cache_at
+    from appliance.serving.supervisor import Supervisor
+
+    offline.seal()
+    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", level=logging.WARNING)
+    address = server.Address.parse(tcp) if tcp else None
+    fixed = _target_of(device, model) if model is not None else None
+    # With --model there need be no device at all, so nothing is written below its root.
+    standalone = model is not None and not device.root.is_dir()
+    path = socket or (
+        Path(tempfile.gettempdir()) / "anchorhold.sock" if standalone else device.gateway_socket
+    )
+    cache = None if no_cache or standalone else device.response_cache
+    log = None if standalone else device.log / "engine.log"
+
+    def start(target: Target) -> Engine:
+        return Engine(target.model, slots=slots, context=context, threads=threads, log=log)
+
+    unix = server.bind_unix(path)
+    listening = server.bind_tcp(address, device.api_keys) if address else None
+    supervisor = Supervisor(lambda: fixed if model is not None else _target_of(device, None), start)
+    try:
+        supervisor.begin()
+        current = supervisor.current
+        assert current is not None
+        click.echo(f"serving {current.target.identity} at {path}", err=True)
+        if listening is not None:
+            click.echo(f"also at http://{address.host}:{listening.getsockname()[1]}, with a key", err=True)  # type: ignore[union-attr]
+        server.run(Gateway(supervisor, cache_at(cache), queue), unix, listening, device.api_keys)
+    finally:
+        supervisor.close()
+        path.unlink(missing_ok=True)

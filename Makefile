@@ -27,6 +27,8 @@ check: format types test ## Format, lint, strict types and tests: what a change 
 format: setup ## Check format and lint (no change is made)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@sh -n offline_wheels/install.sh
+	@bash -n .ci/run
 
 types: setup ## Check types, strictly
 	@$(BIN)/mypy

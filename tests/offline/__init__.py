@@ -1,0 +1,1 @@
+"""The offline bundle: its installer, and the whole road where there is no network."""

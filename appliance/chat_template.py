@@ -1,4 +1,4 @@
-"""Chat templates: the Jinja text in a model's metadata, rendered exactly as the trainer's tokenizer renders it.
+"""Chat templates: the Jinja text in a model's metadata, rendered exactly as the trainer renders it.
 
 The template comes with the model, so it runs in a sandbox that can read what it is given and change nothing.
 """
@@ -21,7 +21,7 @@ from appliance.errors import ModelError
 
 
 class _GenerationBlock(jinja2.ext.Extension):
-    """`{% generation %}…{% endgeneration %}` marks the assistant's part for trainers; rendered, it is just its body."""
+    """`{% generation %}` marks the assistant's part for trainers; rendered, it is just its body."""
 
     tags = {"generation"}  # noqa: RUF012 - jinja2 declares it as an instance attribute
 

@@ -57,8 +57,9 @@ def command(
 ) -> None:
     """Talk to the model that is served on this machine.
 
-    At a terminal it is a conversation: a line is a turn, Ctrl-C stops an answer, Ctrl-D ends, /new forgets. With
-    --message, or with text on standard input, it asks once and prints the answer alone, for scripts.
+    At a terminal it is a conversation: a line is a turn, Ctrl-C stops an answer, Ctrl-D ends, /new
+    forgets. With --message, or with text on standard input, it asks once and prints the answer alone,
+    for scripts.
     """
     from appliance.serving.gateway_client import GatewayClient
 

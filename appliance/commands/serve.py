@@ -75,9 +75,9 @@ def command(
 ) -> None:
     """Serve the active release over an OpenAI-compatible API.
 
-    Programs on this machine talk to the Unix socket (mode 0660, so the group decides who may); nothing listens on a
-    network. A newly installed release is taken up by itself, without dropping requests; SIGHUP makes it look at once.
-    Ctrl-C or SIGTERM ends it.
+    Programs on this machine talk to the Unix socket (mode 0660, so the group decides who may); nothing
+    listens on a network. A newly installed release is taken up by itself, without dropping requests;
+    SIGHUP makes it look at once. Ctrl-C or SIGTERM ends it.
     """
     device = Device(root.resolve()) if root else Device.default()
     if new_key is not None:
@@ -122,7 +122,8 @@ def _serve(
     from appliance import offline
     from appliance.serving.engine_client import Engine
     from appliance.serving.gateway import server
-    from appliance.serving.gateway.app import Gateway, cache_at
+    from appliance.serving.gateway.app import cache_at
+    from appliance.serving.gateway.exchange import Gateway
     from appliance.serving.supervisor import Supervisor
 
     offline.seal()

@@ -1,10 +1,12 @@
-"""Starts an engine process and talks to it; used by the gateway, by evaluation and by install's golden check."""
+"""Starts an engine process and talks to it; for the gateway, evaluation and install's golden check."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
+import queue
 import subprocess
 import sys
 import tempfile
@@ -111,7 +113,7 @@ class Engine:
     @staticmethod
     def _open_log(log: Path | None) -> IO[bytes]:
         if log is None:
-            return tempfile.TemporaryFile()  # noqa: SIM115 - closed with the engine
+            return tempfile.TemporaryFile()
         log.parent.mkdir(parents=True, exist_ok=True)
         return log.open("ab+")
 
@@ -223,7 +225,7 @@ class Engine:
         return self._process.pid
 
     def tokenize(self, text: str) -> list[int]:
-        """Token ids of `text`; special tokens are recognised, and none is added but a begin token if the model asks."""
+        """Token ids of `text`, special tokens recognised; a begin token is added only if the model asks."""
         tokens: list[int] = self._ask("tokenize", text=text)["tokens"]
         return tokens
 
@@ -255,7 +257,8 @@ class Engine:
         Args:
             tokens: the prompt.
             sampling: how to answer.
-            on_chunk: called from the client's reader thread for every piece, the last one with `finish`; must not block.
+            on_chunk: called from the client's reader thread for every piece, the last one with `finish`; must
+                not block.
             stream: False sends one chunk with everything.
 
         Raises:
@@ -320,8 +323,6 @@ class Engine:
         Raises:
             ServingError: as soon as one fails; the others are cancelled.
         """
-        import queue
-
         done: queue.SimpleQueue[tuple[int, Chunk]] = queue.SimpleQueue()
         answers: dict[int, Completion] = {}
         running: dict[int, int] = {}  # index -> request number
@@ -363,10 +364,8 @@ class Engine:
             if self._closing:
                 return
             self._closing = True
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it may have ended already
             self._out.close()  # the engine ends when its input does
-        except BrokenPipeError:
-            pass  # it has ended already
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:

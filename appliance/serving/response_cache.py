@@ -64,7 +64,8 @@ class ResponseCache:
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute(
             "CREATE TABLE IF NOT EXISTS answers"
-            " (key TEXT PRIMARY KEY, value TEXT NOT NULL, bytes INTEGER NOT NULL, used REAL NOT NULL) WITHOUT ROWID"
+            " (key TEXT PRIMARY KEY, value TEXT NOT NULL, bytes INTEGER NOT NULL, used REAL NOT NULL)"
+            " WITHOUT ROWID"
         )
         connection.execute("CREATE INDEX IF NOT EXISTS answers_by_use ON answers (used)")
         return connection

@@ -15,7 +15,8 @@ class Sampling:
     Attributes:
         max_tokens: at most this many new tokens (and never more than the context has room for).
         temperature: 0 takes the likeliest token each time; the next four then don't matter.
-        top_k, top_p, min_p: llama.cpp's filters, in this order, before the temperature; 0, 1 and 0 switch them off.
+        top_k, top_p, min_p: llama.cpp's filters, in this order, before the temperature; 0, 1 and 0 switch
+            them off.
         seed: same seed, same draw; None draws one.
         stop: end before the first of these texts.
     """
@@ -50,9 +51,9 @@ class Chunk:
     Attributes:
         text: valid Unicode, never half a character, never part of a stop text.
         finish: None until the last chunk.
-        prompt_tokens, cached_tokens, completion_tokens: only on the last one; of the prompt's tokens, `cached_tokens`
-            were already in memory.
-        queue_seconds, prompt_seconds, seconds: only on the last one; waiting, reading the prompt, and all of it.
+        prompt_tokens, cached_tokens, completion_tokens: only on the last one; of the prompt's tokens,
+            `cached_tokens` were already in memory.
+        queue_seconds, prompt_seconds, seconds: only on the last one; waiting, reading the prompt, all of it.
         error: only on the last one: why there is no answer (`finish` is "error" then).
     """
 

@@ -1,7 +1,7 @@
 """Keeps one engine alive, and changes it for another while requests go on.
 
-The new engine is loaded beside the old one; new requests go to it once it is ready; the old one ends when its last
-request is done. If the new one can't be loaded, the old one stays.
+The new engine is loaded beside the old one; new requests go to it once it is ready; the old one ends
+when its last request is done. If the new one can't be loaded, the old one stays.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The engine: a process of its own that drives libllama's batch API and speaks JSON lines (docs/formats/api.md).
+"""The engine: a process of its own that drives libllama's batch API and speaks JSON lines.
 
-A fault inside libllama ends this process only; whoever started it starts another.
+The lines are described in docs/formats/api.md. A fault inside libllama ends this process only; whoever
+started it starts another.
 """

@@ -1,4 +1,4 @@
-"""`python -m appliance.serving.engine`: load a model, then answer JSON lines from stdin on stdout until stdin ends."""
+"""`python -m appliance.serving.engine`: load a model, then answer the JSON lines on stdin until it ends."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Continuous batching: each step, every answering sequence gives one token and the rest of the batch reads prompts.
+"""Continuous batching: each step, every answering sequence gives one token; the rest reads prompts.
 
-A slot keeps what it has read after its answer is done, so that the next prompt with the same beginning need not be read
-again; another slot's beginning is shared instead where that is longer.
+A slot keeps what it has read after its answer is done, so that the next prompt with the same beginning
+need not be read again; another slot's beginning is shared instead where that is longer.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Scheduler:
             self._refuse(
                 request,
                 "context_exceeded",
-                f"the prompt has {count} tokens, the context has room for {self._model.context}, answer included",
+                f"the prompt has {count} tokens; the context has room for {self._model.context}",
             )
         elif any(not 0 <= token < self._model.vocabulary for token in request.tokens):
             self._refuse(request, "unknown_token", f"token ids go from 0 to {self._model.vocabulary - 1}")

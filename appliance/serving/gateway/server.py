@@ -18,8 +18,9 @@ import uvicorn
 
 from appliance.errors import ServingError, UsageError
 from appliance.serving import api_keys
-from appliance.serving.gateway.app import Gateway, make_app
-from appliance.serving.gateway.requests import RequestError
+from appliance.serving.gateway.app import make_app
+from appliance.serving.gateway.chat_request import RequestError
+from appliance.serving.gateway.exchange import Gateway
 from appliance.serving.gateway_client import MAX_SOCKET_PATH
 
 

@@ -1,0 +1,256 @@
+"""One chat request on its way: admission, the cache, the engine's chunks, and the shapes of the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from appliance.errors import ServingError
+from appliance.serving import response_cache
+from appliance.serving.engine_client import Chunk, Completion, completion
+from appliance.serving.gateway.chat_request import ChatRequest, RequestError
+from appliance.serving.response_cache import ResponseCache
+from appliance.serving.supervisor import Serving, Supervisor
+
+
+@dataclass
+class Gateway:
+    """What the routes share.
+
+    Attributes:
+        supervisor: has the engine.
+        cache: of answers; None for none.
+        queue: requests that may wait beside those that are answered.
+    """
+
+    supervisor: Supervisor
+    cache: ResponseCache | None
+    queue: int = 64
+    started: float = field(default_factory=time.monotonic)
+    open_requests: int = 0
+    served: int = 0
+    refused: int = 0
+    cancelled: int = 0
+    mean_seconds: float = 1.0  # of a request, moving
+
+    @contextlib.contextmanager
+    def admitted(self, slots: int) -> Iterator[None]:
+        """A place among the open requests.
+
+        Raises:
+            RequestError: 429, with the seconds after which a place should be free.
+        """
+        if self.open_requests >= slots + self.queue:
+            self.refused += 1
+            seconds = max(1, round(self.mean_seconds * self.queue / slots))
+            raise RequestError(
+                429,
+                "queue_full",
+                f"{self.open_requests} requests are open already",
+                f"ask again in {seconds} seconds",
+                headers={"retry-after": str(seconds)},
+            )
+        self.open_requests += 1
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.open_requests -= 1
+            self.mean_seconds += 0.1 * (time.monotonic() - begun - self.mean_seconds)
+
+
+class EngineStream:
+    """Brings one request's chunks from the engine's reader thread into the event loop."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+        self._loop = asyncio.get_running_loop()
+        self._chunks: asyncio.Queue[Chunk] = asyncio.Queue()
+        self._number = 0
+        self.last: Chunk | None = None
+
+    def _take(self, chunk: Chunk) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
+            self._loop.call_soon_threadsafe(self._chunks.put_nowait, chunk)
+
+    def submit(self, tokens: list[int], request: ChatRequest) -> None:
+        """Hand the prompt to the engine."""
+        self._number = self._serving.engine.submit(
+            tokens, request.sampling, self._take, stream=request.stream
+        )
+
+    async def pieces(self) -> AsyncIterator[str]:
+        """The texts as they come; afterwards `last` has the counts."""
+        while self.last is None:
+            chunk = await self._chunks.get()
+            if chunk.finish is not None:
+                self.last = chunk
+            if chunk.text:
+                yield chunk.text
+
+    def cancel(self) -> None:
+        """Stop the request unless it is done."""
+        if self.last is None:
+            with contextlib.suppress(ServingError):
+                self._serving.engine.cancel(self._number)
+
+
+def _usage(answer: Completion) -> dict[str, Any]:
+    return {
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": answer.completion_tokens,
+        "total_tokens": answer.prompt_tokens + answer.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": answer.cached_tokens},
+    }
+
+
+def _timings(answer: Completion) -> dict[str, float]:
+    return {
+        "queue_seconds": answer.queue_seconds,
+        "prompt_seconds": answer.prompt_seconds,
+        "seconds": answer.seconds,
+    }
+
+
+class Exchange:
+    """A checked request, the engine that answers it, and the answer's forms.
+
+    Args:
+        gateway: what all requests share.
+        serving: the engine.
+        request: what was asked.
+    """
+
+    def __init__(self, gateway: Gateway, serving: Serving, request: ChatRequest) -> None:
+        self.gateway = gateway
+        self.serving = serving
+        self.request = request
+        self.number = f"chatcmpl-{uuid.uuid4().hex}"
+        self.created = int(time.time())
+        self.key: str | None = None
+
+    def headers(self, cached: bool) -> dict[str, str]:
+        """Whether the answer was remembered, and which release gave it."""
+        target = self.serving.target
+        return {
+            "x-anchorhold-cache": "hit" if cached else "miss",
+            "x-anchorhold-release": f"{target.identity} sha256:{target.digest}",
+        }
+
+    async def tokens(self) -> list[int]:
+        """Render, count, and settle `max_tokens`."""
+        tokens = await run_in_threadpool(self.serving.engine.render, self.request.messages)
+        context = self.serving.engine.info.context
+        wanted = self.request.sampling.max_tokens
+        if len(tokens) + max(wanted, 1) > context:
+            asked = f" and {wanted} more were asked for" if wanted else ""
+            raise RequestError(
+                400,
+                "context_length_exceeded",
+                f"the conversation has {len(tokens)} tokens{asked}; the context has room for {context}",
+                "shorten the conversation" + (" or ask for fewer tokens" if wanted else ""),
+                parameter="messages",
+                prompt_tokens=len(tokens),
+                max_tokens=wanted or None,
+                context_tokens=context,
+            )
+        if not wanted:
+            self.request = replace(
+                self.request, sampling=replace(self.request.sampling, max_tokens=context - len(tokens))
+            )
+        return tokens
+
+    async def remembered(self, tokens: list[int]) -> Completion | None:
+        """The cached answer, where the request is deterministic."""
+        cache, sampling = self.gateway.cache, self.request.sampling
+        if cache is None or not sampling.deterministic:
+            return None
+        self.key = response_cache.key(
+            self.serving.target.digest, tokens, sampling, self.serving.engine.info.build
+        )
+        return await run_in_threadpool(cache.get, self.key)
+
+    async def remember(self, answer: Completion) -> None:
+        """Keep the answer, if the request is deterministic."""
+        if self.key is not None and self.gateway.cache is not None and answer.finish in {"stop", "length"}:
+            await run_in_threadpool(self.gateway.cache.put, self.key, answer)
+
+    def whole(self, answer: Completion, cached: bool) -> Response:
+        """The answer in one piece."""
+        message = {"role": "assistant", "content": answer.text}
+        choice = {"index": 0, "message": message, "finish_reason": answer.finish, "logprobs": None}
+        body = {
+            "id": self.number,
+            "object": "chat.completion",
+            "created": self.created,
+            "model": self.serving.target.identity,
+            "choices": [choice],
+            "usage": _usage(answer),
+            "timings": _timings(answer),
+        }
+        return JSONResponse(body, headers=self.headers(cached))
+
+    def event(self, delta: dict[str, Any] | None, finish: str | None, **values: Any) -> bytes:
+        """One server-sent event; no choice in it if `delta` is None."""
+        choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
+        body = {
+            "id": self.number,
+            "object": "chat.completion.chunk",
+            "created": self.created,
+            "model": self.serving.target.identity,
+            "choices": choices,
+            **values,
+        }
+        return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+
+    def ending(self, answer: Completion) -> bytes:
+        """The last events of a stream."""
+        data = self.event({}, answer.finish, timings=_timings(answer))
+        if self.request.include_usage:
+            data += self.event(None, None, usage=_usage(answer))
+        return data + b"data: [DONE]\n\n"
+
+
+def whole_answer(text: str, last: Chunk) -> Completion:
+    """The answer from its text and last chunk.
+
+    Raises:
+        RequestError: 503, the engine failed.
+    """
+    try:
+        return completion(text, last)
+    except ServingError as error:
+        raise RequestError(
+            503, "engine_failed", error.message, error.hint, headers={"retry-after": "2"}
+        ) from error
+
+
+class HeldStream(StreamingResponse):
+    """A stream of events that gives back what it holds when it ends, however it ends."""
+
+    def __init__(
+        self, content: AsyncIterator[bytes], held: contextlib.ExitStack, headers: dict[str, str]
+    ) -> None:
+        super().__init__(
+            content, media_type="text/event-stream", headers={**headers, "cache-control": "no-store"}
+        )
+        self._events = content
+        self._held = held
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            close: Callable[[], Any] | None = getattr(self._events, "aclose", None)
+            if close is not None:
+                await close()
+            self._held.close()

@@ -58,8 +58,8 @@ def imports(file: Path, *, at_load: bool = False) -> set[str]:
         if at_load and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             return
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            for child in node.orelse:
-                visit(child)
+            for otherwise in node.orelse:
+                visit(otherwise)
             return
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -59,6 +61,7 @@ def run(
             stderr=subprocess.STDOUT,
             env=environment,
             cwd=cwd,
+            start_new_session=True,
         )
         try:
             while True:
@@ -67,9 +70,13 @@ def run(
                     break
                 except subprocess.TimeoutExpired:
                     say(f"  {label}: {time.monotonic() - started:4.0f} s  {_last_line(log)}")
-        except BaseException:
-            child.terminate()
+        except BaseException as error:
+            # The whole group: a build has children of its own.
+            os.killpg(child.pid, signal.SIGTERM)
             child.wait()
+            if isinstance(error, KeyboardInterrupt):
+                say("stopped; run the same command again to go on")
+                raise SystemExit(130) from None
             raise
     if status:
         with log.open("rb") as stream:

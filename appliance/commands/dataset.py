@@ -6,21 +6,13 @@ from pathlib import Path
 
 import click
 
-_EPILOG = """\b
-Example:
-  anchorhold dataset --project examples/workorders
-  anchorhold dataset --strict        # stop at the first bad row
-"""
+from appliance.commands.common import project_option, stage_events
+
+_EPILOG = "Example: `anchorhold dataset --project station --strict`; the card: build/dataset/card.json"
 
 
 @click.command("dataset", epilog=_EPILOG)
-@click.option(
-    "--project",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(),
-    help="Folder with anchorhold.toml (default: here).",
-)
+@project_option
 @click.option("--strict", is_flag=True, help="Stop on the first bad row instead of leaving it out.")
 def command(folder: Path, strict: bool) -> None:
     """Read, clean and split the examples; write the dataset card.
@@ -29,10 +21,16 @@ def command(folder: Path, strict: bool) -> None:
     exact duplicates, leaves out rows that can't be learnt from (each is named with file and line; all are in
     build/dataset/rejected.jsonl) and splits the rest 80/10/10 by a hash, so that adding rows moves none.
     """
+    from appliance import offline
+
+    offline.seal()
     from appliance.dataset import prepare
-    from appliance.dataset.terminal import show_card, show_event
+    from appliance.dataset.terminal import card_lines
     from appliance.paths import Project
 
     project = Project.open(folder)
-    card = prepare(project, show_event, strict=strict)
-    show_card(card, project.dataset)
+    with stage_events(project.events) as emit:
+        card = prepare(project, emit, strict=strict)
+    for line in card_lines(card):
+        click.echo(line)
+    click.echo(f"dataset: {project.dataset}")

@@ -4,8 +4,20 @@
 """
 
 from appliance.dataset.card import DatasetCard, load_card
-from appliance.dataset.preparing import prepare
+from appliance.dataset.lengths import counter
+from appliance.dataset.preparing import prepare, source_files
 from appliance.dataset.rows import Row, read_rows
+from appliance.dataset.schema import AnswerSchema
 from appliance.dataset.sources import BadRow
 
-__all__ = ["BadRow", "DatasetCard", "Row", "load_card", "prepare", "read_rows"]
+__all__ = [
+    "AnswerSchema",
+    "BadRow",
+    "DatasetCard",
+    "Row",
+    "counter",
+    "load_card",
+    "prepare",
+    "read_rows",
+    "source_files",
+]

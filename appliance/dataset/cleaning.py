@@ -135,6 +135,6 @@ def clean_messages(messages: Any, system: str = "") -> list[dict[str, Any]]:
 
 
 def default_group(messages: list[dict[str, Any]]) -> str:
-    """The group of a row that names none: a digest of all that the user said, whatever its case and spacing."""
+    """The group of a row that names none: a digest of what the user said, whatever its case and spacing."""
     said = "\n".join(message["content"] for message in messages if message["role"] == "user")
     return sha256_bytes(" ".join(said.casefold().split()).encode())[:16]

@@ -2,28 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-import click
-
 from appliance.dataset.card import DatasetCard
-from appliance.events import Event
-
-_WIDTH = 28
-
-
-def show_event(event: Event) -> None:
-    """Print warnings, and progress on one line of an interactive terminal."""
-    interactive = sys.stderr.isatty()
-    if event.kind == "progress" and interactive and event.total:
-        share = event.done / event.total
-        bar = "#" * int(share * _WIDTH)
-        click.echo(f"\r{event.text} [{bar:<{_WIDTH}}] {share:4.0%}", err=True, nl=False)
-    elif event.kind in {"warning", "message"}:
-        click.echo(("\r\x1b[K" if interactive else "") + event.text, err=True)
-    elif event.kind == "finished" and interactive:
-        click.echo("\r\x1b[K", err=True, nl=False)
 
 
 def card_lines(card: DatasetCard) -> list[str]:
@@ -43,10 +22,3 @@ def card_lines(card: DatasetCard) -> list[str]:
     lines += [f"left out, {what}: {count}" for what, count in left_out.items() if count]
     lines.append(f"digest {card.digest}")
     return lines
-
-
-def show_card(card: DatasetCard, folder: Path) -> None:
-    """Print the card and where the files are."""
-    for line in card_lines(card):
-        click.echo(line)
-    click.echo(f"written to {folder}")

@@ -1,0 +1,39 @@
+"""`anchorhold evaluate`: measure the file that ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from appliance.commands.common import project_option, stage_events
+
+_EPILOG = "Example: `anchorhold evaluate --project station`; stopped half-way, the same command goes on where it was"
+
+
+@click.command("evaluate", epilog=_EPILOG)
+@project_option
+@click.option(
+    "--threads", type=click.IntRange(0), default=0, help="CPU threads of the engine (0: all cores)."
+)
+def command(folder: Path, threads: int) -> None:
+    """Measure the file that ships; write the report.
+
+    Asks the shipped GGUF every row of the test split through the engine that serves, and beside it the tuned
+    F16 file and the untuned base, plainly and with the schema and examples in its prompt. Scores exact match,
+    valid answers, field F1 and how many answers end by themselves, says which differences are real, and
+    writes build/evaluation/report.html. Needs `dataset`, `train` and `convert` before it.
+    """
+    from appliance import offline
+
+    offline.seal()
+    from appliance.evaluation import evaluate
+    from appliance.evaluation.terminal import read_speeds, result_lines
+    from appliance.paths import Project
+
+    project = Project.open(folder)
+    with stage_events(project.events) as emit:
+        result = evaluate(project, emit, threads=threads)
+    for line in result_lines(result, read_speeds(project.evaluation)):
+        click.echo(line)
+    click.echo(f"report: {project.evaluation / 'report.html'}")

@@ -1,0 +1,37 @@
+"""The scores of an evaluation for a terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from appliance.evaluation.results import EvaluationResult
+
+Speeds = dict[str, dict[str, float]]
+
+
+def read_speeds(folder: Path) -> Speeds:
+    """speed.json of an evaluation's folder: how fast each system answered here."""
+    speeds: Speeds = json.loads((folder / "speed.json").read_text(encoding="utf-8"))
+    return speeds
+
+
+def result_lines(result: EvaluationResult, speeds: Speeds) -> list[str]:
+    """The scores as lines of plain text."""
+    lines = [f"{'system':<44}{'exact':>8}{'95 %':>14}{'F1':>8}{'valid':>8}{'ended':>8}{'tok/s':>7}"]
+    for score in result.systems:
+        f1 = "-" if score.f1 is None else f"{score.f1:.1%}"
+        valid = "-" if score.valid is None else f"{score.valid.share:.1%}"
+        interval = f"{score.exact.low:.0%} to {score.exact.high:.0%}"
+        speed = speeds.get(score.key, {}).get("tokens_per_second", 0.0)
+        lines.append(
+            f"{score.title[:43]:<44}{score.exact.share:>8.1%}{interval:>14}{f1:>8}{valid:>8}"
+            f"{score.ended.share:>8.1%}{speed:>7.0f}"
+        )
+    titles = {score.key: score.title for score in result.systems}
+    lines += [
+        f"shipped file against {titles[entry.against]}: {entry.verdict} "
+        f"({entry.wins} to {entry.losses}, p = {entry.p:.2g})"
+        for entry in result.comparisons
+    ]
+    return lines

@@ -141,8 +141,8 @@ def _serve(
     def start(target: Target) -> Engine:
         return Engine(target.model, slots=slots, context=context, threads=threads, log=log)
 
-    unix = server.bind_unix(path)
     listening = server.bind_tcp(address, device.api_keys) if address else None
+    unix = server.bind_unix(path)
     supervisor = Supervisor(lambda: fixed if model is not None else _target_of(device, None), start)
     try:
         supervisor.begin()

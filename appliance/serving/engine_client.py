@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -152,16 +153,27 @@ class Engine:
                 raise ServingError("the engine has ended", "ask again in a moment") from error
 
     def _read(self) -> None:
-        for line in self._in:
-            if not line.endswith(b"\n"):
-                break  # it died in the middle of a line
-            self._dispatch(json.loads(line))
+        try:
+            for line in self._in:
+                if not line.endswith(b"\n"):
+                    break  # it died in the middle of a line
+                self._dispatch(json.loads(line))
+        except BaseException:
+            self._process.kill()  # a caller's `on_chunk` failed: nobody would read the other answers
+            raise
+        finally:
+            self._fail_all(self._reason_of_end())
+
+    def _reason_of_end(self) -> str:
         code = self._process.wait()
-        reason = (
-            "the engine was closed"
-            if self._closing
-            else f"the engine ended (status {code}): {self._log_tail()}"
-        )
+        if self._closing:
+            return "the engine was closed"
+        killed = code in {-signal.SIGKILL, -signal.SIGTERM}
+        # Whoever was killed from outside had no time to say why; the log's last line is about something else.
+        why = "killed, perhaps for want of memory" if killed else self._log_tail()
+        return f"the engine ended (status {code}): {why}"
+
+    def _fail_all(self, reason: str) -> None:
         with self._lock:
             self._dead = reason
             requests, self._requests = self._requests, {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -33,8 +33,12 @@ class GatewayClient:
             trust_env=False,
         )
 
-    def chat(self, messages: Sequence[Mapping[str, Any]], **params: Any) -> Iterator[str]:
+    def chat(
+        self, messages: Sequence[Mapping[str, Any]], **params: Any
+    ) -> Generator[str, None, dict[str, Any]]:
         """Ask, and get the answer's text piece by piece; closing the iterator early cancels the request.
+
+        The generator returns how the answer ended: "finish_reason", "timings" and "usage", as the API gives them.
 
         Args:
             messages: turns, each with "role" and "content".
@@ -43,31 +47,41 @@ class GatewayClient:
         Raises:
             ServingError: nobody answers, or the gateway refuses.
         """
-        body = {"messages": list(messages), **params, "stream": True}
+        body = {
+            "messages": list(messages),
+            "stream_options": {"include_usage": True},
+            **params,
+            "stream": True,
+        }
         try:
             with self._client.stream("POST", "/v1/chat/completions", json=body) as response:
                 if response.status_code != httpx.codes.OK:
                     response.read()
                     raise self._refusal(response)
-                yield from self._pieces(response)
+                return (yield from self._pieces(response))
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
 
     @staticmethod
-    def _pieces(response: httpx.Response) -> Iterator[str]:
+    def _pieces(response: httpx.Response) -> Generator[str, None, dict[str, Any]]:
+        ending: dict[str, Any] = {}
         for line in response.iter_lines():
             if not line.startswith("data: "):
                 continue
             data = line.removeprefix("data: ")
             if data == "[DONE]":
-                return
+                return ending
             event = json.loads(data)
             if "error" in event:
                 raise ServingError(event["error"]["message"], event["error"].get("hint", ""))
+            ending.update({name: event[name] for name in ("usage", "timings") if event.get(name)})
             for choice in event["choices"]:
+                if choice.get("finish_reason"):
+                    ending["finish_reason"] = choice["finish_reason"]
                 text = choice["delta"].get("content")
                 if text:
                     yield text
+        return ending
 
     def complete(self, messages: Sequence[Mapping[str, Any]], **params: Any) -> dict[str, Any]:
         """Ask, and get the whole answer as the API gives it (docs/formats/api.md).

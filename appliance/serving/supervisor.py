@@ -170,10 +170,14 @@ class Supervisor:
             self._failures = 0
         LOG.warning("engine %d has ended, starting another", dead.engine.pid)
         dead.engine.close()
+        if target == self._refused:
+            target = dead.target
         try:
             engine = self._start(target)
         except AnchorholdError as error:
             self.problem = error.message
+            if target != dead.target:
+                self._refused = target  # next time the one that did serve
             LOG.error("engine can't be started: %s", error.message)
         else:
             self.problem = ""

@@ -22,7 +22,8 @@ def gguf() -> Path:
 
 @pytest.fixture(scope="session")
 def engine(gguf: Path) -> Iterator[Engine]:
-    with Engine(gguf, slots=8, context=512) as running:
+    # One thread: on a busy machine, threads that wait for each other are slower than one.
+    with Engine(gguf, slots=8, context=512, threads=1) as running:
         yield running
 
 

@@ -50,10 +50,11 @@ def test_a_refusal_names_the_reason() -> None:
         chat_template.render("{% if %}", [turn("user", "a")], add_generation_prompt=False)
 
 
-WORDS = (
+TEXT = (
     'pump seal wp1 leaks BRG 6205-2RS replaced ❄ -40°C 東京 naïve 🛰️ {"a": [1, 2.50]} \n\n  \ttab <|im_end|> '
     "don't I'll 1234567 C:\\temp über … — ‘quoted’ e\u0301 \u00a0nbsp <br> && 100% ###"
-).split(" ")  # noqa: SIM905 - read as text, not as a list
+)
+WORDS = TEXT.split(" ")
 
 
 def conversations() -> list[list[dict[str, str]]]:

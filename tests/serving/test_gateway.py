@@ -32,7 +32,7 @@ STORY = [{"role": "user", "content": "Tell a long story about a cat."}]
 def serve(root: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
     """`anchorhold serve`, ready; with what it said until then."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "appliance", "serve", "--root", str(root), *options],
+        [sys.executable, "-m", "appliance", "serve", "--root", str(root), "--threads", "1", *options],
         stderr=subprocess.PIPE,
         text=True,
     )

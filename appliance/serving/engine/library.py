@@ -203,7 +203,7 @@ class Model:
 
     def tokenize(self, text: str) -> list[int]:
         """Token ids of `text`, special tokens recognised; a begin token only if the model asks for one."""
-        data = text.encode("utf-8", "surrogatepass")
+        data = text.encode("utf-8", "replace")
         room = len(data) + 8  # no tokenizer gives more tokens than bytes, begin and end apart
         tokens = (ctypes.c_int32 * room)()
         add_special = self.adds_bos and not text.startswith(self.bos)

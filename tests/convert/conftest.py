@@ -76,7 +76,9 @@ def open_llama() -> OpenLlama:
     package = Path(llama_cpp.__file__).parent
     backends = package.parent / "bin"
     if backends.is_dir():
-        ctypes.CDLL(str(package / "lib" / "libggml.so.0")).ggml_backend_load_all_from_path(str(backends).encode())
+        ctypes.CDLL(str(package / "lib" / "libggml.so.0")).ggml_backend_load_all_from_path(
+            str(backends).encode()
+        )
 
     def load(path: Path, **settings: Any) -> Any:
         return llama_cpp.Llama(str(path), verbose=False, **{"n_ctx": 256, "n_threads": 2, **settings})

@@ -30,7 +30,9 @@ def copy_with(source: Path, folder: Path, **changes: Any) -> Path:
 
 
 @pytest.mark.parametrize("name", [name for name in libggml.WRITABLE if name.startswith("Q")])
-def test_quantizing_in_pieces_equals_the_whole_and_the_reference(small: Path, tmp_path: Path, name: str) -> None:
+def test_quantizing_in_pieces_equals_the_whole_and_the_reference(
+    small: Path, tmp_path: Path, name: str
+) -> None:
     out = to_gguf.convert(small, tmp_path / "m.gguf", quantization=name, embeddings=name).path
     stored = read_checkpoint(small)
     for ours, theirs in (
@@ -95,7 +97,9 @@ def test_half_width_checkpoints(make_checkpoint: MakeCheckpoint, tmp_path: Path,
     from safetensors.torch import load_file
 
     folder = make_checkpoint(dtype)
-    assert {each.dtype for each in read_checkpoint(folder).values()} == {"F16" if dtype == "float16" else "BF16"}
+    assert {each.dtype for each in read_checkpoint(folder).values()} == {
+        "F16" if dtype == "float16" else "BF16"
+    }
     written = read(to_gguf.convert(folder, tmp_path / "m.gguf", quantization="F32").path)
     expected = load_file(folder / "model.safetensors")["model.layers.0.mlp.up_proj.weight"].to(torch.float32)
     assert np.array_equal(written.tensors["blk.0.ffn_up.weight"].data.view(np.float32), expected.numpy())
@@ -106,7 +110,9 @@ def test_sharded_checkpoint_gives_the_same_bytes(make_checkpoint: MakeCheckpoint
 
     folder = make_checkpoint()
     shards = tmp_path / "shards"
-    AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).save_pretrained(shards, max_shard_size="5MB")
+    AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).save_pretrained(
+        shards, max_shard_size="5MB"
+    )
     for file in folder.glob("*token*"):
         shutil.copy(file, shards)
     assert len(list(shards.glob("*.safetensors"))) > 1
@@ -220,7 +226,9 @@ def test_weights_too_large_for_f16_are_refused(small: Path, tmp_path: Path) -> N
         to_gguf.convert(folder, tmp_path / "m.gguf", quantization="F16")
 
 
-@pytest.mark.parametrize("key", ["llama.block_count", "general.architecture", "Bad Key", "tokenizer.ggml.pre"])
+@pytest.mark.parametrize(
+    "key", ["llama.block_count", "general.architecture", "Bad Key", "tokenizer.ggml.pre"]
+)
 def test_metadata_that_would_break_the_file_is_refused(small: Path, tmp_path: Path, key: str) -> None:
     with pytest.raises(ConvertError, match="metadata key"):
         to_gguf.convert(small, tmp_path / "m.gguf", metadata={key: "1"})
@@ -233,5 +241,7 @@ def test_unknown_type_names_the_known_ones(small: Path, tmp_path: Path) -> None:
 
 
 def test_size_labels() -> None:
-    labels = [to_gguf.size_label(count) for count in (134_515_008, 1_711_376_384, 8_030_261_248, 3_256_000, 900)]
+    labels = [
+        to_gguf.size_label(count) for count in (134_515_008, 1_711_376_384, 8_030_261_248, 3_256_000, 900)
+    ]
     assert labels == ["135M", "1.7B", "8B", "3.3M", "0.9K"]

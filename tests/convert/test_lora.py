@@ -131,6 +131,7 @@ def test_refused_adapters(
 
 
 @pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`:UserWarning")
+@pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`:UserWarning")
 def test_an_adapter_on_the_embeddings_is_refused(
     small: Path, make_adapter: MakeAdapter, tmp_path: Path
 ) -> None:

@@ -1,0 +1,17 @@
+"""How much is read, at most, of anything that comes from a stick or lies open on a device."""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+
+ROOT_BYTES = 256 * KIB
+TIMESTAMP_BYTES = 16 * KIB
+SNAPSHOT_BYTES = 256 * KIB
+TARGETS_BYTES = 8 * MIB
+ROOT_ROTATIONS = 64
+KEY_FILE_BYTES = 64 * KIB
+LEDGER_BYTES = 64 * KIB
+PATH_DEPTH = 4  # folders below the stick that a name may have
+NAME_CHARACTERS = 255
+HASH_CHUNK_BYTES = 64 * MIB  # of a target, between two signed digests

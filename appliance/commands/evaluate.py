@@ -8,7 +8,7 @@ import click
 
 from appliance.commands.common import project_option, stage_events
 
-_EPILOG = "Example: `anchorhold evaluate --project station`; stopped half-way, the same command goes on where it was"
+_EPILOG = "Example: `anchorhold evaluate --project station`; stopped half-way, run it again and it goes on"
 
 
 @click.command("evaluate", epilog=_EPILOG)

@@ -88,8 +88,8 @@ def main() -> None:
             ours = statistics.median(mine for mine, _ in rounds)
             theirs = statistics.median(other for _, other in rounds)
             how = (
-                f"{model.name}, {threads} threads, greedy, {given.tokens} tokens, median of {given.rounds} rounds,"
-                " prompt included; peer: llama_cpp.Llama.create_chat_completion"
+                f"{model.name}, {threads} threads, greedy, {given.tokens} tokens, prompt included,"
+                f" median of {given.rounds} rounds; peer: llama_cpp.Llama.create_chat_completion"
             )
             line = {"name": name, "ours": round(ours, 1), "peer": round(theirs, 1)}
             line |= {"ratio": round(ours / theirs, 2), "unit": "tokens/s", "how": how}

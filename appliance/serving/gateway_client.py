@@ -38,7 +38,8 @@ class GatewayClient:
     ) -> Generator[str, None, dict[str, Any]]:
         """Ask, and get the answer's text piece by piece; closing the iterator early cancels the request.
 
-        The generator returns how the answer ended: "finish_reason", "timings" and "usage", as the API gives them.
+        The generator returns how the answer ended: "finish_reason", "timings" and "usage", as the API
+        gives them.
 
         Args:
             messages: turns, each with "role" and "content".

@@ -92,7 +92,7 @@ def next_logits(gguf: Path, tokens: list[int]) -> list[float]:
         "print(json.dumps(logits[: model.n_vocab()]))\n"
     )
     command = [sys.executable, "-c", script, str(gguf), json.dumps(tokens)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     logits: list[float] = json.loads(done.stdout)
     return logits
 

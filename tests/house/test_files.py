@@ -54,7 +54,7 @@ def _undocumented(tree: ast.Module) -> list[str]:
 
 # Names that a framework calls: its documentation says what they do.
 FRAMEWORK = re.compile(
-    r"\b(compose|on_\w+|action_\w+|watch_\w+|render|list_commands|get_command|format_commands)$"
+    r"\b(forward|backward|compose|on_\w+|action_\w+|watch_\w+|render|list_commands|get_command|format_commands)$"
 )
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -118,8 +119,9 @@ class Isle:
             assert server.poll() is None, log.read_text()
             yield
         finally:
-            # strace passes no signal on, so the group it leads is told.
-            os.killpg(server.pid, 15)
+            # Not strace itself: when it dies, what it traces is killed.
+            for child in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split():
+                os.kill(int(child), signal.SIGTERM)
             try:
                 server.wait(timeout=30)
             except subprocess.TimeoutExpired:

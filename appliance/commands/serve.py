@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from appliance.errors import UsageError
-from appliance.paths import Device
+from appliance.paths import DEFAULT_DEVICE_ROOT, Device
 
 if TYPE_CHECKING:
     from appliance.serving.engine_client import Engine
@@ -117,6 +117,7 @@ def _serve(
     no_cache: bool,
 ) -> None:
     import logging
+    import os
     import tempfile
 
     from appliance import offline
@@ -130,10 +131,12 @@ def _serve(
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", level=logging.WARNING)
     address = server.Address.parse(tcp) if tcp else None
     fixed = _target_of(device, model) if model is not None else None
-    # With --model there need be no device at all, so nothing is written below its root.
-    standalone = model is not None and not device.root.is_dir()
+    # With --model there need be no device at all; then nothing is written where it would be.
+    standalone = model is not None and device.root == DEFAULT_DEVICE_ROOT and not device.root.is_dir()
     path = socket or (
-        Path(tempfile.gettempdir()) / "anchorhold.sock" if standalone else device.gateway_socket
+        Path(os.environ.get("XDG_RUNTIME_DIR", tempfile.gettempdir())) / "anchorhold.sock"
+        if standalone
+        else device.gateway_socket
     )
     cache = None if no_cache or standalone else device.response_cache
     log = None if standalone else device.log / "engine.log"

@@ -1,0 +1,46 @@
+"""`anchorhold install`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_EPILOG = """\b
+Example:
+  anchorhold install /media/usb --trust root.json    # a new device, once
+  anchorhold install /media/usb
+"""
+
+
+@click.command("install", epilog=_EPILOG)
+@click.argument("stick", type=click.Path(path_type=Path))
+@click.option("--root", type=click.Path(file_okay=False, path_type=Path), help="The device's folder.")
+@click.option(
+    "--trust", type=click.Path(path_type=Path), help="Root of trust, for a device that has none yet."
+)
+@click.option("--release", "version", help="Install this version instead of the stick's newest.")
+def command(stick: Path, root: Path | None, trust: Path | None, version: str | None) -> None:
+    """Verify a stick and install its release on this device.
+
+    Signatures, expiry and age are checked first, every byte while it is copied; then the model is loaded
+    once and asked the release's golden prompts; then the device switches to it in one step. Whatever fails,
+    the release that was active stays so. A gateway that runs changes over by itself.
+    """
+    from appliance.events import Event
+    from appliance.paths import Device
+    from appliance.update.install import install
+
+    shown = -1
+
+    def show(event: Event) -> None:
+        nonlocal shown
+        if event.text:
+            click.echo(event.text)
+        if event.unit == "bytes" and event.total:
+            tenth = int(10 * event.done / event.total)
+            if tenth != shown:
+                shown = tenth
+                click.echo(f"  {10 * tenth} %")
+
+    install(stick, Device(root) if root else Device.default(), show, trust=trust, version=version)

@@ -1,0 +1,41 @@
+"""`anchorhold release`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_EPILOG = """\b
+Example:
+  anchorhold release --project examples/workorders
+"""
+
+
+@click.command("release", epilog=_EPILOG)
+@click.option(
+    "--project",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    help="Folder with anchorhold.toml (default: here).",
+)
+def command(folder: Path) -> None:
+    """Put model, report and provenance together under one version.
+
+    Writes build/release/ with release.json, whose SHA-256 is the release's digest: made again from equal
+    inputs it is the same. Nothing is signed yet; `anchorhold stick write` does that. The version is the one
+    in anchorhold.toml.
+    """
+    from appliance.events import ignore
+    from appliance.paths import Project
+    from appliance.registry import version
+    from appliance.registry.release import assemble
+
+    release = assemble(Project.open(folder), ignore)
+    click.echo(f"{release.manifest.name} {release.manifest.version}")
+    click.echo(f"digest  {release.digest}")
+    for file in release.manifest.files:
+        click.echo(f"{file.role:<7} {file.name}  {file.bytes} bytes")
+    following = version.propose_next(version.parse(release.manifest.version))
+    click.echo(f"the next release could be {following}")

@@ -1,0 +1,99 @@
+"""`anchorhold status`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+_EPILOG = """\b
+Example:
+  anchorhold status
+  anchorhold status --json
+"""
+
+
+def _slot(slot: Any) -> dict[str, Any] | None:
+    from dataclasses import asdict
+
+    return {**asdict(slot), "signers": list(slot.signers)} if slot is not None else None
+
+
+def _collect(root: Path | None) -> dict[str, Any]:
+    import shutil
+
+    from appliance.errors import AnchorholdError
+    from appliance.paths import Device
+    from appliance.serving.gateway_client import GatewayClient
+    from appliance.trust import ledger
+    from appliance.update import audit, slots
+
+    device = Device(root) if root else Device.default()
+    problems: list[str] = []
+    state = slots.State()
+    floors = ledger.Ledger()
+    health: dict[str, Any] | None = None
+    try:
+        state = slots.state(device)
+        slots.active(device)
+    except AnchorholdError as error:
+        problems.append(error.message)
+    try:
+        floors = ledger.read(device)
+    except AnchorholdError as error:
+        problems.append(error.message)
+    try:
+        with GatewayClient(device.gateway_socket, timeout=3.0) as client:
+            health = client.health()
+    except AnchorholdError as error:
+        gateway = error.message
+    else:
+        gateway = str(health.get("status"))
+    problems += [f"audit log: {fault}" for fault in audit.verify(device)]
+    disk = shutil.disk_usage(device.root).free if device.root.is_dir() else None
+    return {
+        "root": str(device.root),
+        "pinned": device.trusted_root.is_file(),
+        "active": _slot(state.active),
+        "previous": _slot(state.previous),
+        "floor": floors.counter,
+        "newest_signed": floors.time,
+        "gateway": gateway,
+        "health": health,
+        "disk_free_bytes": disk,
+        "problems": problems,
+    }
+
+
+@click.command("status", epilog=_EPILOG)
+@click.option("--root", type=click.Path(file_okay=False, path_type=Path), help="The device's folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(root: Path | None, as_json: bool) -> None:
+    """What runs here, who signed it, and how it does.
+
+    Shows the active and the retained release with slot, counter and the ids of the keys that signed them,
+    whether the gateway answers, and what is wrong, if anything is.
+    """
+    import json
+
+    facts = _collect(root)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    click.echo(f"device    {facts['root']}" + ("" if facts["pinned"] else "  (no root of trust yet)"))
+    for which in ("active", "previous"):
+        slot = facts[which]
+        if slot is None:
+            click.echo(f"{which:<9} none")
+            continue
+        click.echo(
+            f"{which:<9} {slot['name']} {slot['version']}  slot {slot['slot']}  release {slot['counter']}"
+        )
+        click.echo(f"          digest {slot['digest']}")
+        click.echo(f"          signed by {', '.join(slot['signers'])}")
+    click.echo(f"gateway   {facts['gateway']}")
+    if facts["disk_free_bytes"] is not None:
+        click.echo(f"disk      {facts['disk_free_bytes'] / 1e9:.1f} GB free")
+    for problem in facts["problems"]:
+        click.echo(f"problem   {problem}")

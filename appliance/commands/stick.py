@@ -1,0 +1,99 @@
+"""`anchorhold stick`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_EPILOG = """\b
+Example:
+  anchorhold stick write /media/usb
+  anchorhold stick check /media/usb
+"""
+
+
+@click.group("stick", epilog=_EPILOG)
+def command() -> None:
+    """Write a stick, or check one.
+
+    A stick is a plain folder (metadata/ and targets/) that holds signed releases. Nothing on it is ever run.
+    """
+
+
+@command.command()
+@click.argument("path", required=False, type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--project",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    help="Folder with anchorhold.toml (default: here).",
+)
+@click.option(
+    "--passphrase-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file that holds the passphrase.",
+)
+@click.option("--prune", is_flag=True, help="Leave only this release on the stick.")
+def write(path: Path | None, folder: Path, passphrase_file: Path | None, prune: bool) -> None:
+    """Sign the project's release and write it to PATH (default: the stick folder in anchorhold.toml).
+
+    Releases that are on the stick stay, unless --prune is given. Stopped at any point, the stick is what it
+    was before. At the end all of it is read back.
+    """
+    from appliance.events import Event
+    from appliance.paths import Project
+    from appliance.trust import clock, keys
+    from appliance.update.publish import publish_project
+
+    def show(event: Event) -> None:
+        if event.text:
+            click.echo(event.text)
+
+    project = Project.open(folder)
+    keys.show(project.keys)
+    passphrase = keys.passphrase_from(passphrase_file)
+    if passphrase is None:
+        passphrase = click.prompt("Passphrase of the signing keys", hide_input=True)
+    written = publish_project(project, path or project.stick, show, passphrase=passphrase, prune=prune)
+    click.echo(f"devices accept it until {clock.to_text(written.expires)}")
+
+
+@command.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--root", type=click.Path(file_okay=False, path_type=Path), help="The device's folder.")
+@click.option(
+    "--trust", type=click.Path(path_type=Path), help="Root of trust, for a device that has none yet."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(path: Path, root: Path | None, trust: Path | None, as_json: bool) -> None:
+    """Say whether this device would believe the stick at PATH; changes nothing.
+
+    Checks signatures, expiry and age, and reads every file of its newest release.
+    """
+    import json
+
+    from appliance.paths import Device
+    from appliance.trust import clock
+    from appliance.update.stick import check as check_stick
+
+    device = Device(root) if root else Device.default()
+    report = check_stick(path, device, trust=trust, deep=True)
+    verified = report.verified
+    facts = {
+        "release": f"{report.name} {report.version}",
+        "counter": report.counter,
+        "digest": report.digest,
+        "signed": clock.to_text(verified.issued),
+        "expires": clock.to_text(verified.expires),
+        "signers": list(verified.signers),
+        "releases on it": [f"{offer.name} {offer.version}" for offer in report.offers],
+        "size": sum(target.bytes for target in report.files.values()),
+    }
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    for label, value in facts.items():
+        click.echo(f"{label:<15} {', '.join(value) if isinstance(value, list) else value}")
+    click.echo("the stick is good: signed by whom this device trusts, whole, and not too old")

@@ -1,0 +1,169 @@
+"""Assembling a release: `build/release/` with release.json and the files that it lists.
+
+release.json holds no time and no path, so equal inputs give equal bytes, and its digest is the release's.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance import __version__, storage
+from appliance.errors import UpdateError
+from appliance.events import Emit, Event
+from appliance.paths import Project
+from appliance.registry import manifest as manifests
+from appliance.registry import version as versions
+
+_MIB = 1024 * 1024
+_ENGINE_BYTES = 512 * _MIB  # caches and buffers of eight sequences, beside the model itself
+_LIBRARIES = ("llama-cpp-python", "torch", "transformers", "peft", "tuf", "cryptography")
+
+
+@dataclass(frozen=True)
+class Release:
+    """An assembled release: its folder, its checked manifest, and `digest`, the SHA-256 of release.json."""
+
+    folder: Path
+    digest: str
+    manifest: manifests.Manifest
+
+
+def _read(path: Path, verb: str) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UpdateError(f"{path}: missing", f"`anchorhold {verb}` makes it") from error
+    except ValueError as error:
+        raise UpdateError(f"{path}: damaged ({error})", f"run `anchorhold {verb}` again") from error
+
+
+def _library_versions() -> dict[str, str]:
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # a builder without the training set may still release
+    return found
+
+
+def _template_digest(model: Path) -> str | None:
+    from convert import gguf_file
+
+    template = gguf_file.read(model).get("tokenizer.chat_template")
+    return storage.sha256_bytes(template.encode()) if isinstance(template, str) else None
+
+
+def _scores(results: dict[str, Any]) -> list[dict[str, Any]]:
+    kept = ("key", "title", "rows", "exact", "valid", "ended", "f1")
+    return [{name: system.get(name) for name in kept} for system in results.get("systems", [])]
+
+
+def _training(facts: dict[str, Any]) -> dict[str, Any]:
+    kept = ("adapter_sha256", "steps", "best_step", "best_loss", "rows", "tokens", "dtype")
+    return {name: facts[name] for name in kept if name in facts}  # its timings differ from run to run
+
+
+def _golden(project: Project) -> list[dict[str, Any]]:
+    golden = _read(project.evaluation / "golden.json", "evaluate")
+    if not isinstance(golden, list):
+        raise UpdateError(
+            f"{project.evaluation / 'golden.json'}: not a list", "run `anchorhold evaluate` again"
+        )
+    limit = project.config.evaluation.max_tokens
+    return [{"messages": item["messages"], "answer": item["answer"], "max_tokens": limit} for item in golden]
+
+
+def _place(source: Path, folder: Path, name: str, role: str) -> dict[str, Any]:
+    destination = folder / name
+    try:
+        os.link(source, destination)
+    except OSError:
+        shutil.copyfile(source, destination)  # another file system
+    return {
+        "name": name,
+        "role": role,
+        "sha256": storage.sha256_file(destination),
+        "bytes": destination.stat().st_size,
+    }
+
+
+def assemble(project: Project, emit: Emit) -> Release:
+    """Make `build/release/` from what the stages before have left.
+
+    Raises:
+        UpdateError: something is missing or doesn't belong together; the hint names the verb that makes it.
+    """
+    from appliance import base_model
+
+    settings = project.config
+    emit(Event("release", "started", f"assembling {settings.project.name} {settings.project.version}"))
+    versions.parse(settings.project.version)
+    kind = settings.convert.type
+    model = project.gguf(kind)
+    converted = _read(project.model / "convert.json", "convert")["files"].get(kind)
+    if converted is None or not model.is_file():
+        raise UpdateError(f"{model}: missing", "`anchorhold convert` makes it")
+    results = _read(project.evaluation / "results.json", "evaluate")
+    report, card = project.evaluation / "report.html", project.dataset / "card.json"
+    card_facts = _read(card, "dataset")
+    training = _read(project.training / "training.json", "train")
+    if not report.is_file():
+        raise UpdateError(f"{report}: missing", "`anchorhold evaluate` makes it")
+    golden = _golden(project)
+    folder = project.build / ".release.new"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    files = [
+        _place(model, folder, model.name, "model"),
+        _place(report, folder, "report.html", "report"),
+        _place(card, folder, "card.json", "card"),
+    ]
+    if files[0]["sha256"] != converted["sha256"]:
+        raise UpdateError(
+            f"{model}: not the file that convert.json describes", "run `anchorhold convert` again"
+        )
+    measured = [s["file"]["sha256"] for s in results["systems"] if s.get("key") == results.get("shipped")]
+    if measured != [converted["sha256"]]:
+        raise UpdateError(f"{model}: not the file that was measured", "run `anchorhold evaluate` again")
+    need = int(converted["bytes"]) + _ENGINE_BYTES
+    raw = {
+        "format": manifests.FORMAT,
+        "name": settings.project.name,
+        "version": settings.project.version,
+        "description": settings.project.description,
+        "files": files,
+        "chat_template_sha256": _template_digest(model),
+        "provenance": {
+            "base": base_model.identity(base_model.resolve(settings.base.path, project.root, emit)),
+            "dataset": card_facts.get("digest"),
+            "training": _training(training),
+            "config": storage.sha256_json(settings.model_dump()),
+            "model": converted,
+        },
+        "built_with": {"anchorhold": __version__, "libraries": _library_versions()},
+        "evaluation": {
+            "scorer": results.get("scorer"),
+            "rows": results.get("rows"),
+            "systems": _scores(results),
+        },
+        "golden": golden,
+        "needs": {"memory_bytes": -(-need // _MIB) * _MIB},
+    }
+    data = storage.canonical_json(raw)
+    manifest = manifests.parse(data)
+    storage.write_bytes(folder / manifests.FILE_NAME, data)
+    shutil.rmtree(project.release, ignore_errors=True)
+    folder.replace(project.release)
+    storage.fsync_folder(project.build)
+    digest = storage.sha256_bytes(data)
+    emit(
+        Event("release", "finished", f"{manifest.name} {manifest.version}: {digest}", data={"digest": digest})
+    )
+    return Release(project.release, digest, manifest)

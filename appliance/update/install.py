@@ -1,0 +1,319 @@
+"""Installing: verify, copy, try, switch. Whatever fails before the switch leaves the old release active."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from appliance import storage
+from appliance.errors import AnchorholdError, StorageError, TrustError, UpdateError, from_os_error
+from appliance.events import Emit, Event
+from appliance.paths import Device
+from appliance.registry import manifest as manifests
+from appliance.trust import clock, ledger, limits
+from appliance.update import audit, slots
+from appliance.update import stick as sticks
+
+Probe = Callable[[Path, manifests.Manifest, Emit], None]
+SPARE_BYTES = 16 * limits.MIB  # left free beside the release: metadata, ledger, log
+GOLDEN_TOKENS = 1024  # an answer that is longer isn't the recorded one
+PROBE_CONTEXT = 4096
+_INCOMING = ".incoming"
+
+
+@contextlib.contextmanager
+def exclusive(device: Device) -> Iterator[None]:
+    """Hold the device's installer lock.
+
+    Raises:
+        UpdateError: another installation or rollback runs.
+    """
+    device.root.mkdir(parents=True, exist_ok=True)
+    fd = os.open(device.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UpdateError(
+                "another installation is running on this device", "wait for it to end"
+            ) from error
+        yield
+    finally:
+        os.close(fd)
+
+
+def golden_check(model: Path, manifest: manifests.Manifest, emit: Emit) -> None:
+    """Load `model` once in a child process and ask the golden prompts; the recorded answers must come.
+
+    Raises:
+        UpdateError: it doesn't load, its chat template isn't the signed one, or an answer differs.
+    """
+    from appliance.serving.engine_client import Engine, Sampling
+
+    golden = manifest.raw.get("golden", [])
+    template = manifest.raw.get("chat_template_sha256")
+    try:
+        with Engine(model, slots=1, context=PROBE_CONTEXT) as engine:
+            if template is not None and storage.sha256_bytes(engine.info.chat_template.encode()) != template:
+                raise UpdateError(
+                    "the model's chat template isn't the signed one", "ask for the release again"
+                )
+            for index, item in enumerate(golden):
+                limit = item.get("max_tokens", GOLDEN_TOKENS)
+                said = engine.complete(engine.render(item["messages"]), Sampling(max_tokens=limit))
+                if said.text != item["answer"]:
+                    raise UpdateError(
+                        f"golden prompt {index + 1} of {len(golden)}: not the answer that was signed: "
+                        f"{said.text[:80]!r}",
+                        "the old release goes on serving; report this to whoever made the stick",
+                    )
+                emit(Event("install", "progress", done=index + 1, total=len(golden), unit="prompts"))
+    except UpdateError:
+        raise
+    except AnchorholdError as error:
+        raise UpdateError(f"the release can't be loaded: {error.message}", error.hint) from error
+
+
+def _incoming(device: Device) -> Path:
+    return device.objects / _INCOMING
+
+
+def _whole(path: Path, target: sticks.Target) -> bool:
+    """Whether an object lies there already, with the right content."""
+    return (
+        path.is_file() and path.stat().st_size == target.bytes and storage.sha256_file(path) == target.sha256
+    )
+
+
+def _finished_bytes(part: Path, target: sticks.Target) -> tuple[int, hashlib._Hash]:
+    """How much of an interrupted copy can be kept (chunks whose digests fit), and its running hash."""
+    whole, kept = hashlib.sha256(), 0
+    if not part.exists():
+        return 0, whole
+    with part.open("rb") as stream:
+        for expected in target.chunks:
+            size = min(limits.HASH_CHUNK_BYTES, target.bytes - kept)
+            data = stream.read(size)
+            if len(data) != size or hashlib.sha256(data).hexdigest() != expected:
+                break
+            whole.update(data)
+            kept += size
+    return kept, whole
+
+
+def _copy(stick: Path, target: sticks.Target, part: Path, done: Callable[[int], None]) -> None:
+    """Copy `target` to `part`, hashing what is written; then read `part` again from the disk."""
+    kept, digest = _finished_bytes(part, target)
+    done(kept)
+    with part.open("r+b" if part.exists() else "xb") as out:
+        out.truncate(kept)
+        out.seek(kept)
+        for block in sticks.read_blocks(stick, target, kept):
+            digest.update(block)
+            out.write(block)
+            done(len(block))
+        out.flush()
+        os.fsync(out.fileno())
+        os.posix_fadvise(out.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if digest.hexdigest() != target.sha256:
+        raise TrustError(f"{target.stored}: changed or damaged", "ask for the stick to be written again")
+    if storage.sha256_file(part) != target.sha256:
+        raise StorageError(f"{part}: the disk gave back something else than was written", "check the disk")
+
+
+def _check_space(device: Device, missing: int) -> None:
+    free = shutil.disk_usage(device.objects).free
+    if free < missing + SPARE_BYTES:
+        raise StorageError(
+            f"no space left: {device.objects} needs {missing + SPARE_BYTES} bytes, {free} are free",
+            "free some space and run the same command again",
+        )
+
+
+def _fetch(report: sticks.StickReport, device: Device, emit: Emit) -> list[Path]:
+    """Copy all files of the release into `objects/`; returns those that weren't there before."""
+    incoming = _incoming(device)
+    incoming.mkdir(parents=True, exist_ok=True)
+    wanted = {name: slots.object_path(device, target.sha256, name) for name, target in report.files.items()}
+    missing = [name for name, path in wanted.items() if not _whole(path, report.files[name])]
+    parts = {name: incoming / wanted[name].name for name in missing}
+    for path in incoming.iterdir():
+        if path not in parts.values():
+            path.unlink()
+    started = sum(part.stat().st_size for part in parts.values() if part.exists())
+    total = sum(report.files[name].bytes for name in missing)
+    _check_space(device, max(0, total - started) + len(report.manifest_bytes))
+    copied = 0
+
+    def count(size: int) -> None:
+        nonlocal copied
+        copied += size
+        emit(Event("install", "progress", done=copied, total=total, unit="bytes"))
+
+    for name in missing:
+        _copy(report.stick, report.files[name], parts[name], count)
+    added = []
+    for name in missing:
+        parts[name].replace(wanted[name])
+        added.append(wanted[name])
+    manifest = slots.object_path(device, report.digest, manifests.FILE_NAME)
+    if not manifest.exists():
+        added.append(manifest)
+    storage.write_bytes(manifest, report.manifest_bytes)
+    storage.fsync_folder(device.objects)
+    return added
+
+
+def _clean(device: Device) -> None:
+    """Remove what neither the active nor the previous release needs."""
+    shutil.rmtree(_incoming(device), ignore_errors=True)
+    if not device.objects.is_dir():
+        return
+    try:
+        wanted = slots.objects_in_use(device, slots.state(device))
+    except UpdateError:
+        return  # with a damaged slots.json nothing can be told apart, so nothing goes
+    for path in device.objects.iterdir():
+        if path.is_file() and path.name not in wanted:
+            path.unlink()
+
+
+def _commit_trust(device: Device, report: sticks.StickReport) -> None:
+    """Raise the floors, keep the metadata, and pin the root if this was the first stick."""
+    verified = report.verified
+    for name, data in verified.metadata.items():
+        storage.write_bytes(device.metadata / name, data)
+    raised = ledger.raise_to(
+        report.floors,
+        root=verified.root,
+        timestamp=verified.timestamp,
+        snapshot=verified.snapshot,
+        targets=verified.targets,
+        counter=report.counter,
+    )
+    pin = storage.sha256_bytes(report.trusted_root)
+    time = clock.to_text(verified.time)
+    ledger.write(device, replace(raised, pin=pin, release=report.digest, time=time))
+    if not report.pinned:
+        # After the ledger: a device with a root and no ledger would have to stop.
+        storage.write_bytes(device.trusted_root, report.trusted_root)
+
+
+def _install(report: sticks.StickReport, device: Device, emit: Emit, probe: Probe) -> slots.InstalledRelease:
+    added: list[Path] = []
+    try:
+        emit(Event("install", "message", f"copying {report.name} {report.version}"))
+        added = _fetch(report, device, emit)
+        model = report.manifest.model
+        emit(Event("install", "message", "loading the model and asking the golden prompts"))
+        probe(slots.object_path(device, model.sha256, model.name), report.manifest, emit)
+    except BaseException:
+        for path in added:
+            path.unlink(missing_ok=True)
+        _clean(device)
+        raise
+    _commit_trust(device, report)
+    slot = slots.Slot(
+        "a",
+        report.name,
+        report.version,
+        report.digest,
+        report.counter,
+        report.verified.signers,
+        clock.machine_time().timestamp(),
+    )
+    return slots.switch(device, slot)
+
+
+def _already_active(device: Device, report: sticks.StickReport) -> bool:
+    try:
+        current = slots.active(device)
+    except UpdateError:
+        return False
+    if current is None or current.digest != report.digest:
+        return False
+    paths = {name: slots.object_path(device, target.sha256, name) for name, target in report.files.items()}
+    return all(_whole(path, report.files[name]) for name, path in paths.items())
+
+
+def install(
+    stick: Path,
+    device: Device,
+    emit: Emit,
+    *,
+    trust: Path | None = None,
+    version: str | None = None,
+    probe: Probe = golden_check,
+) -> slots.InstalledRelease:
+    """Verify `stick` and make its release the active one; every refusal goes to the audit log too.
+
+    Args:
+        stick: its folder.
+        device: where to install.
+        emit: progress in bytes and prompts.
+        trust: root of trust for a device that has none yet; it stays pinned.
+        version: which release; by default the newest.
+        probe: tries the model before the switch.
+
+    Raises:
+        TrustError: the stick isn't to be believed.
+        UpdateError: the model failed its trial, or another installation runs.
+        StorageError: no space or no permission.
+    """
+    with exclusive(device):
+        emit(Event("install", "started", f"checking {stick}"))
+        try:
+            report = sticks.check(stick, device, trust=trust, version=version)
+            for path in ledger.damaged_copies(device) if report.pinned else []:
+                emit(
+                    Event(
+                        "install", "warning", f"{path}: this copy of the ledger was damaged and is made anew"
+                    )
+                )
+            if _already_active(device, report):
+                _commit_trust(device, report)
+                active = slots.active(device)
+                assert active is not None
+                emit(Event("install", "skipped", f"{report.name} {report.version} is active already"))
+                return active
+            release = _install(report, device, emit, probe)
+        except (AnchorholdError, OSError) as error:
+            shown = error if isinstance(error, AnchorholdError) else from_os_error(error)
+            with contextlib.suppress(OSError):  # a full disk must not hide the reason
+                audit.append(
+                    device, "refused", stick=str(stick), kind=type(shown).__name__, reason=shown.message
+                )
+            if shown is error:
+                raise
+            raise shown from error
+        _clean(device)
+        audit.append(
+            device,
+            "installed",
+            name=release.name,
+            version=release.version,
+            digest=release.digest,
+            counter=release.counter,
+            signers=list(report.verified.signers),
+            pinned=not report.pinned,
+        )
+    emit(Event("install", "finished", f"{release.name} {release.version} is active"))
+    return release
+
+
+def roll_back(device: Device) -> slots.InstalledRelease:
+    """Make the previous release active again, under the installer's lock, and log it.
+
+    Raises:
+        UpdateError: there is none, it is damaged, or an installation runs.
+    """
+    with exclusive(device):
+        release = slots.rollback(device)
+        audit.append(device, "rolled back", name=release.name, version=release.version, digest=release.digest)
+    return release

@@ -1,0 +1,160 @@
+"""A publisher, its stick and devices, so that a test reads "publish v3, tamper, install, expect X"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from securesystemslib.signer import CryptoSigner
+from tuf.api.metadata import Metadata
+
+from appliance import storage
+from appliance.events import Emit, ignore
+from appliance.paths import Device
+from appliance.registry import manifest as manifests
+from appliance.trust import keys
+from appliance.update import install as installing
+from appliance.update import publish, slots
+from appliance.update import stick as sticks
+
+PASSPHRASE = "correct horse"
+CHEAP_SCRYPT = 1 << 14
+NAME = "notes"
+
+
+def accept(_model: Path, _manifest: manifests.Manifest, _emit: Emit) -> None:
+    """A probe for tests that are not about the model."""
+
+
+def make_release(
+    folder: Path,
+    version: str,
+    model: bytes | Path,
+    golden: list[dict[str, Any]] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Path:
+    """A release folder as `anchorhold release` makes it."""
+    folder.mkdir(parents=True)
+    content = {
+        "notes.gguf": model.read_bytes() if isinstance(model, Path) else model,
+        "report.html": f"<p>{version}".encode(),
+    }
+    files = []
+    for name, data in content.items():
+        (folder / name).write_bytes(data)
+        role = "model" if name.endswith(".gguf") else "report"
+        files.append({"name": name, "role": role, "bytes": len(data), "sha256": storage.sha256_bytes(data)})
+    raw = {
+        "format": manifests.FORMAT,
+        "name": NAME,
+        "version": version,
+        "files": files,
+        "golden": golden or [],
+    }
+    (folder / manifests.FILE_NAME).write_bytes(storage.canonical_json({**raw, **(extra or {})}))
+    return folder
+
+
+class Simulator:
+    """One publisher with its stick, and one device.
+
+    Args:
+        folder: everything lies below it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.keys = folder / "keys"
+        self.stick = folder / "stick"
+        self.device = Device(folder / "device")
+        keys.create(self.keys, PASSPHRASE, n=CHEAP_SCRYPT)
+        self.signers: dict[str, CryptoSigner] = keys.unlock(self.keys, PASSPHRASE, keys.ROLES)
+        self.root = self.keys / keys.ROOT_FILE
+
+    def publish(
+        self,
+        version: str,
+        model: bytes | Path = b"",
+        *,
+        golden: list[dict[str, Any]] | None = None,
+        now: datetime | None = None,
+        days: int = 365,
+        prune: bool = False,
+        stick: Path | None = None,
+    ) -> publish.Written:
+        """Make release `version` and put it on the stick."""
+        release = self.folder / "releases" / version
+        if not release.exists():
+            make_release(release, version, model or f"model {version} ".encode() * 5000, golden)
+        return publish.write_stick(
+            self.keys,
+            self.signers,
+            release,
+            stick or self.stick,
+            ignore,
+            expires_days=days,
+            prune=prune,
+            now=now,
+        )
+
+    def install(self, stick: Path | None = None, **given: Any) -> slots.InstalledRelease:
+        """Install the stick on the device, pinning this publisher's root if the device has none."""
+        if not self.device.trusted_root.exists():
+            given.setdefault("trust", self.root)
+        given.setdefault("probe", accept)
+        return installing.install(stick or self.stick, self.device, given.pop("emit", ignore), **given)
+
+    def check(self, **given: Any) -> sticks.StickReport:
+        """Check the stick as the device would."""
+        if not self.device.trusted_root.exists():
+            given.setdefault("trust", self.root)
+        return sticks.check(self.stick, self.device, **given)
+
+    def target(self, ending: str, version: str = "") -> Path:
+        """The one file in targets/ whose name ends so."""
+        (found,) = self.stick.glob(f"targets/*{version}.{ending}")
+        return found
+
+    def metadata(self, role: str) -> Path:
+        """The newest metadata file of a role."""
+        if role == "timestamp":
+            return self.stick / "metadata" / "timestamp.json"
+        found = self.stick.glob(f"metadata/*.{role}.json")
+        return max(found, key=lambda path: int(path.name.split(".")[0]))
+
+    def resign(self, role: str, signers: list[CryptoSigner], change: Any = None) -> None:
+        """Change a metadata file of the stick and sign it with `signers` (none: leave it unsigned)."""
+        metadata: Metadata[Any] = Metadata.from_file(str(self.metadata(role)))
+        if change is not None:
+            change(metadata.signed)
+        metadata.signatures.clear()
+        for signer in signers:
+            metadata.sign(signer, append=True)
+        self.metadata(role).write_bytes(metadata.to_bytes())
+
+    @property
+    def active(self) -> str | None:
+        """Version of the device's active release, its model's bytes checked."""
+        release = slots.active(self.device)
+        if release is None:
+            return None
+        expected = next(f["sha256"] for f in release.manifest["files"] if f["role"] == "model")
+        assert storage.sha256_file(release.model) == expected
+        return release.version
+
+
+def flip_bit(path: Path, position: int | None = None) -> None:
+    """Flip one bit in the middle of a file, or at `position`."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 if position is None else position] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def leftovers(device: Device) -> list[str]:
+    """Files in objects/ that no slot needs."""
+    if not device.objects.is_dir():
+        return []
+    wanted = slots.objects_in_use(device, slots.state(device))
+    return sorted(path.name for path in device.objects.iterdir() if path.name not in wanted)

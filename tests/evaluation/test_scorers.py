@@ -37,7 +37,9 @@ def test_equality_of_json_values(one: Any, other: Any, equal: bool) -> None:
     assert (canonical(one) == canonical(other)) is equal
 
 
-@pytest.mark.parametrize("text", ["", "no", "{", '{"a": NaN}', "Infinity", '{"a": 1} and more', "```json\n{}\n```", "[" * 99999])
+@pytest.mark.parametrize(
+    "text", ["", "no", "{", '{"a": NaN}', "Infinity", '{"a": 1} and more', "```json\n{}\n```", "[" * 99999]
+)
 def test_what_is_no_json(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse(text)
@@ -62,7 +64,9 @@ def test_leaves_and_fields() -> None:
 
 
 def test_a_right_answer_however_it_is_spaced() -> None:
-    score = score_json(ORDER, ' {"orders":[{"parts":["A","B"],"fault":"leak"},{"fault":"wear","parts":[]}]}\n')
+    score = score_json(
+        ORDER, ' {"orders":[{"parts":["A","B"],"fault":"leak"},{"fault":"wear","parts":[]}]}\n'
+    )
     assert (score.exact, score.valid, score.hits, score.expected, score.given) == (True, True, 5, 5, 5)
 
 

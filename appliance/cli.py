@@ -54,9 +54,13 @@ def _version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> No
         ctx.exit()
 
 
-@click.group(cls=_Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show the traceback of an error.")
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."
+)
 @click.pass_context
 def program(ctx: click.Context, verbose: bool) -> None:
     """The air-gapped language-model appliance.
@@ -68,7 +72,7 @@ def program(ctx: click.Context, verbose: bool) -> None:
     if ctx.invoked_subcommand is None:
         # The UI sits above us in the import order, so it is started, not imported.
         sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, "-m", "tui"])
+        os.execv(sys.executable, [sys.executable, "-m", "tui"])  # noqa: S606
 
 
 def _fail(error: AnchorholdError) -> NoReturn:

@@ -132,7 +132,9 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     section: type[BaseModel] = Config
     for part in location[:-1]:
         field = section.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        if field is None or not (
+            isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        ):
             return []
         section = field.annotation
     return list(section.model_fields)
@@ -169,7 +171,9 @@ def parse(text: str, where: str = FILE_NAME) -> Config:
         faults = [_explain(fault) for fault in error.errors()]
         lines = "".join(f"\n  {fault}" for fault in faults)
         count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
-        raise ConfigError(f"{where}: {count}:{lines}", "`anchorhold init` writes a commented example") from error
+        raise ConfigError(
+            f"{where}: {count}:{lines}", "`anchorhold init` writes a commented example"
+        ) from error
 
 
 def load(path: Path) -> Config:
@@ -182,7 +186,8 @@ def load(path: Path) -> Config:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(
-            f"{path}: no such file", "run inside a project, give --project DIR, or begin with `anchorhold init DIR`"
+            f"{path}: no such file",
+            "run inside a project, give --project DIR, or begin with `anchorhold init DIR`",
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text", "save the file as UTF-8") from error

@@ -130,7 +130,11 @@ def from_os_error(error: OSError) -> AnchorholdError:
     where = f" ({error.filename})" if error.filename else ""
     reason = error.strerror or str(error)
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return StorageError(f"no space left on the disk{where}", "free some space and run the same command again")
+        return StorageError(
+            f"no space left on the disk{where}", "free some space and run the same command again"
+        )
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return StorageError(f"{reason}{where}", "check who owns the folder and whether it is mounted read-only")
+        return StorageError(
+            f"{reason}{where}", "check who owns the folder and whether it is mounted read-only"
+        )
     return StorageError(f"{reason}{where}", "run again with -v for the details")

@@ -18,7 +18,9 @@ def sparkline(values: list[float], width: int = 24) -> str:
     if not values:
         return ""
     share = max(1, -(-len(values) // width))
-    points = [sum(values[at : at + share]) / len(values[at : at + share]) for at in range(0, len(values), share)]
+    points = [
+        sum(values[at : at + share]) / len(values[at : at + share]) for at in range(0, len(values), share)
+    ]
     low, high = min(points), max(points)
     span = (high - low) or 1.0
     return "".join(_BLOCKS[int((point - low) / span * (len(_BLOCKS) - 1))] for point in points)
@@ -92,12 +94,16 @@ class PlainProgress:
         stage = self._stages.setdefault(event.stage, _Stage(event))
         stage.take(event)
         if event.kind not in {"progress", "metric"}:
-            mark = {"warning": "warning: ", "failed": "failed: ", "skipped": "unchanged: "}.get(event.kind, "")
+            mark = {"warning": "warning: ", "failed": "failed: ", "skipped": "unchanged: "}.get(
+                event.kind, ""
+            )
             self._line(event, mark + event.text)
             return
         if time.monotonic() - self._last < self._every:
             return
-        count = f"{event.done:g}/{event.total:g} {event.unit}" if event.total else f"{event.done:g} {event.unit}"
+        count = (
+            f"{event.done:g}/{event.total:g} {event.unit}" if event.total else f"{event.done:g} {event.unit}"
+        )
         eta = stage.eta(event)
         parts = [count, stage.figures() or event.text, f"ETA {duration(eta)}" if eta is not None else ""]
         self._line(event, "  ".join(part for part in parts if part))
@@ -138,7 +144,9 @@ class LiveProgress:
         stage = self._stages.setdefault(event.stage, _Stage(event))
         stage.take(event)
         if event.stage not in self._tasks:
-            self._tasks[event.stage] = self._bars.add_task("", total=None, stage=event.stage, count="", note="")
+            self._tasks[event.stage] = self._bars.add_task(
+                "", total=None, stage=event.stage, count="", note=""
+            )
         task = self._tasks[event.stage]
         if event.kind in {"progress", "metric"}:
             eta = stage.eta(event)
@@ -166,5 +174,9 @@ def terminal_progress() -> PlainProgress | LiveProgress:
     """The renderer that suits where stderr goes."""
     import os
 
-    fancy = sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in {"dumb", ""} and "NO_COLOR" not in os.environ
+    fancy = (
+        sys.stderr.isatty()
+        and os.environ.get("TERM", "dumb") not in {"dumb", ""}
+        and "NO_COLOR" not in os.environ
+    )
     return LiveProgress() if fancy else PlainProgress()

@@ -60,7 +60,9 @@ def write_text(path: Path, text: str, mode: int = 0o644) -> None:
 
 def canonical_json(value: Any) -> bytes:
     """`value` as JSON bytes that are the same for equal values: sorted keys, no spaces, UTF-8."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
 
 
 def write_json(path: Path, value: Any, mode: int = 0o644) -> None:

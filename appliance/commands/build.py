@@ -45,7 +45,9 @@ def command(ctx: click.Context, folder: Path, until: str | None, force: str | No
         for stage in STAGES:
             decision = decide(project, checkpoint, stage, stage.name == force)
             stale = stale or decision.run
-            why = decision.reason if decision.run else ("a stage before it runs" if stale else decision.reason)
+            why = (
+                decision.reason if decision.run else ("a stage before it runs" if stale else decision.reason)
+            )
             click.echo(f"{stage.name:<9} {'run ' if stale else 'skip'}  {stage.help} ({why})")
             if stage.name == until:
                 break

@@ -5,7 +5,10 @@ from __future__ import annotations
 import click
 
 
-@click.command("completion", epilog="Example: `anchorhold completion bash > ~/.local/share/bash-completion/completions/anchorhold`")
+@click.command(
+    "completion",
+    epilog="Example: `anchorhold completion bash > ~/.local/share/bash-completion/completions/anchorhold`",
+)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
     """Print the completion script of SHELL."""

@@ -9,10 +9,14 @@ import click
 from appliance.commands.common import project_option, stage_events
 
 
-@click.command("train", epilog="Example: `anchorhold train --project station`; loss curve: build/training/curve.svg")
+@click.command(
+    "train", epilog="Example: `anchorhold train --project station`; loss curve: build/training/curve.svg"
+)
 @project_option
 @click.option("--restart", is_flag=True, help="Begin again instead of going on from the checkpoint.")
-@click.option("--checkpoint-seconds", type=float, default=60.0, show_default=True, help="Time between checkpoints.")
+@click.option(
+    "--checkpoint-seconds", type=float, default=60.0, show_default=True, help="Time between checkpoints."
+)
 def command(folder: Path, restart: bool, checkpoint_seconds: float) -> None:
     """Fine-tune the base model with LoRA on this machine's CPU.
 

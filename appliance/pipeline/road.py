@@ -39,7 +39,9 @@ def code_digest(packages: tuple[str, ...]) -> str:
     """Digest of the sources of `packages`, so that a changed program never passes off an old result."""
     root = Path(__file__).resolve().parents[2]
     parts = {
-        name: storage.sha256_tree(root / name, "*.py") if (root / name).is_dir() else storage.sha256_file(root / name)
+        name: storage.sha256_tree(root / name, "*.py")
+        if (root / name).is_dir()
+        else storage.sha256_file(root / name)
         for name in packages
     }
     return storage.sha256_json({"version": __version__, **parts})
@@ -110,7 +112,9 @@ STAGES: tuple[Stage, ...] = (
         "read, clean and split the examples",
         ("appliance/dataset", "appliance/chat_template.py"),
         lambda project, base: {**_sources(project), "tokenizer": _digest(base / "tokenizer.json")},
-        lambda project: [project.dataset / name for name in ("train.jsonl", "valid.jsonl", "test.jsonl", "card.json")],
+        lambda project: [
+            project.dataset / name for name in ("train.jsonl", "valid.jsonl", "test.jsonl", "card.json")
+        ],
         _dataset,
     ),
     Stage(
@@ -158,7 +162,9 @@ STAGES: tuple[Stage, ...] = (
             "config": project.config.evaluation.model_dump(),
             "golden": project.config.release.golden,
         },
-        lambda project: [project.evaluation / name for name in ("results.json", "report.html", "golden.json")],
+        lambda project: [
+            project.evaluation / name for name in ("results.json", "report.html", "golden.json")
+        ],
         _evaluate,
     ),
     Stage(

@@ -41,7 +41,9 @@ def _fingerprint(project: Project, path: Path) -> dict[str, Any]:
 
 def decide(project: Project, checkpoint: Path, stage: Stage, force: bool = False) -> Decision:
     """Compare a stage's inputs and outputs with what was recorded when it last finished."""
-    digest = storage.sha256_json({"code": code_digest(stage.packages), "inputs": stage.inputs(project, checkpoint)})
+    digest = storage.sha256_json(
+        {"code": code_digest(stage.packages), "inputs": stage.inputs(project, checkpoint)}
+    )
     recorded = _read_state(project).get(stage.name)
     if force:
         return Decision(stage, True, "asked for", digest)
@@ -65,7 +67,9 @@ def _only_one(project: Project) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UsageError(f"{project.root}: another build is running here", "wait for it or stop it") from error
+            raise UsageError(
+                f"{project.root}: another build is running here", "wait for it or stop it"
+            ) from error
         yield
 
 

@@ -66,7 +66,9 @@ def epoch_order(lengths: Sequence[int], batch_rows: int, seed: int, epoch: int) 
     return batches
 
 
-def step_rows(lengths: Sequence[int], batch_rows: int, seed: int, first: int, last: int) -> Iterator[list[int]]:
+def step_rows(
+    lengths: Sequence[int], batch_rows: int, seed: int, first: int, last: int
+) -> Iterator[list[int]]:
     """Row numbers of the steps `first`..`last` (1-based, both included), whatever epoch they fall into."""
     epoch = -1
     order: list[list[int]] = []

@@ -68,7 +68,9 @@ def encode_row(
         # What the template writes behind the end token (a line feed) is never generated, so it isn't learnt.
         learnt[len(before) : ends[-1] + 1] = [True] * (ends[-1] + 1 - len(before))
     if not any(learnt):
-        raise TrainingError(f"row {row_id}: it has no answer, so nothing can be learnt from it", "drop the row")
+        raise TrainingError(
+            f"row {row_id}: it has no answer, so nothing can be learnt from it", "drop the row"
+        )
     return Encoded(row_id, tuple(ids), tuple(learnt))
 
 

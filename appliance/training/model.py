@@ -8,6 +8,7 @@ on a CPU beat the tiled kernel there). Measured in docs/measurements.md, shown e
 from __future__ import annotations
 
 import types
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora.layer import Linear as LoraLinear
 from transformers import AttentionInterface, AutoModelForCausalLM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.utils import logging as transformers_logging
 
 from appliance.config import TrainingSection
 from appliance.errors import ModelError
@@ -55,7 +57,7 @@ class LoraProduct(torch.autograd.Function):
 
 def _fused_forward(self: Any, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
     flat = x.reshape(-1, x.shape[-1])
-    y = LoraProduct.apply(
+    y = LoraProduct.apply(  # type: ignore[no-untyped-call]
         flat,
         self.base_layer.weight,
         self.lora_A[ADAPTER].weight,
@@ -126,7 +128,9 @@ class Trainable:
         """Move the working gradients onto the float32 masters."""
         for parameter, master in zip(self.working, self.masters, strict=True):
             if parameter.grad is None:
-                raise ModelError("a LoRA weight got no gradient", "this architecture can't be trained; report it")
+                raise ModelError(
+                    "a LoRA weight got no gradient", "this architecture can't be trained; report it"
+                )
             master.grad = parameter.grad.float()
             parameter.grad = None
 
@@ -148,12 +152,15 @@ def load(checkpoint: Path, recipe: TrainingSection, dtype: torch.dtype) -> Train
         ModelError: transformers can't load it.
     """
     torch.manual_seed(recipe.seed)
+    transformers_logging.disable_progress_bar()
     try:
         base = AutoModelForCausalLM.from_pretrained(
             str(checkpoint), dtype=dtype, local_files_only=True, attn_implementation="anchorhold_dense"
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ModelError(f"{checkpoint}: transformers can't load it: {error}", "is it a complete checkpoint?") from error
+        raise ModelError(
+            f"{checkpoint}: transformers can't load it: {error}", "is it a complete checkpoint?"
+        ) from error
     base.config.use_cache = False
     settings = LoraConfig(
         r=recipe.rank,
@@ -162,7 +169,12 @@ def load(checkpoint: Path, recipe: TrainingSection, dtype: torch.dtype) -> Train
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-    model = cast(PeftModel, get_peft_model(base, settings, adapter_name=ADAPTER, autocast_adapter_dtype=False))
+    with warnings.catch_warnings():
+        # peft asks transformers for a name that transformers is about to change.
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        model = cast(
+            PeftModel, get_peft_model(base, settings, adapter_name=ADAPTER, autocast_adapter_dtype=False)
+        )
     named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     masters = [weight.detach().float().clone().requires_grad_(True) for _, weight in named]
     for _, weight in named:

@@ -19,7 +19,9 @@ class TargetLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, projection: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def forward(
+        ctx: Any, hidden: torch.Tensor, projection: torch.Tensor, targets: torch.Tensor
+    ) -> torch.Tensor:
         total = torch.zeros((), dtype=torch.float64)
         gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         for start in range(0, len(targets), CHUNK):
@@ -45,4 +47,5 @@ def batch_loss(trainable: Trainable, batch: Batch) -> torch.Tensor:
     """Mean loss over the batch's targets, a scalar that can be differentiated."""
     hidden = trainable.decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
     at_targets = hidden.reshape(-1, hidden.shape[-1])[batch.positions]
-    return cast(torch.Tensor, TargetLoss.apply(at_targets, trainable.projection, batch.targets))
+    loss = TargetLoss.apply(at_targets, trainable.projection, batch.targets)  # type: ignore[no-untyped-call]
+    return cast(torch.Tensor, loss)

@@ -24,7 +24,9 @@ class Probe:
         return torch.bfloat16 if self.bfloat16 > ADVANTAGE * self.float32 else torch.float32
 
 
-def _speed(dtype: torch.dtype, seconds: float, rows: int = 1024, width: int = 576, inner: int = 1536) -> float:
+def _speed(
+    dtype: torch.dtype, seconds: float, rows: int = 1024, width: int = 576, inner: int = 1536
+) -> float:
     left = torch.randn(rows, width).to(dtype)
     right = torch.randn(inner, width).to(dtype)
     left @ right.t()

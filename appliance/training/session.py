@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
@@ -113,7 +114,7 @@ class _Session:
         loss.backward()  # type: ignore[no-untyped-call]
         self.trainable.pull_gradients()
         norm = float(torch.nn.utils.clip_grad_norm_(self.trainable.masters, self.recipe.gradient_clip))
-        value = float(loss)
+        value = float(loss.detach())
         if not (math.isfinite(value) and math.isfinite(norm)):
             raise TrainingError(
                 f"step {self.progress.step + 1}: the loss became {value}, the gradient's norm {norm}",
@@ -130,7 +131,9 @@ class _Session:
         total, targets = 0.0, 0
         with torch.no_grad():
             for start in range(0, len(order), VALIDATION_BATCH):
-                batch = collate([self.validation[number] for number in order[start : start + VALIDATION_BATCH]])
+                batch = collate(
+                    [self.validation[number] for number in order[start : start + VALIDATION_BATCH]]
+                )
                 total += float(batch_loss(self.trainable, batch)) * len(batch.targets)
                 targets += len(batch.targets)
                 self.report("validating")
@@ -156,7 +159,11 @@ class _Session:
         better = loss < self.progress.best_loss - self.recipe.min_delta
         if better:
             checkpoints.save_adapter(self.project.adapter, self.trainable, self.base_name)
-            self.progress.best_loss, self.progress.best_step, self.progress.stale = loss, self.progress.step, 0
+            self.progress.best_loss, self.progress.best_step, self.progress.stale = (
+                loss,
+                self.progress.step,
+                0,
+            )
         else:
             self.progress.stale += 1
         self.report(f"validation loss {loss:.4f}{' (best)' if better else ''}", validation_loss=loss)
@@ -211,11 +218,9 @@ def _dtype(choice: str, emit: Emit) -> torch.dtype:
 
 def _pinned_dtype(project: Project, emit: Emit, restart: bool) -> torch.dtype:
     """The probed type, kept for the life of this training: a resumed one must not change it half-way."""
-    choice = project.config.training.dtype
+    choice: str = project.config.training.dtype
     path = project.training / "dtype.json"
     if choice == "auto" and path.exists() and not restart:
-        import json
-
         choice = str(json.loads(path.read_text(encoding="utf-8"))["dtype"])
     dtype = _dtype(choice, emit)
     storage.write_json(path, {"dtype": str(dtype).removeprefix("torch.")})
@@ -264,7 +269,9 @@ def train(
             "code": __version__,
         }
     )
-    emit(Event(STAGE, "message", f"{len(rows)} rows, {plan.steps} steps, rank {recipe.rank}; loading the base"))
+    emit(
+        Event(STAGE, "message", f"{len(rows)} rows, {plan.steps} steps, rank {recipe.rank}; loading the base")
+    )
     session = _Session(
         project, emit, load(checkpoint, recipe, dtype), rows, validation, plan, fingerprint,
         str(base["name"]), checkpoint_seconds,

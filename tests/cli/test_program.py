@@ -1,0 +1,122 @@
+"""The command line as a person and a script meet it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from appliance.cli import VERBS
+from appliance.errors import ExitCode
+
+
+def run(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-m", "appliance", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_help_names_every_verb_in_order():
+    text = run("--help").stdout
+    places = [text.index(f"\n  {verb} ") for verb in VERBS]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("verb", list(VERBS))
+def test_every_verb_explains_itself_with_an_example(verb):
+    done = run(verb, "--help")
+    assert done.returncode == 0
+    assert "Usage: anchorhold " + verb in done.stdout
+    assert "anchorhold" in done.stdout.split("Options:")[-1], "an example stands below the options"
+
+
+def test_an_unknown_verb_is_a_usage_error():
+    done = run("biuld")
+    assert done.returncode == ExitCode.USAGE
+    assert "biuld" in done.stderr
+
+
+def test_outside_a_project_the_error_has_a_hint(tmp_path):
+    done = run("build", cwd=tmp_path)
+    assert done.returncode == ExitCode.CONFIG
+    assert done.stderr.splitlines()[-2].startswith("error: ")
+    assert "anchorhold init" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_verbose_shows_the_traceback(tmp_path):
+    assert "Traceback" in run("-v", "build", cwd=tmp_path).stderr
+
+
+def test_all_faults_of_a_configuration_are_listed_with_the_nearest_key(tmp_path):
+    (tmp_path / "anchorhold.toml").write_text(
+        '[project]\nname = "Bad Name"\n[training]\nepoch = 3\nrank = 0\n'
+    )
+    done = run("build", cwd=tmp_path)
+    assert done.returncode == ExitCode.CONFIG
+    assert "3 faults" in done.stderr
+    assert "training.epoch: unknown key (did you mean `epochs`?)" in done.stderr
+    assert "project.name" in done.stderr and "training.rank" in done.stderr
+
+
+def test_init_writes_a_configuration_whose_values_are_the_defaults(tmp_path):
+    from appliance import config
+
+    done = run("init", str(tmp_path / "My Station"))
+    assert done.returncode == 0, done.stderr
+    written = config.load(tmp_path / "My Station" / "anchorhold.toml")
+    assert written == config.Config(project=config.ProjectSection(name="my-station"))
+    text = (tmp_path / "My Station" / "anchorhold.toml").read_text()
+    for section, field in config.Config.model_fields.items():
+        for key in field.annotation.model_fields:
+            assert f"\n{key} = " in text.split(f"[{section}]")[1].split("\n[")[0]
+
+
+def test_init_changes_nothing_that_is_there(tmp_path):
+    (tmp_path / "anchorhold.toml").write_text("mine")
+    done = run("init", str(tmp_path))
+    assert done.returncode == ExitCode.USAGE
+    assert (tmp_path / "anchorhold.toml").read_text() == "mine"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(shell):
+    done = run("completion", shell)
+    assert done.returncode == 0
+    assert "_ANCHORHOLD_COMPLETE" in done.stdout
+
+
+def test_completion_completes_a_verb():
+    done = run(_ANCHORHOLD_COMPLETE="bash_complete", COMP_WORDS="anchorhold ins", COMP_CWORD="1")
+    assert "install" in done.stdout
+
+
+def test_no_space_left_is_said_in_one_line(tmp_path, make_project):
+    import resource
+
+    folder = make_project()
+
+    def little_space() -> None:
+        import signal
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "appliance", "dataset", "--project", str(folder)],
+        capture_output=True,
+        text=True,
+        preexec_fn=little_space,
+    )
+    assert done.returncode == ExitCode.STORAGE, done.stderr
+    assert "error: " in done.stderr and "Traceback" not in done.stderr
+    assert not (folder / "build" / "dataset" / "card.json").exists()

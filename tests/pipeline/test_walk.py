@@ -1,0 +1,128 @@
+"""The whole road on a tiny real model: skipped where nothing changed, killed anywhere, ending in one release."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from appliance import storage
+from appliance.base_model import resolve
+from appliance.errors import ExitCode
+from appliance.paths import Project
+from appliance.pipeline import STAGES, decide
+
+NAMES = [stage.name for stage in STAGES]
+PASSPHRASE = {"ANCHORHOLD_PASSPHRASE": "correct horse battery staple"}
+
+
+def anchorhold(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "appliance", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **PASSPHRASE},
+        stdin=subprocess.DEVNULL,
+    )
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+def events(folder: Path) -> list[dict[str, object]]:
+    path = folder / "build" / "events.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def release_digest(folder: Path) -> str:
+    return storage.sha256_file(folder / "build" / "release" / "release.json")
+
+
+def begin(make_project, name: str) -> Path:
+    folder = make_project(name)
+    # Both projects share one name, so that their releases can be equal.
+    text = (folder / "anchorhold.toml").read_text().replace(f'name = "{name}"', 'name = "station"')
+    (folder / "anchorhold.toml").write_text(text)
+    anchorhold("keys", "init", "--project", str(folder))
+    return folder
+
+
+@pytest.mark.slow
+def test_killed_in_every_stage_it_finishes_with_the_undisturbed_release(make_project):
+    whole = begin(make_project, "whole")
+    anchorhold("build", "--project", str(whole))
+    broken = begin(make_project, "broken")
+    command = [sys.executable, "-m", "appliance", "build", "--project", str(broken)]
+    for name in NAMES:
+        seen = len(events(broken))
+        process = subprocess.Popen(
+            command, env={**os.environ, **PASSPHRASE}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 300
+        while process.poll() is None and time.monotonic() < deadline:
+            if any(event["stage"] == name and event["kind"] != "skipped" for event in events(broken)[seen:]):
+                break
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert time.monotonic() < deadline, f"{name} never began"
+    anchorhold("build", "--project", str(broken))
+    assert release_digest(broken) == release_digest(whole)
+    parts = [path.name for path in (broken / "build").rglob("*.part")]
+    assert parts == []
+
+
+@pytest.mark.slow
+def test_what_did_not_change_is_skipped_and_what_did_is_made_again(make_project):
+    folder = begin(make_project, "skips")
+    anchorhold("build", "--project", str(folder), "--until", "convert")
+    project = Project.open(folder)
+    checkpoint = resolve(project.config.base.path, project.root)
+
+    def stale() -> list[str]:
+        opened = Project.open(folder)
+        return [stage.name for stage in STAGES[:3] if decide(opened, checkpoint, stage).run]
+
+    assert stale() == []
+    before = len(events(folder))
+    anchorhold("build", "--project", str(folder), "--until", "convert")
+    assert {event["kind"] for event in events(folder)[before:]} == {"skipped"}
+
+    configuration = folder / "anchorhold.toml"
+    text = configuration.read_text()
+    configuration.write_text(text.replace("alpha = 8.0", "alpha = 4.0"))
+    assert stale() == ["train"]
+    configuration.write_text(text + '\n[convert]\ntype = "Q8_0"\n')
+    assert stale() == ["convert"]
+    configuration.write_text(text)
+
+    rows = folder / "data" / "rows.jsonl"
+    rows.write_text("".join(rows.read_text().splitlines(keepends=True)[:-1]))
+    assert "dataset" in stale()
+    model = project.gguf("F16")
+    data = bytearray(model.read_bytes())
+    data[-1] ^= 1
+    model.write_bytes(data)
+    assert "convert" in stale()
+    dry = anchorhold("build", "--project", str(folder), "--dry-run").stdout.splitlines()
+    assert dry[0].startswith("dataset   run") and "its inputs changed" in dry[0]
+    assert len(dry) == len(STAGES)
+
+
+def test_two_builds_of_one_project_do_not_meet(make_project):
+    import fcntl
+
+    folder = make_project()
+    (folder / "build").mkdir()
+    with (folder / "build" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = anchorhold("build", "--project", str(folder), check=False)
+    assert done.returncode == ExitCode.USAGE
+    assert "another build is running" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import time
 from collections.abc import Callable, Sequence
@@ -67,7 +68,7 @@ def ask(
     waiting = iter(open_prompts)
     left = len(open_prompts)
     try:
-        for prompt in [prompt for prompt, _ in zip(waiting, range(engine.info.slots), strict=False)]:
+        for prompt in itertools.islice(waiting, engine.info.slots):
             submit(*prompt)
         before = time.monotonic()
         while left:

@@ -1,0 +1,71 @@
+"""`python -m tui`, which is also what `anchorhold` alone starts."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from appliance import offline
+from appliance.errors import AnchorholdError, ExitCode, UsageError
+from appliance.paths import Device
+from tui import terminal_profile
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="anchorhold",
+        description="The terminal UI: talk to the model, see how the device does, install from a stick.",
+        epilog="Example: python -m tui --root /var/lib/anchorhold --plain",
+    )
+    parser.add_argument("--root", type=Path, help="the device's folder (default: $ANCHORHOLD_ROOT)")
+    parser.add_argument("--socket", type=Path, help="the gateway's Unix socket")
+    parser.add_argument("--plain", action="store_true", help="no colours, ASCII only (as NO_COLOR=1)")
+    return parser.parse_args(arguments)
+
+
+def _run(options: argparse.Namespace) -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("the terminal UI needs a terminal", "for scripts: `anchorhold chat --message TEXT`")
+    plain = terminal_profile.wants_plain(os.environ, options.plain)
+    terminal_profile.prepare(os.environ, plain)
+    try:
+        from tui.app import AnchorholdApp
+    except ModuleNotFoundError as error:
+        if error.name != "textual":
+            raise
+        raise UsageError(
+            "the terminal UI isn't installed (textual is missing)",
+            "install the extra `tui`, or use `anchorhold chat`",
+        ) from error
+    from tui.backend import DeviceBackend
+    from tui.history import History
+
+    offline.seal()
+    device = Device(options.root.resolve()) if options.root else Device.default()
+    history = History(device.history)
+    app = AnchorholdApp(DeviceBackend(device, options.socket), history, plain=plain)
+    try:
+        # A mouse's reports cost bytes on a serial line, and take the terminal's own selecting away.
+        app.run(mouse=False)
+    finally:
+        history.close()
+    if app.return_code:
+        raise SystemExit(app.return_code)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the terminal UI; errors go to stderr as one line and a hint, as everywhere."""
+    options = _options(arguments)
+    try:
+        _run(options)
+    except KeyboardInterrupt:
+        raise SystemExit(int(ExitCode.INTERRUPTED)) from None
+    except AnchorholdError as error:
+        sys.stderr.write(f"error: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
+        raise SystemExit(int(error.exit_code)) from None
+
+
+if __name__ == "__main__":
+    main()

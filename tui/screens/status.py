@@ -1,0 +1,122 @@
+"""Status: what runs here, who signed it, and how it does."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from appliance.update.slots import Slot
+from tui.backend import Overview
+from tui.clean_text import clean
+from tui.screens.base import HouseScreen
+from tui.size_text import duration, size
+
+LABEL = 13  # cells
+
+
+def _in_halves(digest: str) -> str:
+    """64 hex digits on two lines, so that they fit in 80 columns and can be compared by eye."""
+    return f"{digest[:32]}\n{digest[32:]}" if len(digest) == 64 else digest
+
+
+def _slot(slot: Slot | None) -> list[tuple[str, str]]:
+    if slot is None:
+        return [("", "none")]
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(slot.installed)) if slot.installed else "unknown"
+    return [
+        ("Release", f"{slot.name} {slot.version} (number {slot.counter})"),
+        ("Slot", f"{slot.slot.upper()}, installed {when}"),
+        ("Digest", _in_halves(slot.digest)),
+        ("Signed by", "\n".join(_in_halves(signer) for signer in slot.signers) or "unknown"),
+    ]
+
+
+def _gateway(health: dict[str, Any]) -> list[tuple[str, str]]:
+    model, engine, queue = health.get("model") or {}, health.get("engine") or {}, health.get("queue") or {}
+    requests, cache = health.get("requests") or {}, health.get("cache")
+    rows = [
+        ("Model", f"{model.get('description', '?')}, context {model.get('context', '?')} tokens"),
+        (
+            "Speed",
+            f"{health.get('tokens_per_second', 0.0):.0f} tokens/s now, {model.get('threads', '?')} threads",
+        ),
+        ("Memory", size(float(health.get("memory_bytes") or 0))),
+        (
+            "Queue",
+            f"{engine.get('busy', 0)} of {model.get('slots', '?')} answering, "
+            f"{queue.get('waiting', 0)} waiting, room for {queue.get('limit', '?')}",
+        ),
+        (
+            "Requests",
+            f"{requests.get('served', 0)} answered, {requests.get('cancelled', 0)} stopped, "
+            f"{requests.get('refused', 0)} refused",
+        ),
+    ]
+    if cache:
+        shown = ", ".join(f"{name.replace('_', ' ')} {_value(name, value)}" for name, value in cache.items())
+        rows.append(("Cache", shown))
+    else:
+        rows.append(("Cache", "off"))
+    rows.append(("Up for", duration(float(health.get("uptime_seconds") or 0))))
+    rows.append(("Restarts", f"{health.get('restarts', 0)} of the engine"))
+    return rows
+
+
+def _value(name: str, value: Any) -> str:
+    return size(float(value)) if "bytes" in name and isinstance(value, (int, float)) else str(value)
+
+
+def page(overview: Overview) -> Text:
+    """The whole status as text."""
+    text = Text()
+
+    def section(title: str, rows: list[tuple[str, str]]) -> None:
+        text.append(("\n" if text else "") + title + "\n", "bold")
+        for label, value in rows:
+            lines = clean(value).splitlines() or [""]
+            text.append(f"  {label:<{LABEL}}{lines[0]}\n")
+            for line in lines[1:]:
+                text.append(f"  {'':<{LABEL}}{line}\n")
+
+    if overview.problem:
+        section(
+            "Needs attention", [("Problem", overview.problem), ("What to do", overview.hint or "see Help")]
+        )
+    section("Active release", _slot(overview.active))
+    if overview.health:
+        served = (overview.health.get("release") or {}).get("digest")
+        state = "answering" if overview.serving else str(overview.health.get("status"))
+        rows = [("State", state), *_gateway(dict(overview.health))]
+        if overview.active is not None and served != overview.active.digest:
+            rows.insert(1, ("Serves", f"{overview.model}, not the active release"))
+        section("Gateway", rows)
+    else:
+        section("Gateway", [("State", "not running; `anchorhold serve` starts it")])
+    section("Previous release (F3 rolls back to it)", _slot(overview.previous))
+    section("Trust", [("Root", "pinned" if overview.pinned else "none yet: the first install pins it")])
+    return text
+
+
+class StatusScreen(HouseScreen):
+    """Everything about the device, on one page; it looks again by itself."""
+
+    NAME = "status"
+    KEYS = (("1-4", "screens"), ("Up/Down", "scroll"), ("r", "look now"), ("^G", "go to"), ("q", "quit"))
+    BINDINGS = [("r", "app.look", "Look now")]  # noqa: RUF012 - Textual's own form
+
+    def contents(self) -> ComposeResult:
+        with VerticalScroll(id="page"):
+            yield Static("", id="facts", markup=False)
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.query_one("#page").focus()
+
+    def take(self, overview: Overview) -> None:
+        super().take(overview)
+        self.query_one("#facts", Static).update(page(overview) if self.house.looked else "Looking...")

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from appliance.commands.common import project_option, stage_events
 
+if TYPE_CHECKING:
+    from appliance.paths import Project
+
 _STAGES = ["dataset", "train", "convert", "evaluate", "release", "stick"]
+
+
+def _passphrase(project: Project, file: Path | None) -> str:
+    from appliance.trust import keys
+
+    keys.show(project.keys)
+    passphrase = keys.passphrase_from(file)
+    if passphrase is None:
+        passphrase = str(click.prompt("Passphrase of the signing keys", hide_input=True, err=True))
+    keys.unlock(project.keys, passphrase)
+    return passphrase
 
 
 @click.command(
@@ -19,9 +34,15 @@ _STAGES = ["dataset", "train", "convert", "evaluate", "release", "stick"]
 @project_option
 @click.option("--until", type=click.Choice(_STAGES), help="Stop after this stage.")
 @click.option("--force", type=click.Choice(_STAGES), help="Run this stage even if nothing changed.")
+@click.option(
+    "--passphrase-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file that holds the signing keys' passphrase (or set ANCHORHOLD_PASSPHRASE; else it is asked for).",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would run and why; change nothing.")
-@click.pass_context
-def command(ctx: click.Context, folder: Path, until: str | None, force: str | None, dry_run: bool) -> None:
+def command(
+    folder: Path, until: str | None, force: str | None, passphrase_file: Path | None, dry_run: bool
+) -> None:
     """Walk the road from examples to a signed stick.
 
     Each stage is skipped when nothing that it depends on has changed: data, configuration, base model, program. It can
@@ -32,14 +53,16 @@ def command(ctx: click.Context, folder: Path, until: str | None, force: str | No
     offline.seal()
     from appliance.base_model import resolve
     from appliance.paths import Project
-    from appliance.pipeline import STAGES, decide, walk
+    from appliance.pipeline import STAGES, Journey, decide, walk
 
     project = Project.open(folder)
+    # Asked and tried before the long work, not after it.
+    passphrase = None if (until and until != "stick") or dry_run else _passphrase(project, passphrase_file)
     project.build.mkdir(parents=True, exist_ok=True)
     with stage_events(project.events) as emit:
         checkpoint = resolve(project.config.base.path, project.root, emit)
         if not dry_run:
-            walk(project, checkpoint, emit, until=until or "", force=force or "")
+            walk(Journey(project, checkpoint, emit, passphrase), until=until or "", force=force or "")
     if dry_run:
         stale = False
         for stage in STAGES:
@@ -52,6 +75,6 @@ def command(ctx: click.Context, folder: Path, until: str | None, force: str | No
             if stage.name == until:
                 break
         return
-    if ctx.obj is None or not until:
+    if not until or until == "stick":
         click.echo(f"stick: {project.stick}")
         click.echo(f"report: {project.evaluation / 'report.html'}")

@@ -15,6 +15,23 @@ Inputs = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Journey:
+    """What every stage of one walk gets.
+
+    Attributes:
+        project: the project.
+        checkpoint: the base's folder.
+        emit: gets the events.
+        passphrase: opens the signing keys; None where no stick is to be written.
+    """
+
+    project: Project
+    checkpoint: Path
+    emit: Emit
+    passphrase: str | None = None
+
+
+@dataclass(frozen=True)
 class Stage:
     """One stop.
 
@@ -32,7 +49,7 @@ class Stage:
     packages: tuple[str, ...]
     inputs: Callable[[Project, Path], Inputs]
     outputs: Callable[[Project], list[Path]]
-    run: Callable[[Project, Path, Emit], None]
+    run: Callable[[Journey], None]
 
 
 def code_digest(packages: tuple[str, ...]) -> str:
@@ -70,40 +87,41 @@ def _splits(project: Project, *names: str) -> Inputs:
     return {name: _digest(project.dataset / f"{name}.jsonl") for name in names}
 
 
-def _dataset(project: Project, _checkpoint: Path, emit: Emit) -> None:
+def _dataset(journey: Journey) -> None:
     from appliance.dataset import prepare
 
-    prepare(project, emit)
+    prepare(journey.project, journey.emit, checkpoint=journey.checkpoint)
 
 
-def _train(project: Project, checkpoint: Path, emit: Emit) -> None:
+def _train(journey: Journey) -> None:
     from appliance.training import train
 
-    train(project, checkpoint, emit)
+    train(journey.project, journey.checkpoint, journey.emit)
 
 
-def _convert(project: Project, _checkpoint: Path, emit: Emit) -> None:
+def _convert(journey: Journey) -> None:
     from appliance.conversion import convert_project
 
-    convert_project(project, emit=emit)
+    convert_project(journey.project, emit=journey.emit)
 
 
-def _evaluate(project: Project, _checkpoint: Path, emit: Emit) -> None:
+def _evaluate(journey: Journey) -> None:
     from appliance.evaluation import evaluate
 
-    evaluate(project, emit)
+    evaluate(journey.project, journey.emit)
 
 
-def _release(project: Project, _checkpoint: Path, emit: Emit) -> None:
+def _release(journey: Journey) -> None:
     from appliance.registry.release import assemble
 
-    assemble(project, emit)
+    assemble(journey.project, journey.emit)
 
 
-def _stick(project: Project, _checkpoint: Path, emit: Emit) -> None:
+def _stick(journey: Journey) -> None:
     from appliance.update.publish import publish_project
 
-    publish_project(project, project.stick, emit)
+    project = journey.project
+    publish_project(project, project.stick, journey.emit, passphrase=journey.passphrase)
 
 
 STAGES: tuple[Stage, ...] = (

@@ -12,9 +12,9 @@ from typing import Any
 
 from appliance import storage
 from appliance.errors import UsageError
-from appliance.events import Emit, Event
+from appliance.events import Event
 from appliance.paths import Project
-from appliance.pipeline.road import STAGES, Stage, code_digest
+from appliance.pipeline.road import STAGES, Journey, Stage, code_digest
 
 
 @dataclass(frozen=True)
@@ -73,20 +73,11 @@ def _only_one(project: Project) -> Iterator[None]:
         yield
 
 
-def walk(
-    project: Project,
-    checkpoint: Path,
-    emit: Emit,
-    *,
-    until: str = "",
-    force: str = "",
-) -> list[str]:
+def walk(journey: Journey, *, until: str = "", force: str = "") -> list[str]:
     """Run every stage that is not still good, in order.
 
     Args:
-        project: the project.
-        checkpoint: the base's folder.
-        emit: gets all events.
+        journey: the project, its base, and who gets the events.
         until: the last stage to consider; empty for all.
         force: run this stage even if it is unchanged.
 
@@ -94,11 +85,12 @@ def walk(
         Names of the stages that ran.
     """
     ran: list[str] = []
+    project, checkpoint, emit = journey.project, journey.checkpoint, journey.emit
     with _only_one(project):
         for stage in STAGES:
             decision = decide(project, checkpoint, stage, stage.name == force)
             if decision.run:
-                stage.run(project, checkpoint, emit)
+                stage.run(journey)
                 # Inputs again: an earlier digest could be of files that the stage itself settled (keys, say).
                 record = {
                     "inputs": decide(project, checkpoint, stage, True).inputs,

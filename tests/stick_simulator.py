@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import shutil
+import tempfile
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -57,20 +61,30 @@ def make_release(
     return folder
 
 
+@functools.cache
+def publisher_keys(publisher: str) -> tuple[Path, dict[str, CryptoSigner]]:
+    """A folder of keys, and the same keys unlocked."""
+    kept = Path(tempfile.mkdtemp(prefix=f"anchorhold-keys-{publisher}-"))
+    atexit.register(shutil.rmtree, kept, ignore_errors=True)
+    keys.create(kept / "keys", PASSPHRASE, n=CHEAP_SCRYPT)
+    return kept / "keys", keys.unlock(kept / "keys", PASSPHRASE, keys.ROLES)
+
+
 class Simulator:
     """One publisher with its stick, and one device.
 
     Args:
         folder: everything lies below it.
+        publisher: another name has other keys. They are made once a process, for scrypt is slow on purpose.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, publisher: str = "ours") -> None:
         self.folder = folder
         self.keys = folder / "keys"
         self.stick = folder / "stick"
         self.device = Device(folder / "device")
-        keys.create(self.keys, PASSPHRASE, n=CHEAP_SCRYPT)
-        self.signers: dict[str, CryptoSigner] = keys.unlock(self.keys, PASSPHRASE, keys.ROLES)
+        made, self.signers = publisher_keys(publisher)
+        shutil.copytree(made, self.keys)
         self.root = self.keys / keys.ROOT_FILE
 
     def publish(

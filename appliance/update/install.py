@@ -23,7 +23,7 @@ from appliance.update import stick as sticks
 Probe = Callable[[Path, manifests.Manifest, Emit], None]
 SPARE_BYTES = 16 * limits.MIB  # left free beside the release: metadata, ledger, log
 GOLDEN_TOKENS = 1024  # an answer that is longer isn't the recorded one
-PROBE_CONTEXT = 4096
+PROBE_CONTEXT = 2048
 _INCOMING = ".incoming"
 
 
@@ -231,6 +231,19 @@ def _install(report: sticks.StickReport, device: Device, emit: Emit, probe: Prob
     return slots.switch(device, slot)
 
 
+def _log_installed(device: Device, report: sticks.StickReport) -> None:
+    audit.append(
+        device,
+        "installed",
+        name=report.name,
+        version=report.version,
+        digest=report.digest,
+        counter=report.counter,
+        signers=list(report.verified.signers),
+        pinned=not report.pinned,
+    )
+
+
 def _already_active(device: Device, report: sticks.StickReport) -> bool:
     try:
         current = slots.active(device)
@@ -280,6 +293,11 @@ def install(
                 _commit_trust(device, report)
                 active = slots.active(device)
                 assert active is not None
+                logged = [
+                    entry for entry in audit.entries(device) if entry["event"] in {"installed", "rolled back"}
+                ]
+                if not logged or logged[-1]["data"].get("digest") != report.digest:
+                    _log_installed(device, report)  # power went between switch and log
                 emit(Event("install", "skipped", f"{report.name} {report.version} is active already"))
                 return active
             release = _install(report, device, emit, probe)
@@ -293,16 +311,7 @@ def install(
                 raise
             raise shown from error
         _clean(device)
-        audit.append(
-            device,
-            "installed",
-            name=release.name,
-            version=release.version,
-            digest=release.digest,
-            counter=release.counter,
-            signers=list(report.verified.signers),
-            pinned=not report.pinned,
-        )
+        _log_installed(device, report)
     emit(Event("install", "finished", f"{release.name} {release.version} is active"))
     return release
 

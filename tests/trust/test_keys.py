@@ -1,0 +1,99 @@
+"""Keys: sealed, never empty, never overwritten."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import KeysError, TrustError
+from appliance.trust import client, keys
+from tests.stick_simulator import CHEAP_SCRYPT, PASSPHRASE
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    keys.create(tmp_path / "keys", PASSPHRASE, n=CHEAP_SCRYPT)
+    return tmp_path / "keys"
+
+
+def test_unlocked_keys_are_those_that_the_root_names(folder: Path) -> None:
+    root = client.check_root(keys.root_bytes(folder))
+    signers = keys.unlock(folder, PASSPHRASE, keys.ROLES)
+    assert {role: root.roles[role].keyids for role in keys.ROLES} == {
+        role: [signers[role].public_key.keyid] for role in keys.ROLES
+    }
+    assert len({signer.public_key.keyid for signer in signers.values()}) == 4
+
+
+def test_files_are_for_their_owner_alone(folder: Path) -> None:
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    assert modes == {0o600}
+
+
+def test_default_cost_is_two_to_the_seventeen(tmp_path: Path) -> None:
+    keys.create(tmp_path / "k", PASSPHRASE)
+    assert json.loads(keys.key_path(tmp_path / "k", "root").read_text())["kdf"]["n"] == 131072
+
+
+def test_wrong_passphrase(folder: Path) -> None:
+    with pytest.raises(KeysError, match="wrong passphrase"):
+        keys.unlock(folder, "correct horsf")
+
+
+@pytest.mark.parametrize("passphrase", ["", "  ", "\n"])
+def test_empty_passphrase_is_refused(tmp_path: Path, passphrase: str) -> None:
+    with pytest.raises(KeysError, match="empty"):
+        keys.create(tmp_path / "none", passphrase)
+    assert not (tmp_path / "none").exists()
+
+
+def test_keys_are_never_overwritten(folder: Path) -> None:
+    before = keys.root_bytes(folder)
+    with pytest.raises(KeysError, match="already"):
+        keys.create(folder, PASSPHRASE)
+    assert keys.root_bytes(folder) == before
+
+
+def test_exchanged_header_field_is_noticed(folder: Path) -> None:
+    path = keys.key_path(folder, "targets")
+    value = json.loads(path.read_text())
+    value["public"] = "00" * 32
+    path.write_text(json.dumps(value))
+    with pytest.raises(KeysError, match="was changed"):
+        keys.unlock(folder, PASSPHRASE, ("targets",))
+
+
+def test_key_of_one_role_is_not_taken_for_another(folder: Path) -> None:
+    keys.key_path(folder, "targets").write_bytes(keys.key_path(folder, "snapshot").read_bytes())
+    with pytest.raises(KeysError, match="another format or role"):
+        keys.unlock(folder, PASSPHRASE, ("targets",))
+
+
+def test_a_key_file_cannot_ask_for_all_memory(folder: Path) -> None:
+    path = keys.key_path(folder, "targets")
+    value = json.loads(path.read_text())
+    value["kdf"]["n"] = 1 << 40
+    path.write_text(json.dumps(value))
+    with pytest.raises(KeysError, match="damaged"):
+        keys.unlock(folder, PASSPHRASE, ("targets",))
+
+
+def test_passphrase_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert keys.passphrase_from(None) is None
+    monkeypatch.setenv("ANCHORHOLD_PASSPHRASE", "from the environment")
+    assert keys.passphrase_from(None) == "from the environment"
+    (tmp_path / "p").write_text("from a file\n")
+    assert keys.passphrase_from(tmp_path / "p") == "from a file"
+    monkeypatch.setenv("ANCHORHOLD_PASSPHRASE", "")
+    with pytest.raises(KeysError, match="empty"):
+        keys.passphrase_from(None)
+
+
+def test_a_root_that_is_not_signed_by_itself(folder: Path) -> None:
+    value = json.loads((folder / "root.json").read_text())
+    value["signed"]["version"] = 2
+    with pytest.raises(TrustError, match="not a root of trust"):
+        client.check_root(json.dumps(value).encode())

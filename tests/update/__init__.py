@@ -1,0 +1,1 @@
+"""Tests of appliance/update and appliance/registry."""

@@ -182,7 +182,7 @@ def main() -> None:
     print(f"\nThe road took {minutes} min {seconds} s. To talk to it in the terminal UI:\n")
     where = DEVICE.relative_to(ROOT)
     print(
-        f"  export ANCHORHOLD_ROOT={where}\n  .venv/bin/anchorhold serve > {where}/serve.log 2>&1 &\n  .venv/bin/anchorhold\n"
+        f"  export ANCHORHOLD_ROOT={where}\n  .venv/bin/anchorhold serve > demo/serve.log 2>&1 &\n  .venv/bin/anchorhold\n"
     )
 
 

@@ -298,6 +298,7 @@ def install(
                 ]
                 if not logged or logged[-1]["data"].get("digest") != report.digest:
                     _log_installed(device, report)  # power went between switch and log
+                _clean(device)  # as much as a killed install left
                 emit(Event("install", "skipped", f"{report.name} {report.version} is active already"))
                 return active
             release = _install(report, device, emit, probe)

@@ -146,7 +146,7 @@ def read_blocks(stick: Path, target: Target, start: int = 0) -> Iterator[bytes]:
     The last block of a chunk is handed out before its chunk was checked: keep nothing until the end.
 
     Args:
-        start: a multiple of the chunk size.
+        start: a multiple of the chunk size, or the end.
 
     Raises:
         TrustError: missing, too short, too long, a chunk whose digest is wrong, a link or no regular file.
@@ -158,7 +158,7 @@ def read_blocks(stick: Path, target: Target, start: int = 0) -> Iterator[bytes]:
     with stream:
         stream.seek(start)
         position = start
-        for index in range(start // limits.HASH_CHUNK_BYTES, len(target.chunks)):
+        for index in range(-(-start // limits.HASH_CHUNK_BYTES), len(target.chunks)):
             end = min(target.bytes, (index + 1) * limits.HASH_CHUNK_BYTES)
             digest = hashlib.sha256()
             while position < end:

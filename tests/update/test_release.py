@@ -1,0 +1,136 @@
+"""Releases: the same inputs give the same digest; a manifest that can't be right is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance import storage
+from appliance.errors import TrustError, UpdateError, UsageError
+from appliance.events import ignore
+from appliance.paths import Project
+from appliance.registry import manifest as manifests
+from appliance.registry import version
+from appliance.registry.release import assemble
+
+
+@pytest.fixture
+def project(tmp_path: Path, tiny_checkpoint: Path, tiny_gguf: Path) -> Project:
+    """A project whose stages before the release have run, as far as their files show."""
+    root = tmp_path / "project"
+    root.mkdir()
+    (root / "anchorhold.toml").write_text(f'[project]\nname = "notes"\n[base]\npath = "{tiny_checkpoint}"\n')
+    project = Project.open(root)
+    model = project.gguf("Q4_0")
+    storage.write_bytes(model, tiny_gguf.read_bytes())
+    digest = storage.sha256_file(model)
+    facts = {"file": model.name, "sha256": digest, "bytes": model.stat().st_size, "bits_per_weight": 4.5}
+    storage.write_json(project.model / "convert.json", {"format": 1, "files": {"Q4_0": facts}})
+    systems = [{"key": "shipped", "file": {"sha256": digest}, "rows": 3, "f1": 0.5}]
+    storage.write_json(
+        project.evaluation / "results.json",
+        {"systems": systems, "shipped": "shipped", "rows": 3, "scorer": "json"},
+    )
+    golden = [{"messages": [{"role": "user", "content": "hello"}], "answer": "{}"}]
+    storage.write_json(project.evaluation / "golden.json", golden)
+    storage.write_text(project.evaluation / "report.html", "<p>report")
+    storage.write_json(project.dataset / "card.json", {"digest": "d" * 64})
+    storage.write_json(
+        project.training / "training.json", {"steps": 4, "seconds": 1.5, "adapter_sha256": "a"}
+    )
+    return project
+
+
+def test_equal_inputs_give_an_equal_digest(project: Project) -> None:
+    first = assemble(project, ignore)
+    storage.write_json(
+        project.training / "training.json", {"steps": 4, "seconds": 9.9, "adapter_sha256": "a"}
+    )
+    again = assemble(project, ignore)
+    assert again.digest == first.digest == storage.sha256_file(project.release / "release.json")
+    assert str(project.root) not in (project.release / "release.json").read_text()
+
+
+def test_what_it_records(project: Project) -> None:
+    raw = assemble(project, ignore).manifest.raw
+    assert raw["provenance"]["dataset"] == "d" * 64
+    assert len(raw["chat_template_sha256"]) == 64
+    assert [file["role"] for file in raw["files"]] == ["model", "report", "card"]
+    assert raw["golden"][0]["answer"] == "{}"
+    assert raw["needs"]["memory_bytes"] > raw["files"][0]["bytes"]
+
+
+@pytest.mark.parametrize(
+    ("path", "verb"),
+    [
+        ("model/convert.json", "convert"),
+        ("evaluation/results.json", "evaluate"),
+        ("evaluation/golden.json", "evaluate"),
+        ("evaluation/report.html", "evaluate"),
+        ("dataset/card.json", "dataset"),
+        ("training/training.json", "train"),
+    ],
+)
+def test_what_is_missing_is_named_with_its_verb(project: Project, path: str, verb: str) -> None:
+    (project.build / path).unlink()
+    with pytest.raises(UpdateError, match="missing") as caught:
+        assemble(project, ignore)
+    assert f"anchorhold {verb}" in caught.value.hint
+
+
+def test_a_file_that_was_not_measured_is_refused(project: Project) -> None:
+    results = json.loads((project.evaluation / "results.json").read_text())
+    results["systems"][0]["file"]["sha256"] = "0" * 64
+    storage.write_json(project.evaluation / "results.json", results)
+    with pytest.raises(UpdateError, match="not the file that was measured"):
+        assemble(project, ignore)
+
+
+def base() -> dict[str, Any]:
+    files = [{"name": "a.gguf", "role": "model", "bytes": 1, "sha256": "0" * 64}]
+    return {"format": manifests.FORMAT, "name": "notes", "version": "1.0.0", "files": files, "golden": []}
+
+
+def test_a_good_manifest() -> None:
+    assert manifests.parse(json.dumps(base()).encode()).model.name == "a.gguf"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "other"},
+        {"name": "../x"},
+        {"version": "1.0"},
+        {"files": []},
+        {"files": [{"name": "../a", "role": "model", "bytes": 1, "sha256": "0" * 64}]},
+        {"files": [{"name": "a", "role": "model", "bytes": -1, "sha256": "0" * 64}]},
+        {"files": [{"name": "a", "role": "model", "bytes": True, "sha256": "0" * 64}]},
+        {"files": [{"name": "a", "role": "model", "bytes": 1, "sha256": "0"}]},
+        {"files": [{"name": "a", "role": "report", "bytes": 1, "sha256": "0" * 64}]},
+        {"files": [{"name": n, "role": "model", "bytes": 1, "sha256": "0" * 64} for n in ("a", "A")]},
+        {"golden": [{"messages": [], "answer": ""}]},
+        {"golden": [{"messages": [{"role": "user"}], "answer": ""}]},
+    ],
+)
+def test_a_manifest_that_cannot_be_right(change: dict[str, Any]) -> None:
+    with pytest.raises(TrustError, match=r"release\.json"):
+        manifests.parse(json.dumps({**base(), **change}).encode())
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{", b"[" * 100_000, b"\xff"])
+def test_bytes_that_are_no_manifest(data: bytes) -> None:
+    with pytest.raises(TrustError, match=r"release\.json"):
+        manifests.parse(data)
+
+
+def test_versions_order_as_numbers() -> None:
+    assert version.parse("1.10.0") > version.parse("1.9.9")
+    assert str(version.propose_next(version.parse("1.9.9"), "minor")) == "1.10.0"
+    assert str(version.propose_next(version.parse("1.9.9"))) == "1.9.10"
+    assert str(version.propose_next(version.parse("1.9.9"), "major")) == "2.0.0"
+    for wrong in ("1", "1.0", "01.0.0", "1.0.0-a", "v1.0.0", "1.0.0\n"):
+        with pytest.raises(UsageError):
+            version.parse(wrong)

@@ -26,14 +26,19 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_cache(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # After the shared fixtures, which find the real base in the person's cache.
     monkeypatch.setenv("ANCHORHOLD_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
 def converted(make_project: Callable[..., Path], tiny_checkpoint: Path) -> Project:
     """A project with its dataset, and the tiny model in the place of its tuned files."""
-    project = Project.open(make_project(rows=80))
+    folder = make_project(rows=160)
+    config = folder / "anchorhold.toml"
+    # More rows than are asked side by side, so that some have to wait for their turn.
+    config.write_text(config.read_text().replace("max_rows = 6", "max_rows = 11"))
+    project = Project.open(folder)
     prepare(project, ignore)
     files = {}
     for kind in ("F16", "Q4_0"):
@@ -55,8 +60,9 @@ def contents(project: Project) -> dict[str, bytes]:
 
 def test_four_systems_are_measured_and_asked_only_once(converted: Project) -> None:
     events: list[Event] = []
-    result = evaluate(converted, events.append)
+    result = evaluate(converted, events.append, threads=1)
     assert [score.key for score in result.systems] == ["base", "base_shots", "tuned_f16", "shipped"]
+    assert result.rows == 11
     assert {score.rows for score in result.systems} == {result.rows}
     assert result.systems[-1].file["sha256"] == storage.sha256_file(converted.gguf("Q4_0"))
     assert result.systems[0].file["sha256"] == result.systems[1].file["sha256"]
@@ -66,13 +72,13 @@ def test_four_systems_are_measured_and_asked_only_once(converted: Project) -> No
     before, answers = contents(converted), (converted.evaluation / "answers.jsonl").read_bytes()
     assert len(answers.splitlines()) == 4 * result.rows
     # The answers say how long they took, so equal bytes mean that no row was asked again.
-    assert evaluate(converted, ignore) == result
+    assert evaluate(converted, ignore, threads=1) == result
     assert contents(converted) == before
     assert (converted.evaluation / "answers.jsonl").read_bytes() == answers
 
 
 def test_golden_prompts_are_answers_that_ended_by_themselves(converted: Project) -> None:
-    evaluate(converted, ignore)
+    evaluate(converted, ignore, threads=1)
     golden = json.loads((converted.evaluation / "golden.json").read_text())
     ended = [
         answer
@@ -88,10 +94,10 @@ def test_golden_prompts_are_answers_that_ended_by_themselves(converted: Project)
 def test_a_file_that_is_not_the_converted_one_is_not_measured(converted: Project) -> None:
     shutil.copy(converted.gguf("F16"), converted.gguf("Q4_0"))
     with pytest.raises(EvaluationError, match=r"not the file that convert\.json tells of"):
-        evaluate(converted, ignore)
+        evaluate(converted, ignore, threads=1)
     converted.gguf("Q4_0").unlink()
     with pytest.raises(EvaluationError, match="no such file") as caught:
-        evaluate(converted, ignore)
+        evaluate(converted, ignore, threads=1)
     assert "anchorhold convert" in caught.value.hint
 
 
@@ -129,6 +135,6 @@ def test_plain_text_answers(converted: Project) -> None:
     config.write_text(
         config.read_text().replace("[evaluation]", '[evaluation]\nscorer = "exact"\nbaselines = false')
     )
-    result = evaluate(Project.open(converted.root), ignore)
+    result = evaluate(Project.open(converted.root), ignore, threads=1)
     assert [score.key for score in result.systems] == ["tuned_f16", "shipped"]
     assert result.systems[-1].valid is None and result.fields == []

@@ -75,12 +75,15 @@ def _base(checkpoint: Path) -> Any:
 
 
 def _sources(project: Project) -> Inputs:
-    section = project.config.dataset
-    patterns = [*section.sources, *section.test_sources]
-    files = sorted({path for pattern in patterns for path in project.root.glob(pattern) if path.is_file()})
-    digests = {path.relative_to(project.root).as_posix(): storage.sha256_file(path) for path in files}
-    schema = _digest(project.root / section.schema_path) if section.schema_path else ""
-    return {"files": digests, "schema": schema, "config": section.model_dump()}
+    from appliance.dataset import source_files
+
+    files = {name: storage.sha256_file(path) for path, name, _ in source_files(project)}
+    return {"files": files, "schema": _schema(project), "config": project.config.dataset.model_dump()}
+
+
+def _schema(project: Project) -> str:
+    path = project.config.dataset.schema_path
+    return _digest(project.root / path) if path else ""
 
 
 def _splits(project: Project, *names: str) -> Inputs:
@@ -179,6 +182,7 @@ STAGES: tuple[Stage, ...] = (
             "base": _base(base),
             "config": project.config.evaluation.model_dump(),
             "golden": project.config.release.golden,
+            "schema": _schema(project),
         },
         lambda project: [
             project.evaluation / name for name in ("results.json", "report.html", "golden.json")

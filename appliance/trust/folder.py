@@ -17,7 +17,6 @@ from appliance.errors import TrustError
 from appliance.trust import limits
 
 BASE_URL = "stick://stick/"
-_BLOCK = 256 * limits.KIB
 _HINT = "the stick was changed or damaged; ask for it to be written again"
 
 
@@ -81,21 +80,14 @@ class FolderFetcher(FetcherInterface):
         self._folder = folder
 
     def _fetch(self, url: str) -> Iterator[bytes]:
-        # Opened here and not in the generator: python-tuf wraps only what is raised before the first block.
+        # Read here and not in a generator: python-tuf only sees errors of this call, and nothing stays open.
+        # Metadata is small; one byte over the largest limit is enough for python-tuf to refuse the file.
         name = urlsplit(url).path.lstrip("/")
         try:
-            stream = open_inside(self._folder, name)
+            with open_inside(self._folder, name) as stream:
+                data = stream.read(limits.TARGETS_BYTES + 1)
         except FileNotFoundError as error:
             raise DownloadHTTPError(f"{name} is missing", 404) from error
         except (TrustError, OSError) as error:
             raise DownloadError(str(error)) from error
-        return self._blocks(stream)
-
-    @staticmethod
-    def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
-        with stream:
-            try:
-                while block := stream.read(_BLOCK):
-                    yield block
-            except OSError as error:
-                raise DownloadError(f"the stick can't be read: {error}") from error
+        return iter([data])

@@ -114,10 +114,12 @@ def _copy(stick: Path, target: sticks.Target, part: Path, done: Callable[[int], 
     with part.open("r+b" if part.exists() else "xb") as out:
         out.truncate(kept)
         out.seek(kept)
-        for block in sticks.read_blocks(stick, target, kept):
-            digest.update(block)
-            out.write(block)
-            done(len(block))
+        # Closed at once when a write fails, and not when the error's traceback goes.
+        with contextlib.closing(sticks.read_blocks(stick, target, kept)) as blocks:
+            for block in blocks:
+                digest.update(block)
+                out.write(block)
+                done(len(block))
         out.flush()
         os.fsync(out.fileno())
         os.posix_fadvise(out.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

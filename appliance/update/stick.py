@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -140,7 +140,7 @@ def find_offers(files: Mapping[str, TargetFile]) -> tuple[Offer, ...]:
     return tuple(sorted(offers, key=lambda offer: -offer.counter))
 
 
-def read_blocks(stick: Path, target: Target, start: int = 0) -> Iterator[bytes]:
+def read_blocks(stick: Path, target: Target, start: int = 0) -> Generator[bytes, None, None]:
     """The bytes of `target` from `start`, never more than signed, each 64 MiB chunk checked as it ends.
 
     The last block of a chunk is handed out before its chunk was checked: keep nothing until the end.

@@ -12,6 +12,7 @@ from appliance.paths import DEFAULT_DEVICE_ROOT, Device
 
 if TYPE_CHECKING:
     from appliance.serving.engine_client import Engine
+    from appliance.serving.gateway.ending import Ending
     from appliance.serving.supervisor import Target
 
 _EPILOG = """\b
@@ -40,7 +41,7 @@ Examples:
     type=click.Path(path_type=Path),
     help="The Unix socket (default: run/gateway.sock in the root).",
 )
-@click.option("--tcp", metavar="HOST:PORT", help="Also listen on loopback; requests there need a key.")
+@click.option("--tcp", metavar="HOST:PORT", help="Also listen on this IP address; requests there need a key.")
 @click.option(
     "--slots", type=click.IntRange(1, 256), default=8, show_default=True, help="Answers side by side."
 )
@@ -75,9 +76,10 @@ def command(
 ) -> None:
     """Serve the active release over an OpenAI-compatible API.
 
-    Programs on this machine talk to the Unix socket (mode 0660, so the group decides who may); nothing
-    listens on a network. A newly installed release is taken up by itself, without dropping requests;
-    SIGHUP makes it look at once. Ctrl-C or SIGTERM ends it.
+    Programs on this machine talk to the Unix socket (mode 0660, so the group decides who may). Nothing
+    listens on a network unless --tcp names such an address, and there every request needs a key. A newly
+    installed release is taken up by itself, without dropping requests; SIGHUP makes it look at once.
+    Ctrl-C or SIGTERM ends it; running answers get a few seconds.
     """
     device = Device(root.resolve()) if root else Device.default()
     if new_key is not None:
@@ -85,7 +87,14 @@ def command(
 
         click.echo(api_keys.create(device.api_keys, new_key))
         return
-    _serve(device, model, socket, tcp, slots, context, threads, queue, no_cache)
+    import signal
+
+    from appliance.serving.gateway.ending import Ending
+
+    with Ending() as ending:
+        _serve(device, model, socket, tcp, slots, context, threads, queue, no_cache, ending)
+    if ending.asked == signal.SIGINT:
+        raise KeyboardInterrupt
 
 
 def _target_of(device: Device, model: Path | None) -> Target | None:
@@ -115,21 +124,27 @@ def _serve(
     threads: int,
     queue: int,
     no_cache: bool,
+    ending: Ending,
 ) -> None:
+    import contextlib
     import logging
     import os
     import tempfile
 
     from appliance import offline
     from appliance.serving.engine_client import Engine
-    from appliance.serving.gateway import server
+    from appliance.serving.gateway import listening, server
     from appliance.serving.gateway.app import cache_at
     from appliance.serving.gateway.exchange import Gateway
     from appliance.serving.supervisor import Supervisor
 
+    address = listening.Address.parse(tcp) if tcp else None
+    # Before the seal, which lets nothing bind that other machines can reach. A key is needed there.
+    tcp_socket = listening.bind_tcp(address, device.api_keys) if address else None
+    if address is not None and not address.loopback:
+        click.echo("note: other machines can reach this address, and nothing on it is encrypted", err=True)
     offline.seal()
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", level=logging.WARNING)
-    address = server.Address.parse(tcp) if tcp else None
     fixed = _target_of(device, model) if model is not None else None
     # With --model there need be no device at all; then nothing is written where it would be.
     standalone = model is not None and device.root == DEFAULT_DEVICE_ROOT and not device.root.is_dir()
@@ -142,19 +157,22 @@ def _serve(
     log = None if standalone else device.log / "engine.log"
 
     def start(target: Target) -> Engine:
-        return Engine(target.model, slots=slots, context=context, threads=threads, log=log)
+        return Engine(
+            target.model, slots=slots, context=context, threads=threads, log=log, give_up=supervisor.ending
+        )
 
-    listening = server.bind_tcp(address, device.api_keys) if address else None
-    unix = server.bind_unix(path)
-    supervisor = Supervisor(lambda: fixed if model is not None else _target_of(device, None), start)
-    try:
+    with contextlib.ExitStack() as held:
+        unix = held.enter_context(listening.unix_socket(path))
+        supervisor = Supervisor(lambda: fixed if model is not None else _target_of(device, None), start)
+        held.callback(supervisor.close)
         supervisor.begin()
-        current = supervisor.current
-        assert current is not None
-        click.echo(f"serving {current.target.identity} at {path}", err=True)
-        if listening is not None:
-            click.echo(f"also at http://{address.host}:{listening.getsockname()[1]}, with a key", err=True)  # type: ignore[union-attr]
-        server.run(Gateway(supervisor, cache_at(cache), queue), unix, listening, device.api_keys)
-    finally:
-        supervisor.close()
-        path.unlink(missing_ok=True)
+        sockets = [(unix, False)] + ([(tcp_socket, True)] if tcp_socket is not None else [])
+
+        def ready() -> None:
+            assert supervisor.current is not None
+            line = f"ready: serving {supervisor.current.target.identity} at {path}"
+            if address is not None and tcp_socket is not None:
+                line += f" and {address.url(tcp_socket.getsockname()[1])} (with a key)"
+            click.echo(line, err=True)
+
+        server.run(Gateway(supervisor, cache_at(cache), queue), sockets, device.api_keys, ending, ready)

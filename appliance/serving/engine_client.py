@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import queue
+import select
 import signal
 import subprocess
 import sys
@@ -76,6 +77,7 @@ class Engine:
         context: tokens of one request, prompt and answer together.
         threads: CPU threads; 0 takes all cores that this process may use.
         log: where llama.cpp's messages are appended; None keeps them only for the reason of a crash.
+        give_up: set from another thread, it ends the waiting for a model that is still being loaded.
 
     Raises:
         ModelError: the file isn't a model that llama.cpp can load.
@@ -83,7 +85,14 @@ class Engine:
     """
 
     def __init__(
-        self, model: Path, *, slots: int = 8, context: int = 2048, threads: int = 0, log: Path | None = None
+        self,
+        model: Path,
+        *,
+        slots: int = 8,
+        context: int = 2048,
+        threads: int = 0,
+        log: Path | None = None,
+        give_up: threading.Event | None = None,
     ) -> None:
         self.model = model
         self._lock = threading.Lock()
@@ -104,7 +113,7 @@ class Engine:
         self._out: IO[bytes] = self._process.stdin
         self._in: IO[bytes] = self._process.stdout
         try:
-            self.info = self._wait_until_ready()
+            self.info = self._wait_until_ready(give_up)
         except BaseException:
             self.close()
             raise
@@ -124,7 +133,10 @@ class Engine:
         lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
         return lines[-1].strip() if lines else ""
 
-    def _wait_until_ready(self) -> EngineInfo:
+    def _wait_until_ready(self, give_up: threading.Event | None) -> EngineInfo:
+        while give_up is not None and not select.select([self._in], [], [], 0.1)[0]:
+            if give_up.is_set():
+                raise ServingError(f"stopped while loading {self.model}", "start it again")
         line = self._in.readline()
         if not line:
             code = self._process.wait()

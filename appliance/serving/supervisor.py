@@ -45,6 +45,18 @@ class Target:
         return f"{self.name}-{self.version}" if self.version else self.name
 
 
+_FileState = tuple[int, int, int] | None
+
+
+def _file_state(path: Path) -> _FileState:
+    """Tells a model's file from one that was put in its place."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_ino, state.st_size, state.st_mtime_ns
+
+
 class Serving:
     """A running engine with its target, and how many requests use it."""
 
@@ -69,9 +81,10 @@ class Supervisor:
         self._start = start
         self._lock = threading.Lock()
         self._wake = threading.Event()
-        self._ending = False
+        self.ending = threading.Event()  # a start that goes on should be given up
         self._current: Serving | None = None
-        self._refused: Target | None = None  # failed to load; not tried again while the old one serves
+        # failed to load; not tried again while the old one serves, unless its file is another
+        self._refused: tuple[Target, _FileState] | None = None
         self._failures = 0
         self._next_try = 0.0
         self.restarts = 0
@@ -134,7 +147,7 @@ class Supervisor:
 
     def close(self) -> None:
         """End the engine and the watching."""
-        self._ending = True
+        self.ending.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -142,42 +155,48 @@ class Supervisor:
             self._current.engine.close()
 
     def _run(self) -> None:
-        while not self._ending:
+        while not self.ending.is_set():
             self._wake.wait(_LOOK)
             self._wake.clear()
-            if not self._ending:
+            if not self.ending.is_set():
                 self._look()
 
     def _look(self) -> None:
         serving = self._current
         assert serving is not None
+        dead = not serving.engine.alive
         try:
             target = self._target()
         except AnchorholdError as error:
+            if self.problem != error.message:
+                LOG.error("what is to be served can't be read: %s", error.message)
             self.problem = error.message
-            LOG.error("what is to be served can't be read: %s", error.message)
             target = serving.target
-        dead = not serving.engine.alive
-        changed = target is not None and target != serving.target and target != self._refused
+        else:
+            if target == serving.target and not dead:
+                self.problem = ""  # what could not be served isn't wanted any more
         if dead and time.monotonic() >= self._next_try:
             self._restart(serving, target or serving.target)
-        elif changed and not dead:
-            assert target is not None
+        elif target is not None and target != serving.target and not dead and not self._is_refused(target):
             self._switch(serving, target)
+
+    def _is_refused(self, target: Target) -> bool:
+        return self._refused == (target, _file_state(target.model))
 
     def _restart(self, dead: Serving, target: Target) -> None:
         if time.monotonic() - dead.since > _STEADY:
             self._failures = 0
         LOG.warning("engine %d has ended, starting another", dead.engine.pid)
         dead.engine.close()
-        if target == self._refused:
+        if self._is_refused(target):
             target = dead.target
+        before = _file_state(target.model)
         try:
             engine = self._start(target)
         except AnchorholdError as error:
             self.problem = error.message
             if target != dead.target:
-                self._refused = target  # next time the one that did serve
+                self._refused = (target, before)  # next time the one that did serve
             LOG.error("engine can't be started: %s", error.message)
         else:
             self.problem = ""
@@ -190,11 +209,14 @@ class Supervisor:
 
     def _switch(self, old: Serving, target: Target) -> None:
         LOG.warning("changing from %s to %s", old.target.identity, target.identity)
+        before = _file_state(target.model)
         try:
             engine = self._start(target)
         except AnchorholdError as error:
+            if self.ending.is_set():
+                return
             self.problem = f"{target.identity} can't be served: {error.message}"
-            self._refused = target
+            self._refused = (target, before)
             LOG.error("%s; %s keeps serving", self.problem, old.target.identity)
             return
         self.problem = ""

@@ -37,9 +37,8 @@ def serve(root: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], li
         text=True,
     )
     assert process.stderr is not None
-    said = []
-    wanted = 2 if "--tcp" in options else 1
-    while len(said) < wanted:
+    said: list[str] = []
+    while not said or not said[-1].startswith("ready: "):
         line = process.stderr.readline()
         assert line, said
         said.append(line)
@@ -71,7 +70,7 @@ def tcp(root: Path, key: str, gguf: Path) -> Iterator[str]:
     """A gateway on the root's socket and on a free port; gives the port's URL."""
     options = ["--model", str(gguf), "--context", "512", "--tcp", "127.0.0.1:0"]
     with serve(root, *options) as (_, said):
-        yield next(word.strip(",") for word in said[1].split() if word.startswith("http://"))
+        yield next(word.strip(",") for word in said[-1].split() if word.startswith("http://"))
 
 
 @pytest.fixture(scope="module")
@@ -210,8 +209,8 @@ def test_a_second_gateway_on_the_same_socket_is_refused(root: Path, tcp: str, gg
     assert (root / "run" / "gateway.sock").exists()
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0:8080", "192.168.1.5:80", "[::]:80", "example.org:80", "8080"])
-def test_tcp_is_loopback_only(tmp_path: Path, gguf: Path, address: str) -> None:
+@pytest.mark.parametrize("address", ["example.org:80", "8080", "127.0.0.1:70000", "127.0.0.1:x"])
+def test_tcp_needs_an_ip_address_and_a_port(tmp_path: Path, gguf: Path, address: str) -> None:
     command = [sys.executable, "-m", "appliance", "serve", "--root", str(tmp_path), "--model", str(gguf)]
     done = subprocess.run([*command, "--tcp", address], capture_output=True, text=True, check=False)
     assert done.returncode == 2

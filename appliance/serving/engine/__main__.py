@@ -75,11 +75,33 @@ def _memory_bytes() -> int:
 def main() -> NoReturn:
     """Run the engine; ends when stdin does."""
     wire = _Wire(_own_stdout())
-    # Ctrl-C in a terminal reaches the whole group; our parent decides when we end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A terminal or a service manager signals the whole group; our parent decides when we end, by our stdin.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     offline.seal()
     given = _arguments()
     threads = given.threads or len(os.sched_getaffinity(0))
+    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in sys.stdin.buffer:
+            message = json.loads(line)
+            if message["op"] == "tokenize":  # needs the vocabulary only, so it need not wait for a step
+                try:
+                    wire.send(
+                        {"type": "tokens", "id": message["id"], "tokens": model.tokenize(message["text"])}
+                    )
+                except AnchorholdError as error:
+                    wire.send(
+                        {"type": "error", "id": message["id"], "code": "tokenize", "message": error.message}
+                    )
+            else:
+                inbox.put(message)
+        # Our parent has closed the pipe or died: leave now, even from the middle of loading or a decode.
+        os._exit(0)
+
+    # Begins before the model is there; nothing is asked until we say that we are ready.
+    threading.Thread(target=read, name="reader", daemon=True).start()
     try:
         from appliance.serving.engine.library import Model
         from appliance.serving.engine.scheduler import Request, Scheduler
@@ -115,27 +137,7 @@ def main() -> NoReturn:
     )
     wire.send({"type": "ready", "info": asdict(info)})
 
-    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def read() -> None:
-        for line in sys.stdin.buffer:
-            message = json.loads(line)
-            if message["op"] == "tokenize":  # needs the vocabulary only, so it need not wait for a step
-                try:
-                    wire.send(
-                        {"type": "tokens", "id": message["id"], "tokens": model.tokenize(message["text"])}
-                    )
-                except AnchorholdError as error:
-                    wire.send(
-                        {"type": "error", "id": message["id"], "code": "tokenize", "message": error.message}
-                    )
-            else:
-                inbox.put(message)
-        # Our parent has closed the pipe or died: leave now, even from the middle of a decode.
-        os._exit(0)
-
     scheduler = Scheduler(model, wire.gather)
-    threading.Thread(target=read, name="reader", daemon=True).start()
     while True:
         wait = scheduler.idle
         while wait or not inbox.empty():

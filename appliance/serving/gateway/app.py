@@ -170,7 +170,8 @@ class Routes:
         engine: dict[str, Any] = {}
         if state["alive"]:
             try:
-                engine = await run_in_threadpool(serving.engine.stats)
+                with gateway.supervisor.use() as serving:  # held, lest a change of release ends it meanwhile
+                    engine = await run_in_threadpool(serving.engine.stats)
             except ServingError as error:
                 state = {**state, "alive": False, "problem": error.message}
         target, info = serving.target, serving.engine.info

@@ -166,12 +166,14 @@ def _score_table(result: EvaluationResult) -> str:
         rows.append(
             f"<tr{ships}><td>{escape(score.title)}</td><td>{_bar(score.exact)}</td>"
             f'<td class="num">{_interval(score.exact)}</td><td class="num">{f1}</td>'
-            f'<td class="num">{_interval(score.valid)}</td><td class="num">{_interval(score.ended)}</td>'
+            f'<td class="num">{_interval(score.parses)}</td><td class="num">{_interval(score.valid)}</td>'
+            f'<td class="num">{_interval(score.ended)}</td>'
             f'<td class="num">{score.mean_tokens:.0f}</td></tr>'
         )
     return (
         '<div class="wide"><table><tr><th>System</th><th>Exactly right, with its 95 % interval</th>'
-        '<th class="num">Exact</th><th class="num">Field F1</th><th class="num">Valid</th>'
+        '<th class="num">Exact</th><th class="num">Field F1</th>'
+        '<th class="num">JSON</th><th class="num">Valid</th>'
         f'<th class="num">Ended</th><th class="num">Tokens</th></tr>{"".join(rows)}</table></div>'
     )
 
@@ -311,8 +313,8 @@ def render(result: EvaluationResult, rows: Sequence[Case], curve_svg: str = "", 
     about = f'<p class="soft">{escape(description)}</p>' if description else ""
     how = (
         "Exact: the answer is JSON equal to the expected one, field for field. Field F1 counts every "
-        "<code>path = value</code>, entries of plain lists one by one, over all rows. Valid: the answer is "
-        "JSON and satisfies the schema, where there is one."
+        "<code>path = value</code>, entries of plain lists one by one, over all rows. JSON: the answer parses. "
+        "Valid: it also satisfies the schema, where there is one."
         if result.scorer == "json"
         else "Exact: the answer equals the expected text, white space at its ends apart."
     )

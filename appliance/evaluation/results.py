@@ -68,7 +68,8 @@ class SystemScore:
     Attributes:
         key, title: which system.
         file: name, sha256, bytes and bits_per_weight of the model file.
-        exact, valid, ended: shares of rows; `valid` is None for the scorer "exact".
+        exact, parses, valid, ended: shares of rows; `parses` (JSON) and `valid` (JSON that satisfies the schema)
+            are None for the scorer "exact".
         precision, recall, f1: of fields, micro-averaged; None for the scorer "exact".
         mean_tokens: of an answer.
     """
@@ -78,6 +79,7 @@ class SystemScore:
     file: dict[str, Any]
     rows: int
     exact: Share
+    parses: Share | None
     valid: Share | None
     ended: Share
     precision: float | None
@@ -175,6 +177,7 @@ def summarise(
         },
         rows=rows,
         exact=Share.of(sum(score.exact for score in scores), rows),
+        parses=Share.of(sum(bool(score.parses) for score in scores), rows) if as_json else None,
         valid=Share.of(sum(bool(score.valid) for score in scores), rows) if as_json else None,
         ended=Share.of(sum(answer.ended for answer in answers), rows),
         precision=hits / given if as_json and given else 0.0 if as_json else None,

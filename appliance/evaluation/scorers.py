@@ -22,12 +22,14 @@ class RowScore:
 
     Attributes:
         exact: equal to the expected answer.
-        valid: JSON that satisfies the schema, if there is one; None where validity isn't asked.
+        parses: JSON, whatever it says; None where JSON isn't asked for.
+        valid: JSON that also satisfies the schema, if there is one; None where JSON isn't asked for.
         hits, expected, given: fields that are right, fields expected, fields given; for F1.
         fault: why it isn't valid; empty when it is.
     """
 
     exact: bool
+    parses: bool | None
     valid: bool | None
     hits: int
     expected: int
@@ -105,17 +107,17 @@ def score_json(expected: Any, answer: str, fault: Fault | None = None) -> RowSco
     try:
         value = parse(answer)
     except ValueError as error:
-        return RowScore(False, False, 0, wanted.total(), 0, f"not JSON: {error}")
+        return RowScore(False, False, False, 0, wanted.total(), 0, f"not JSON: {error}")
     given = fields(value)
     wrong = fault(value) if fault is not None else ""
     exact = canonical(value) == canonical(expected)
-    return RowScore(exact, not wrong, (wanted & given).total(), wanted.total(), given.total(), wrong)
+    return RowScore(exact, True, not wrong, (wanted & given).total(), wanted.total(), given.total(), wrong)
 
 
 def score_exact(expected: str, answer: str) -> RowScore:
     """Score an answer that should be this text, but for white space at its ends."""
     right = expected.strip() == answer.strip()
-    return RowScore(right, None, int(right), 1, int(bool(answer.strip())))
+    return RowScore(right, None, None, int(right), 1, int(bool(answer.strip())))
 
 
 def field_name(path: str) -> str:

@@ -18,14 +18,17 @@ def read_speeds(folder: Path) -> Speeds:
 
 def result_lines(result: EvaluationResult, speeds: Speeds) -> list[str]:
     """The scores as lines of plain text."""
-    lines = [f"{'system':<44}{'exact':>8}{'95 %':>14}{'F1':>8}{'valid':>8}{'ended':>8}{'tok/s':>7}"]
+    lines = [
+        f"{'system':<44}{'exact':>8}{'95 %':>14}{'F1':>8}{'JSON':>8}{'valid':>8}{'ended':>8}{'tok/s':>7}"
+    ]
     for score in result.systems:
         f1 = "-" if score.f1 is None else f"{score.f1:.1%}"
+        parses = "-" if score.parses is None else f"{score.parses.share:.1%}"
         valid = "-" if score.valid is None else f"{score.valid.share:.1%}"
         interval = f"{score.exact.low:.0%} to {score.exact.high:.0%}"
         speed = speeds.get(score.key, {}).get("tokens_per_second", 0.0)
         lines.append(
-            f"{score.title[:43]:<44}{score.exact.share:>8.1%}{interval:>14}{f1:>8}{valid:>8}"
+            f"{score.title[:43]:<44}{score.exact.share:>8.1%}{interval:>14}{f1:>8}{parses:>8}{valid:>8}"
             f"{score.ended.share:>8.1%}{speed:>7.0f}"
         )
     titles = {score.key: score.title for score in result.systems}

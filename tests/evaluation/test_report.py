@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from appliance.evaluation.systems import (
     few_shot_prompt,
     plain_prompt,
 )
+from appliance.evaluation.terminal import result_lines
 
 EVIL = '</pre><script src="https://elsewhere.example/x.js">alert(1)</script><img src=x onerror=1>'
 
@@ -127,6 +129,31 @@ def test_the_page_shows_numbers_and_cases(page: str) -> None:
     assert page.index("Wins:") < page.index("pump leaks") < page.index("Losses:") < page.index("&lt;script")
     assert page.index("Wrong in both") > page.index("Losses:")
     assert "not JSON" in page
+
+
+def test_an_answer_can_be_json_and_break_the_schema() -> None:
+    expected = expected_values(ROWS, "json")
+    said = answers("shipped")
+
+    def fault(value: object) -> str:
+        return "" if value == {"fault": "leak"} else "fault: not known"
+
+    said[2] = replace(said[2], text='{"fault": "frost"}')
+    scores = score_answers(expected, said, "json", fault)
+    system = System("s", "S", ModelFile(Path("/x/s.gguf"), "ab" * 32, 10**8, 4.5), plain_prompt)
+    score = summarise(system, scores, said, "json")
+    assert score.parses is not None and score.valid is not None
+    assert (score.parses.hits, score.valid.hits, score.parses.total) == (2, 1, 3)
+    plain = summarise(system, score_answers(["x"] * 3, said, "exact", None), said, "exact")
+    assert plain.parses is plain.valid is None
+
+
+def test_the_terminal_and_the_page_have_a_column_for_json(result: EvaluationResult, page: str) -> None:
+    heading, *lines = result_lines(result, {})
+    assert heading.split()[-4:] == ["JSON", "valid", "ended", "tok/s"]
+    shipped = next(line for line in lines if line.startswith("The shipped"))
+    assert shipped.split()[-4:] == ["66.7%", "66.7%", "100.0%", "0"]
+    assert '<th class="num">JSON</th><th class="num">Valid</th>' in page
 
 
 def test_confusions_and_fields(result: EvaluationResult) -> None:

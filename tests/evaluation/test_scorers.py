@@ -67,29 +67,32 @@ def test_a_right_answer_however_it_is_spaced() -> None:
     score = score_json(
         ORDER, ' {"orders":[{"parts":["A","B"],"fault":"leak"},{"fault":"wear","parts":[]}]}\n'
     )
-    assert (score.exact, score.valid, score.hits, score.expected, score.given) == (True, True, 5, 5, 5)
+    assert (score.exact, score.parses, score.valid) == (True, True, True)
+    assert (score.hits, score.expected, score.given) == (5, 5, 5)
 
 
 def test_a_partly_right_answer() -> None:
     score = score_json(ORDER, '{"orders":[{"fault":"leak","parts":["B","C"]}]}')
-    assert (score.exact, score.valid, score.hits, score.expected, score.given) == (False, True, 2, 5, 3)
+    assert (score.exact, score.parses, score.valid) == (False, True, True)
+    assert (score.hits, score.expected, score.given) == (2, 5, 3)
 
 
 def test_an_answer_that_is_no_json_gives_no_fields() -> None:
     score = score_json(ORDER, "the pump leaks")
-    assert (score.exact, score.valid, score.hits, score.expected, score.given) == (False, False, 0, 5, 0)
+    assert (score.exact, score.parses, score.valid) == (False, False, False)
+    assert (score.hits, score.expected, score.given) == (0, 5, 0)
     assert score.fault.startswith("not JSON")
 
 
 def test_the_schema_decides_validity_and_not_exactness() -> None:
     score = score_json({"a": 1}, '{"a": 1}', lambda _value: "a: too small")
-    assert (score.exact, score.valid, score.fault) == (True, False, "a: too small")
+    assert (score.exact, score.parses, score.valid, score.fault) == (True, True, False, "a: too small")
 
 
 def test_exact_text() -> None:
     assert score_exact("card_arrival", " card_arrival\n").exact
     assert not score_exact("card_arrival", "card arrival").exact
-    assert score_exact("x", "x").valid is None
+    assert score_exact("x", "x").valid is score_exact("x", "x").parses is None
 
 
 def test_fields_compared_by_position() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
+import tempfile
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -129,24 +131,42 @@ def _check_passphrase(passphrase: str) -> None:
         )
 
 
+def _check_free(folder: Path) -> None:
+    """Refuse a folder that holds anything but what a killed `create` may have left in it."""
+    held = [
+        path for path in (*(key_path(folder, role) for role in ROLES), folder / ROOT_FILE) if path.exists()
+    ]
+    if held and not (folder / ROOT_FILE).exists():
+        raise KeysError(
+            f"{folder}: keys without their {ROOT_FILE}",
+            f"restore {ROOT_FILE} from a backup; if no device trusts these keys yet, move the folder away",
+        )
+    if held:
+        raise KeysError(f"{held[0]}: there is a key already", "devices trust it; it is never overwritten")
+    if folder.exists():
+        storage.remove_leftovers(folder)
+        if not folder.is_dir() or any(folder.iterdir()):
+            raise KeysError(f"{folder}: holds something else", "give a new folder, or an empty one")
+
+
+def _leftovers(folder: Path) -> list[Path]:
+    """Temporary folders of `create` beside `folder`; they hold keys that nothing has ever been signed with."""
+    return list(folder.parent.glob(f".{folder.name}.*.new"))
+
+
 def create(folder: Path, passphrase: str, *, n: int = SCRYPT_N) -> Root:
-    """Make the four keys of a publisher and the root of trust that names them.
+    """Make the four keys of a publisher and the root of trust that names them: all, or none if it is stopped.
 
     Args:
-        folder: must hold no keys yet. Made with mode 0700; files 0600.
+        folder: must be missing or empty. Made with mode 0700; files 0600.
         passphrase: seals all four.
         n: scrypt's cost.
 
     Raises:
-        KeysError: keys are there already, or the passphrase is empty.
+        KeysError: keys or other files are there already, or the passphrase is empty.
     """
     _check_passphrase(passphrase)
-    present = [
-        path for path in (*(key_path(folder, role) for role in ROLES), folder / ROOT_FILE) if path.exists()
-    ]
-    if present:
-        raise KeysError(f"{present[0]}: there is a key already", "devices trust it; it is never overwritten")
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _check_free(folder)
     private = {role: Ed25519PrivateKey.generate() for role in ROLES}
     signers = {role: CryptoSigner(key) for role, key in private.items()}
     root = Root(
@@ -158,9 +178,20 @@ def create(folder: Path, passphrase: str, *, n: int = SCRYPT_N) -> Root:
     )
     metadata = Metadata(root)
     metadata.sign(signers["root"])
-    for role, key in private.items():
-        storage.write_json(key_path(folder, role), seal(role, key, passphrase, n), mode=0o600)
-    storage.write_bytes(folder / ROOT_FILE, metadata.to_bytes(), mode=0o600)  # last: it makes the set whole
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for path in _leftovers(folder):
+        shutil.rmtree(path)
+    # Beside the folder, so that one rename makes the set appear; mkdtemp gives mode 0700.
+    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".new", dir=folder.parent))
+    try:
+        for role, key in private.items():
+            storage.write_json(key_path(made, role), seal(role, key, passphrase, n), mode=0o600)
+        storage.write_bytes(made / ROOT_FILE, metadata.to_bytes(), mode=0o600)
+        made.replace(folder)  # takes the place of an empty folder too, never of a full one
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    storage.fsync_folder(folder.parent)
     return root
 
 

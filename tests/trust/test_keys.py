@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,3 +100,54 @@ def test_a_root_that_is_not_signed_by_itself(folder: Path) -> None:
     value["signed"]["version"] = 2
     with pytest.raises(TrustError, match="not a root of trust"):
         client.check_root(json.dumps(value).encode())
+
+
+def test_killed_while_it_makes_keys_it_can_be_run_again(tmp_path: Path) -> None:
+    ended = -1
+    for allowed in range(100):
+        folder = tmp_path / str(allowed) / "keys"
+        child = os.fork()
+        if child == 0:
+            left = allowed
+
+            def audit(event: str, arguments: tuple[object, ...], folder: Path = folder) -> None:
+                nonlocal left
+                changes = event in {"os.rename", "os.mkdir"} or (
+                    event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT
+                )
+                if changes and str(arguments[0]).startswith(str(folder.parent)):
+                    if left == 0:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    left -= 1
+
+            sys.addaudithook(audit)
+            keys.create(folder, PASSPHRASE, n=CHEAP_SCRYPT)
+            os._exit(0)
+        _, ended = os.waitpid(child, 0)
+        if ended == 0:
+            break
+        assert not folder.exists() or not any(folder.iterdir())
+        keys.create(folder, PASSPHRASE, n=CHEAP_SCRYPT)
+        assert set(keys.unlock(folder, PASSPHRASE, keys.ROLES)) == set(keys.ROLES)
+        assert list(folder.parent.iterdir()) == [folder]
+    assert ended == 0
+    assert allowed >= 12  # two folders, five files, six renames
+
+
+def test_a_folder_with_only_leftovers_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / ".root.key.json.abcd.part").write_text("{")
+    keys.create(tmp_path / "keys", PASSPHRASE, n=CHEAP_SCRYPT)
+    assert len(keys.show(tmp_path / "keys")) == 4
+    assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "diary.txt").write_text("mine")
+    with pytest.raises(KeysError, match="something else"):
+        keys.create(tmp_path / "full", PASSPHRASE, n=CHEAP_SCRYPT)
+    (folder / "root.json").unlink()
+    with pytest.raises(KeysError, match=r"without their root\.json"):
+        keys.create(folder, PASSPHRASE, n=CHEAP_SCRYPT)
+    assert len(keys.show(folder)) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,8 @@ def convert_project(
         emit: progress.
 
     Returns:
-        By type. build/model/convert.json lists the files too (docs/formats.md), unless `base_only`.
+        By type. Unless `base_only`, build/model/convert.json lists the files too (docs/formats.md), beside those of
+        other types made of the same base, adapter and settings.
 
     Raises:
         ConversionError: no adapter yet, or one that doesn't fit.
@@ -128,6 +130,38 @@ def convert_project(
             emit=emit,
         )
     if not base_only:
-        record = {"format": 1, "files": {kind: as_data(each) for kind, each in sorted(done.items())}}
+        inputs = _inputs_digest(project, checkpoint, adapter)
+        files = _still_there(project, inputs) | {kind: as_data(each) for kind, each in done.items()}
+        record = {"format": 1, "inputs": inputs, "files": dict(sorted(files.items()))}
         storage.write_json(project.model / "convert.json", record)
     return done
+
+
+def _inputs_digest(project: Project, checkpoint: Path, adapter: Path | None) -> str:
+    """Of all that the files of every type are made from."""
+    from appliance import base_model
+
+    base = base_model.identity(checkpoint)
+    return storage.sha256_json(
+        {
+            "base": [base[name] for name in ("weights", "config", "tokenizer")],
+            "adapter": storage.sha256_tree(adapter) if adapter is not None else "",
+            "embeddings": project.config.convert.embeddings,
+            "project": project.config.project.model_dump(),
+        }
+    )
+
+
+def _still_there(project: Project, inputs: str) -> dict[str, Any]:
+    """What convert.json says of files that are as it says, and that would be made of the same today."""
+    try:
+        record = json.loads((project.model / "convert.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}  # it only lists; what it no longer tells of is converted again
+    if record.get("inputs") != inputs:
+        return {}
+    return {
+        kind: entry
+        for kind, entry in record["files"].items()
+        if project.gguf(kind).is_file() and storage.sha256_file(project.gguf(kind)) == entry["sha256"]
+    }

@@ -121,6 +121,30 @@ def test_the_project_becomes_its_files(project: Project) -> None:
     assert json.loads((project.model / "convert.json").read_text()) == record
 
 
+def test_another_type_joins_those_that_are_good(project: Project) -> None:
+    def listed() -> dict[str, str]:
+        record = json.loads((project.model / "convert.json").read_text())
+        return {kind: entry["sha256"] for kind, entry in record["files"].items()}
+
+    conversion.convert_project(project)
+    first = listed()
+    conversion.convert_project(project, ["Q8_0"])
+    assert set(listed()) == {"F16", "Q4_0", "Q8_0"} and listed().items() > first.items()
+
+    with project.gguf("F16").open("r+b") as stream:
+        stream.seek(-1, 2)
+        stream.write(b"\x7f")
+    project.gguf("Q4_0").unlink()
+    conversion.convert_project(project, ["Q8_0"])
+    assert set(listed()) == {"Q8_0"}
+
+    # What another adapter made is no file of this project any more.
+    adapter = project.adapter / "adapter_config.json"
+    adapter.write_text(adapter.read_text().replace('"lora_alpha": 4', '"lora_alpha": 8'))
+    conversion.convert_project(project, ["F16"])
+    assert set(listed()) == {"F16"}
+
+
 def test_a_project_without_an_adapter_says_what_to_do(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from appliance.dataset import load_card, read_rows, sources
+from appliance.dataset import load_card, prepare, read_rows, sources
 from appliance.errors import ConfigError, DataError, ExitCode
+from appliance.events import Event
 from tests.dataset.conftest import Bench
 
 
@@ -135,6 +137,20 @@ def test_strict_stops_on_the_first_bad_line(bench: Bench, bad: str, reason: str)
         bench.prepare(strict=True)
     assert reason in caught.value.message
     assert not (bench.project.dataset / "card.json").exists()
+
+
+def test_a_good_row_of_more_than_100k_tokens_is_named_and_left_out(
+    bench: Bench, base_checkpoint: Path
+) -> None:
+    bench.write("a.jsonl", many(12) + line("the pump leaks. " * 30_000) + many(12, start=12))
+    events: list[Event] = []
+    card = prepare(bench.project, events.append, checkpoint=base_checkpoint)
+    assert sum(card.rows.values()) == 24 and card.rejected_rows == 1
+    (warning,) = [event.text for event in events if event.kind == "warning"]
+    found = re.fullmatch(r"data/a\.jsonl:13: (\d+) tokens, more than dataset\.max_tokens = 1024", warning)
+    assert found is not None and int(found[1]) > 100_000, warning
+    (rejected,) = (bench.project.dataset / "rejected.jsonl").read_text().splitlines()
+    assert (json.loads(rejected)["file"], json.loads(rejected)["line"]) == ("data/a.jsonl", 13)
 
 
 def test_bytes_that_are_no_text_are_named(bench: Bench) -> None:

@@ -65,6 +65,19 @@ def test_help_in_readme_is_the_real_one() -> None:
     text = help_block.README.read_text(encoding="utf-8")
     assert help_block.BLOCK.search(text), "README.md has no <!-- help:begin --> … <!-- help:end -->"
     assert help_block.refreshed(text) == text, "run `make readme`"
+    block = help_block.BLOCK.search(text)
+    assert block is not None and "$ anchorhold --help" in block.group()
+    missing = [name for name in cli.VERBS if f"\n  {name} " not in block.group()]
+    assert not missing, f"the help in README.md does not tell of {missing}"
+
+
+def test_links_within_readme_lead_somewhere() -> None:
+    text = help_block.README.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    inside = [target.partition("#")[0] for target in targets if not re.match(r"[a-z]+:", target)]
+    assert len(inside) > 5
+    broken = [target for target in inside if target and not (ROOT / target).exists()]
+    assert not broken, f"README.md links to what is not there: {broken}"
 
 
 @pytest.mark.parametrize("verb", list(cli.VERBS))

@@ -73,6 +73,7 @@ class AnchorholdApp(App[None]):
         self.overview = Overview()
         self.looked = False
         self.changing = False
+        self.animation_level = "none"
 
     def on_mount(self) -> None:
         if self.plain:

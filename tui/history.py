@@ -78,11 +78,11 @@ class History:
         database = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=2.0)
         try:
             database.execute("PRAGMA foreign_keys = ON")
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = NORMAL")
             found = database.execute("PRAGMA user_version").fetchone()[0]
             if found > VERSION:
                 raise sqlite3.DatabaseError(f"written by a newer program (version {found})")
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = NORMAL")
             if found == 0:
                 database.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
             # A database that can be read but not written shows here, not at the first answer.

@@ -38,8 +38,8 @@ class AnswerFailed(Message):
         self.error = error
 
 
-class Looked(Message):
-    """The device was looked at."""
+class Looked(Message, bubble=False):
+    """The device was looked at. It goes to the application, which hands it down: it must not bubble up again."""
 
     def __init__(self, overview: Overview) -> None:
         super().__init__()

@@ -12,21 +12,21 @@ from tests.tui.scripted import END, NOTHING, SERVING
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("plain", [False, True])
 async def test_an_answer_streams_while_the_screen_stays_alive(opened, backend, size, plain) -> None:
-    async with opened(size=size, plain=plain) as (app, pilot):
+    async with opened(size=size, plain=plain) as (app, hands):
         assert "workorders-1.1.0 is ready" in shown(app)
-        await pilot.press(*"seal leaks", "enter")
-        await until(pilot, lambda: backend.asked)
+        await hands.ask("seal leaks")
+        await until(hands, lambda: backend.asked)
         assert backend.asked == [[{"role": "user", "content": "seal leaks"}]]
         backend.say("The **pump** ")
-        await until(pilot, lambda: "The pump" in shown(app))
+        await until(hands, lambda: "The pump" in shown(app))
         # The model is silent in the middle of its answer: typing and other screens still work.
-        await pilot.press(*"next")
-        await until(pilot, lambda: "next" in shown(app))
-        await pilot.press("f2")
-        await until(pilot, lambda: "Active release" in shown(app))
-        await pilot.press("f1")
+        await hands.type("next")
+        await until(hands, lambda: "next" in shown(app))
+        await hands.press("f2")
+        await until(hands, lambda: "Active release" in shown(app))
+        await hands.press("f1")
         backend.say("is leaking.\n\n- close valve V3\n", END)
-        await until(pilot, lambda: "close valve V3" in shown(app) and "ready" in shown(app))
+        await until(hands, lambda: "close valve V3" in shown(app) and "ready" in shown(app))
         screen = shown(app)
         assert "30 tokens/s" in screen  # 60 tokens in 3 s less 1 s for the prompt
         assert "100/2048" in screen
@@ -39,53 +39,53 @@ async def test_an_answer_streams_while_the_screen_stays_alive(opened, backend, s
 
 
 async def test_escape_stops_and_what_came_is_kept(opened, backend) -> None:
-    async with opened() as (app, pilot):
-        await pilot.press(*"go", "enter")
+    async with opened() as (app, hands):
+        await hands.ask("go")
         backend.say("one two ")
-        await until(pilot, lambda: "one two" in shown(app))
-        await pilot.press("escape")
-        await until(pilot, lambda: "Stopped." in shown(app))
+        await until(hands, lambda: "one two" in shown(app))
+        await hands.press("escape")
+        await until(hands, lambda: "Stopped." in shown(app))
         backend.say("three ")
-        await until(pilot, lambda: backend.closed == 1)  # the request was closed, so the engine stops too
+        await until(hands, lambda: backend.closed == 1)  # the request was closed, so the engine stops too
         assert "three" not in shown(app)
         assert [turn.text for turn in app.history.turns(1)] == ["go", "one two "]
-        await pilot.press(*"on", "enter")
+        await hands.ask("on")
         backend.say("four", END)
-        await until(pilot, lambda: "four" in shown(app) and "ready" in shown(app))
+        await until(hands, lambda: "four" in shown(app) and "ready" in shown(app))
         assert [message["role"] for message in backend.asked[1]] == ["user", "assistant", "user"]
 
 
 async def test_an_error_is_shown_in_place_with_its_hint_and_can_be_asked_again(opened, backend) -> None:
-    async with opened() as (app, pilot):
-        await pilot.press(*"go", "enter")
+    async with opened() as (app, hands):
+        await hands.ask("go")
         backend.say(ServingError("the queue is full", "ask again in 3 seconds"))
-        await until(pilot, lambda: "No answer: the queue is full" in shown(app))
+        await until(hands, lambda: "No answer: the queue is full" in shown(app))
         assert "ask again in 3 seconds" in shown(app)
-        await pilot.press("ctrl+r")
+        await hands.press("ctrl+r")
         backend.say("fine now", END)
-        await until(pilot, lambda: "fine now" in shown(app))
+        await until(hands, lambda: "fine now" in shown(app))
         assert "queue is full" not in shown(app)
         assert backend.asked[0] == backend.asked[1]
 
 
 async def test_regenerate_replaces_the_last_answer(opened, backend) -> None:
-    async with opened() as (app, pilot):
-        await pilot.press(*"go", "enter")
+    async with opened() as (app, hands):
+        await hands.ask("go")
         backend.say("first answer", END)
-        await until(pilot, lambda: "ready" in shown(app) and "first answer" in shown(app))
-        await pilot.press("ctrl+r")
+        await until(hands, lambda: "ready" in shown(app) and "first answer" in shown(app))
+        await hands.press("ctrl+r")
         backend.say("second answer", END)
-        await until(pilot, lambda: "ready" in shown(app) and "second answer" in shown(app))
+        await until(hands, lambda: "ready" in shown(app) and "second answer" in shown(app))
         assert "first answer" not in shown(app)
         assert [turn.text for turn in app.history.turns(1)] == ["go", "second answer"]
         assert backend.asked == [[{"role": "user", "content": "go"}]] * 2
 
 
 async def test_control_codes_of_the_model_never_reach_the_terminal(opened, backend) -> None:
-    async with opened() as (app, pilot):
-        await pilot.press(*"go", "enter")
+    async with opened() as (app, hands):
+        await hands.ask("go")
         backend.say("a\x1b]0;owned\x07b\x9b31mc\x1b", "[2Jd\u202ee\r\n", "```\n\x1b[5mcode\x00\n```\n", END)
-        await until(pilot, lambda: "code" in shown(app) and "ready" in shown(app))
+        await until(hands, lambda: "code" in shown(app) and "ready" in shown(app))
         screen = shown(app)
         assert "a]0;ownedb31mc[2Jde" in screen
         assert all(ch == "\n" or ch.isprintable() for ch in screen)
@@ -93,39 +93,39 @@ async def test_control_codes_of_the_model_never_reach_the_terminal(opened, backe
 
 
 async def test_history_lists_searches_and_opens(opened, backend) -> None:
-    async with opened() as (app, pilot):
+    async with opened() as (app, hands):
         for question, answer in (("bearing noise", "grease it"), ("fuel filter", "replace it")):
-            await pilot.press(*question, "enter")
+            await hands.ask(question)
             backend.say(answer, END)
-            await until(pilot, lambda answer=answer: answer in shown(app) and "ready" in shown(app))
-            await pilot.press("ctrl+n")
-        await until(pilot, lambda: "is ready" in shown(app))
-        await pilot.press("ctrl+l")
-        await until(pilot, lambda: "bearing noise" in shown(app) and "fuel filter" in shown(app))
-        await pilot.press(*"greas")  # a word of the answer, not yet whole
-        await until(pilot, lambda: "fuel filter" not in shown(app))
-        await pilot.press("enter")
-        await until(pilot, lambda: "grease it" in shown(app))
-        await pilot.press(*"and then", "enter")
-        await until(pilot, lambda: len(backend.asked) == 3)
+            await until(hands, lambda answer=answer: answer in shown(app) and "ready" in shown(app))
+            await hands.press("ctrl+n")
+        await until(hands, lambda: "is ready" in shown(app))
+        await hands.press("ctrl+l")
+        await until(hands, lambda: "bearing noise" in shown(app) and "fuel filter" in shown(app))
+        await hands.type("greas")  # a word of the answer, not yet whole
+        await until(hands, lambda: "fuel filter" not in shown(app))
+        await hands.press("enter")
+        await until(hands, lambda: "grease it" in shown(app))
+        await hands.ask("and then")
+        await until(hands, lambda: len(backend.asked) == 3)
         assert [message["content"] for message in backend.asked[2]] == [
             "bearing noise",
             "grease it",
             "and then",
         ]
         backend.say("done", END)
-        await until(pilot, lambda: "done" in shown(app))
+        await until(hands, lambda: "done" in shown(app))
 
 
 async def test_copy_goes_to_a_file_too(opened, backend, tmp_path) -> None:
-    async with opened(size=(120, 36)) as (app, pilot):
-        await pilot.press("ctrl+y")
-        await until(pilot, lambda: "no answer to copy" in shown(app))
-        await pilot.press(*"go", "enter")
+    async with opened(size=(120, 36)) as (app, hands):
+        await hands.press("ctrl+y")
+        await until(hands, lambda: "no answer to copy" in shown(app))
+        await hands.ask("go")
         backend.say("copy me", END)
-        await until(pilot, lambda: "copy me" in shown(app) and "ready" in shown(app))
-        await pilot.press("ctrl+y")
-        await until(pilot, lambda: (tmp_path / "copied.txt").exists())
+        await until(hands, lambda: "copy me" in shown(app) and "ready" in shown(app))
+        await hands.press("ctrl+y")
+        await until(hands, lambda: (tmp_path / "copied.txt").exists())
         assert (tmp_path / "copied.txt").read_text() == "copy me"
         assert (tmp_path / "copied.txt").stat().st_mode & 0o777 == 0o600
 
@@ -133,18 +133,20 @@ async def test_copy_goes_to_a_file_too(opened, backend, tmp_path) -> None:
 @pytest.mark.parametrize("size", SIZES)
 async def test_when_nothing_serves_it_says_what_to_type_and_keeps_looking(opened, backend, size) -> None:
     backend.overview = NOTHING
-    async with opened(size=size) as (app, pilot):
+    async with opened(size=size) as (app, hands):
         screen = shown(app)
         assert "Nothing is served on this machine yet." in screen
         assert "anchorhold install /path/to/the/stick" in screen
         assert "anchorhold serve" in screen
         backend.overview = SERVING
-        await until(pilot, lambda: "is ready" in shown(app))  # by itself
+        await until(hands, lambda: "is ready" in shown(app))  # by itself
 
 
 async def test_a_new_line_is_typed_with_ctrl_j(opened, backend) -> None:
-    async with opened() as (_app, pilot):
-        await pilot.press(*"one", "ctrl+j", *"two", "enter")
-        await until(pilot, lambda: backend.asked)
+    async with opened() as (_app, hands):
+        await hands.type("one")
+        await hands.press("ctrl+j")
+        await hands.ask("two")
+        await until(hands, lambda: backend.asked)
         assert backend.asked[0][0]["content"] == "one\ntwo"
         backend.say("ok", END)

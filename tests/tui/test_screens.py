@@ -16,18 +16,18 @@ from tui.backend import Overview, StickFacts
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("plain", [False, True])
 async def test_every_screen_fits_and_is_reached_without_function_keys(opened, size, plain) -> None:
-    async with opened(size=size, plain=plain) as (app, pilot):
+    async with opened(size=size, plain=plain) as (app, hands):
         for digit, words in (
             ("2", "Active release"),
             ("3", "Sticks found"),
             ("4", "WHAT TO DO WHEN"),
             ("1", "Enter send"),
         ):
-            await pilot.press("ctrl+g")
-            await until(pilot, lambda: "q Quit" in shown(app))
-            await pilot.press(digit)
+            await hands.press("ctrl+g")
+            await until(hands, lambda: "q Quit" in shown(app))
+            await hands.press(digit)
             words = "SCREENS" if digit == "4" else words
-            await until(pilot, lambda words=words: words in shown(app) and "q Quit" not in shown(app))
+            await until(hands, lambda words=words: words in shown(app) and "q Quit" not in shown(app))
             screen = shown(app)
             assert len(screen.splitlines()) == size[1]
             assert max(map(len, screen.splitlines())) <= size[0]
@@ -36,9 +36,9 @@ async def test_every_screen_fits_and_is_reached_without_function_keys(opened, si
 
 
 async def test_status_shows_release_signer_slots_and_gateway(opened) -> None:
-    async with opened(size=(120, 40)) as (app, pilot):
-        await pilot.press("f2")
-        await until(pilot, lambda: "Active release" in shown(app))
+    async with opened(size=(120, 40)) as (app, hands):
+        await hands.press("f2")
+        await until(hands, lambda: "Active release" in shown(app))
         screen = shown(app)
         for words in (
             "workorders 1.1.0 (number 2)", "A, installed", "ab" * 16, "9d1c" * 8, "182 tokens/s", "214 MiB",
@@ -50,9 +50,9 @@ async def test_status_shows_release_signer_slots_and_gateway(opened) -> None:
 async def test_status_tells_when_another_release_is_served_than_is_active(opened, backend) -> None:
     other = ACTIVE.__class__(**{**ACTIVE.__dict__, "digest": "ee" * 32})
     backend.overview = Overview(True, backend.overview.health, other, None, True)
-    async with opened() as (app, pilot):
-        await pilot.press("f2")
-        await until(pilot, lambda: "not the active release" in shown(app))
+    async with opened() as (app, hands):
+        await hands.press("f2")
+        await until(hands, lambda: "not the active release" in shown(app))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -64,22 +64,22 @@ async def test_a_stick_is_checked_then_installed_with_progress(opened, backend, 
         Event("install", "message", "golden answers are right"),
     ]
     backend.outcome = "workorders 1.2.0"
-    async with opened(size=size) as (app, pilot):
-        await pilot.press("f3")
-        await until(pilot, lambda: "/media/anna/STICK" in shown(app))
-        await pilot.press("i")
+    async with opened(size=size) as (app, hands):
+        await hands.press("f3")
+        await until(hands, lambda: "/media/anna/STICK" in shown(app))
+        await hands.press("i")
         assert not backend.installed  # never before a check
-        await pilot.press("enter")
-        await until(pilot, lambda: "Genuine: workorders 1.2.0" in shown(app))
-        await pilot.press("escape", "i")
-        await until(pilot, lambda: "Install workorders 1.2.0?" in shown(app))
-        await pilot.press("enter")  # Enter is No at first
-        await until(pilot, lambda: "Install workorders 1.2.0?" not in shown(app))
+        await hands.press("enter")
+        await until(hands, lambda: "Genuine: workorders 1.2.0" in shown(app))
+        await hands.press("escape", "i")
+        await until(hands, lambda: "Install workorders 1.2.0?" in shown(app))
+        await hands.press("enter")  # Enter is No at first
+        await until(hands, lambda: "Install workorders 1.2.0?" not in shown(app))
         assert not backend.installed
-        await pilot.press("i")
-        await until(pilot, lambda: "Install workorders 1.2.0?" in shown(app))
-        await pilot.press("y")
-        await until(pilot, lambda: "Installed: workorders 1.2.0 is active" in shown(app))
+        await hands.press("i")
+        await until(hands, lambda: "Install workorders 1.2.0?" in shown(app))
+        await hands.press("y")
+        await until(hands, lambda: "Installed: workorders 1.2.0 is active" in shown(app))
         assert "golden answers are right" in shown(app)
         assert backend.installed == [(Path("/media/anna/STICK"), None)]
         assert not app.changing
@@ -87,63 +87,65 @@ async def test_a_stick_is_checked_then_installed_with_progress(opened, backend, 
 
 async def test_a_refused_stick_says_why_and_cannot_be_installed(opened, backend) -> None:
     backend.facts = TrustError("not signed by a key that this device trusts", "ask the publisher")
-    async with opened() as (app, pilot):
-        await pilot.press("f3", "tab", *"/tmp/evil\x1b".replace("\x1b", ""), "enter")
-        await until(pilot, lambda: "The stick was refused" in shown(app))
+    async with opened() as (app, hands):
+        await hands.press("f3", "tab")
+        await hands.ask("/tmp/evil")
+        await until(hands, lambda: "The stick was refused" in shown(app))
         screen = shown(app)
         assert "not signed by a key that this device trusts" in screen
         assert "ask the publisher" in screen
         assert "exit code 8 TRUST" in screen
-        await pilot.press("escape", "i")
-        await until(pilot, lambda: "Check the stick first" in shown(app))
+        await hands.press("escape", "i")
+        await until(hands, lambda: "Check the stick first" in shown(app))
         assert not backend.installed
 
 
 async def test_changing_the_path_takes_the_check_back(opened, backend) -> None:
     backend.facts = StickFacts(Path("/good"), "workorders 1.2.0")
-    async with opened() as (app, pilot):
-        await pilot.press("f3", "tab", *"/good", "enter")
-        await until(pilot, lambda: "Genuine" in shown(app))
-        await pilot.press("x", "escape", "i")
-        await until(pilot, lambda: "Check the stick first" in shown(app))
+    async with opened() as (app, hands):
+        await hands.press("f3", "tab")
+        await hands.ask("/good")
+        await until(hands, lambda: "Genuine" in shown(app))
+        await hands.press("x", "escape", "i")
+        await until(hands, lambda: "Check the stick first" in shown(app))
         assert not backend.installed
 
 
 async def test_the_root_of_trust_is_asked_for_only_on_a_fresh_device(opened, backend) -> None:
-    async with opened() as (app, pilot):
-        await pilot.press("f3")
-        await until(pilot, lambda: "Sticks found" in shown(app))
+    async with opened() as (app, hands):
+        await hands.press("f3")
+        await until(hands, lambda: "Sticks found" in shown(app))
         assert "Root of trust" not in shown(app)
     backend.overview = NOTHING
-    async with opened() as (app, pilot):
-        await pilot.press("f3")
-        await until(pilot, lambda: "Root of trust" in shown(app))
+    async with opened() as (app, hands):
+        await hands.press("f3")
+        await until(hands, lambda: "Root of trust" in shown(app))
 
 
 async def test_rollback_asks_first_and_reports(opened, backend) -> None:
     backend.outcome = UpdateError("the model is damaged", "install the stick again")
-    async with opened() as (app, pilot):
-        await pilot.press("f3", "b")
-        await until(pilot, lambda: "Go back to workorders 1.0.0?" in shown(app))
-        await pilot.press("escape")
-        await until(pilot, lambda: "Go back" not in shown(app))
+    async with opened() as (app, hands):
+        await hands.press("f3", "b")
+        await until(hands, lambda: "Go back to workorders 1.0.0?" in shown(app))
+        await hands.press("escape")
+        await until(hands, lambda: "Go back" not in shown(app))
         assert backend.rolled_back == 0
-        await pilot.press("b")
-        await until(pilot, lambda: "Go back to workorders 1.0.0?" in shown(app))
-        await pilot.press("y")
-        await until(pilot, lambda: "the model is damaged" in shown(app))
+        await hands.press("b")
+        await until(hands, lambda: "Go back to workorders 1.0.0?" in shown(app))
+        await hands.press("y")
+        await until(hands, lambda: "the model is damaged" in shown(app))
         backend.outcome = "workorders 1.0.0"
-        await pilot.press("b")
-        await until(pilot, lambda: "Go back to workorders 1.0.0?" in shown(app))
-        await pilot.press("y")
-        await until(pilot, lambda: "workorders 1.0.0 is active again" in shown(app))
+        await hands.press("b")
+        await until(hands, lambda: "Go back to workorders 1.0.0?" in shown(app))
+        await hands.press("y")
+        await until(hands, lambda: "workorders 1.0.0 is active again" in shown(app))
 
 
 async def test_one_does_not_leave_in_the_middle_of_an_install(opened, backend) -> None:
-    async with opened() as (app, pilot):
+    async with opened() as (app, hands):
         app.changing = True
-        await pilot.press("f2", "q")
-        await until(pilot, lambda: "leave when it has ended" in shown(app))
+        await hands.press("f2", "q")
+        await until(hands, lambda: "leave when it has ended" in shown(app))
         app.changing = False
-        await pilot.press("q")
-        await until(pilot, lambda: not app.is_running)
+        await hands.press("q")
+        await until(hands, lambda: not app.is_running)

@@ -65,6 +65,7 @@ class ChatScreen(HouseScreen):
         self._speed = 0.0  # tokens/s of the last answer
         self._used = 0  # tokens of the context
         self._overview = Overview()
+        self._line = ""
 
     def contents(self) -> ComposeResult:
         with VerticalScroll(id="talk", can_focus=False):
@@ -213,7 +214,11 @@ class ChatScreen(HouseScreen):
             bar = meter(self._used / context, 10, self.house.plain)
             parts.append(f"context {bar} {self._used}/{context}")
         separator = " | " if self.house.plain else " · "
-        self.query_one("#line", Static).update(" " + separator.join(parts))
+        text = " " + separator.join(parts)
+        if text != self._line:
+            self._line = text
+            # One line stays one line: no new layout ten times a second.
+            self.query_one("#line", Static).update(text, layout=False)
 
     # Keys.
 

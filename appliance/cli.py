@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from typing import Any, NoReturn
 
 import click
 
 from appliance import __version__
-from appliance.errors import AnchorholdError, ExitCode, from_os_error
+from appliance.errors import AnchorholdError, ExitCode, as_product_error
 
 # verb -> (one line of help, in the order of the road). The module of the same name holds `command`.
 VERBS: dict[str, str] = {
@@ -30,6 +31,9 @@ VERBS: dict[str, str] = {
     "chat": "Talk to the model in a plain terminal or a script.",
     "completion": "Print the shell's completion script.",
 }
+
+
+_VERBOSE = frozenset({"-v", "--verbose"})
 
 
 class _Verbs(click.Group):
@@ -62,17 +66,17 @@ def _version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> No
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."
 )
 @click.pass_context
-def program(ctx: click.Context, verbose: bool) -> None:
+def program(ctx: click.Context, verbose: bool) -> None:  # noqa: ARG001 - shown in the help, taken by main()
     """The air-gapped language-model appliance.
 
     Workshop: `anchorhold init DIR`, put examples into DIR/data, `anchorhold build`.
     Device: `anchorhold install STICK`, `anchorhold serve`, and `anchorhold` alone opens the terminal UI.
     """
-    ctx.obj = {"verbose": verbose}
     if ctx.invoked_subcommand is None:
-        # The UI sits above us in the import order, so it is started, not imported.
+        # The UI sits above us in the import order, so it is started, not imported. -P: never from the current
+        # folder, which may be a stick.
         sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, "-m", "tui"])  # noqa: S606
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "tui"])  # noqa: S606
 
 
 def _fail(error: AnchorholdError) -> NoReturn:
@@ -85,27 +89,25 @@ def _fail(error: AnchorholdError) -> NoReturn:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; never returns.
 
-    Exits with an `ExitCode`; errors go to stderr as one line and a hint.
+    Exits with an `ExitCode`; errors go to stderr as one line and a hint, with -v behind their traceback.
     """
-    given = sys.argv[1:] if arguments is None else arguments
-    # A flag of the program that people type anywhere before or after the verb.
-    verbose = any(word in {"-v", "--verbose"} for word in given)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # A flag of the whole program, which people type before or behind the verb.
+    verbose = any(word in _VERBOSE for word in given)
+    given = [word for word in given if word not in _VERBOSE]
     try:
         result: Any = program.main(args=given, prog_name="anchorhold", standalone_mode=False)
         raise SystemExit(result if isinstance(result, int) else int(ExitCode.OK))
-    except click.exceptions.Abort:
-        click.echo("stopped; run the same command again to go on", err=True)
-        raise SystemExit(int(ExitCode.INTERRUPTED)) from None
     except click.ClickException as error:
         error.show()
         raise SystemExit(int(ExitCode.USAGE)) from None
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("stopped; run the same command again to go on", err=True)
         raise SystemExit(int(ExitCode.INTERRUPTED)) from None
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(int(ExitCode.OK)) from None
-    except (AnchorholdError, OSError) as error:
+    except Exception as error:
         if verbose:
-            raise
-        _fail(error if isinstance(error, AnchorholdError) else from_os_error(error))
+            traceback.print_exc()
+        _fail(as_product_error(error))

@@ -138,3 +138,18 @@ def from_os_error(error: OSError) -> AnchorholdError:
             f"{reason}{where}", "check who owns the folder and whether it is mounted read-only"
         )
     return StorageError(f"{reason}{where}", "run again with -v for the details")
+
+
+def as_product_error(error: Exception) -> AnchorholdError:
+    """The product's error for any exception that reached the edge of a program."""
+    if isinstance(error, AnchorholdError):
+        return error
+    if isinstance(error, OSError):
+        return from_os_error(error)
+    if isinstance(error, MemoryError):
+        return StorageError("out of memory", "close other programs, or use a smaller model or batch")
+    name = type(error).__name__
+    return AnchorholdError(
+        f"a fault of the program: {name}: {error}",
+        "run again with -v and report what it prints; nothing was lost",
+    )

@@ -62,8 +62,25 @@ def lay_out_project() -> None:
     """Copy the sample project's sources; what was built before stays and is judged by its digests."""
     PROJECT.mkdir(parents=True, exist_ok=True)
     shutil.copytree(ROOT / "examples" / "workorders", PROJECT, dirs_exist_ok=True)
-    # Only one release in the demo's device: begin with none, so that installing is shown each time.
+    if answers():
+        raise SystemExit(
+            f"a gateway serves {DEVICE.relative_to(ROOT)}: stop `anchorhold serve`, then run this again"
+        )
+    # The device begins empty, so that installing is shown each time.
     shutil.rmtree(DEVICE, ignore_errors=True)
+
+
+def answers() -> bool:
+    """Whether a gateway answers on the demo's device."""
+    from appliance.errors import ServingError
+    from appliance.paths import Device
+    from appliance.serving.gateway_client import GatewayClient
+
+    try:
+        GatewayClient(Device(DEVICE).gateway_socket).health()
+    except ServingError:
+        return False
+    return True
 
 
 @contextmanager
@@ -76,19 +93,11 @@ def serving() -> Iterator[None]:
             [sys.executable, "-m", "appliance", "serve"], env=environment(), stdout=stream, stderr=stream
         )
         try:
-            from appliance.errors import ServingError
-            from appliance.paths import Device
-            from appliance.serving.gateway_client import GatewayClient
-
             deadline = time.monotonic() + 120
-            while True:
+            while not answers():
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise SystemExit(f"the gateway did not start; see {log}:\n{log.read_text()[-2000:]}")
-                try:
-                    GatewayClient(Device(DEVICE).gateway_socket).health()
-                    break
-                except ServingError:
-                    time.sleep(0.2)
+                time.sleep(0.2)
             yield
         finally:
             process.terminate()
@@ -111,7 +120,7 @@ def base_answers(rows: list[dict[str, Any]]) -> list[str]:
 
     with Engine(embedded_gguf(), slots=SHOWN) as engine:
         prompts = [engine.render(row["messages"][:-1]) for row in rows]
-        return [done.text for done in engine.complete_many(prompts, Sampling(max_tokens=48))]
+        return [done.text for done in engine.complete_many(prompts, Sampling(max_tokens=128))]
 
 
 def show(rows: list[dict[str, Any]], base: list[str], tuned: list[str]) -> None:
@@ -159,7 +168,7 @@ def main() -> None:
     os.environ.update(environment())
     lay_out_project()
     began = time.monotonic()
-    if not (PROJECT / "keys").exists():
+    if not (PROJECT / "keys" / "root.json").exists():
         anchorhold("keys", "init", "--project", str(PROJECT))
     anchorhold("build", "--project", str(PROJECT))
     root = DEMO / "root.json"
@@ -174,16 +183,23 @@ def main() -> None:
         for row in rows:
             note = row["messages"][-2]["content"]
             system = [m["content"] for m in row["messages"] if m["role"] == "system"]
-            words = ["chat", "--message", note, *(["--system", system[0]] if system else [])]
+            words = [
+                "chat",
+                "--max-tokens",
+                "128",
+                "--message",
+                note,
+                *(["--system", system[0]] if system else []),
+            ]
             tuned.append(anchorhold(*words, capture=True).strip())
     print()
     show(rows, base, tuned)
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
     print(f"\nThe road took {minutes} min {seconds} s. To talk to it in the terminal UI:\n")
     where = DEVICE.relative_to(ROOT)
-    print(
-        f"  export ANCHORHOLD_ROOT={where}\n  .venv/bin/anchorhold serve > demo/serve.log 2>&1 &\n  .venv/bin/anchorhold\n"
-    )
+    print(f"  export ANCHORHOLD_ROOT={where}")
+    print("  .venv/bin/anchorhold serve > demo/serve.log 2>&1 &")
+    print("  .venv/bin/anchorhold")
 
 
 if __name__ == "__main__":

@@ -65,14 +65,22 @@ def command(
     One pass, no merged copy on the disk; the file appears whole or not at all.
     """
     if source is None:
+        from appliance import base_model
         from appliance.conversion import convert_project
         from appliance.paths import Project
+        from appliance.pipeline import Journey, run_stage
 
         if adapter is not None or name or pre:
             raise UsageError(
                 "--adapter, --name and --pre go with SOURCE and OUTPUT", "see `anchorhold convert --help`"
             )
-        convert_project(Project.open(project_folder), types, emit=_show)
+        project = Project.open(project_folder)
+        checkpoint = base_model.resolve(project.config.base.path, project.root, _show)
+        run_stage(
+            Journey(project, checkpoint, _show),
+            "convert",
+            lambda: convert_project(project, types, emit=_show),
+        )
         return
     if output is None:
         raise UsageError("OUTPUT is missing", "anchorhold convert SOURCE OUTPUT")

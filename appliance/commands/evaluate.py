@@ -27,13 +27,21 @@ def command(folder: Path, threads: int) -> None:
     from appliance import offline
 
     offline.seal()
-    from appliance.evaluation import evaluate
+    from appliance.base_model import resolve
+    from appliance.evaluation import EvaluationResult, evaluate
     from appliance.evaluation.terminal import read_speeds, result_lines
     from appliance.paths import Project
+    from appliance.pipeline import Journey, run_stage
 
     project = Project.open(folder)
+    results: list[EvaluationResult] = []
     with stage_events(project.events) as emit:
-        result = evaluate(project, emit, threads=threads)
-    for line in result_lines(result, read_speeds(project.evaluation)):
+        checkpoint = resolve(project.config.base.path, project.root, emit)
+        run_stage(
+            Journey(project, checkpoint, emit),
+            "evaluate",
+            lambda: results.append(evaluate(project, emit, checkpoint=checkpoint, threads=threads)),
+        )
+    for line in result_lines(results[0], read_speeds(project.evaluation)):
         click.echo(line)
     click.echo(f"report: {project.evaluation / 'report.html'}")

@@ -70,7 +70,7 @@ expires_days = 365
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--name", default="", help="The project's name (default: the folder's).")
 def command(folder: Path, name: str) -> None:
-    """Begin a project in DIR: a commented anchorhold.toml and folders for data and keys.
+    """Begin a project in DIR: a commented anchorhold.toml and a folder for the examples.
 
     Nothing that is there already is changed.
     """
@@ -91,4 +91,7 @@ def command(folder: Path, name: str) -> None:
     if not ignore.exists():
         storage.write_text(ignore, "build/\nkeys/\nstick/\n")
     click.echo(f"project: {folder}")
-    click.echo(f"next: put examples into {folder / 'data'}, then `anchorhold build --project {folder}`")
+    click.echo("next:")
+    click.echo(f"  put examples into {folder / 'data'}")
+    click.echo(f"  anchorhold keys init --project {folder}     # once: the keys that sign your releases")
+    click.echo(f"  anchorhold build --project {folder}")

@@ -27,12 +27,18 @@ def command(folder: Path) -> None:
     inputs it is the same. Nothing is signed yet; `anchorhold stick write` does that. The version is the one
     in anchorhold.toml.
     """
+    from appliance.base_model import resolve
     from appliance.events import ignore
     from appliance.paths import Project
+    from appliance.pipeline import Journey, run_stage
     from appliance.registry import version
-    from appliance.registry.release import assemble
+    from appliance.registry.release import Release, assemble
 
-    release = assemble(Project.open(folder), ignore)
+    project = Project.open(folder)
+    checkpoint = resolve(project.config.base.path, project.root)
+    made: list[Release] = []
+    run_stage(Journey(project, checkpoint, ignore), "release", lambda: made.append(assemble(project, ignore)))
+    release = made[0]
     click.echo(f"{release.manifest.name} {release.manifest.version}")
     click.echo(f"digest  {release.digest}")
     for file in release.manifest.files:

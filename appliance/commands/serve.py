@@ -48,9 +48,7 @@ Examples:
 @click.option(
     "--context",
     type=click.IntRange(64, 1_048_576),
-    default=2048,
-    show_default=True,
-    help="Tokens of one request, prompt and answer together.",
+    help="Tokens of one request, prompt and answer together (default: what the release needs, 2048 or more).",
 )
 @click.option("--threads", type=click.IntRange(0, 1024), default=0, help="CPU threads (default: all cores).")
 @click.option(
@@ -68,7 +66,7 @@ def command(
     socket: Path | None,
     tcp: str | None,
     slots: int,
-    context: int,
+    context: int | None,
     threads: int,
     queue: int,
     no_cache: bool,
@@ -106,12 +104,19 @@ def _target_of(device: Device, model: Path | None) -> Target | None:
         if not model.is_file():
             raise UsageError(f"{model}: no such file", "give the path of a GGUF")
         return Target(name=model.stem, version="", digest=storage.sha256_file(model), model=model.resolve())
+    from appliance.registry import manifest
     from appliance.update import slots
 
     release = slots.active(device)
     if release is None:
         return None
-    return Target(name=release.name, version=release.version, digest=release.digest, model=release.model)
+    return Target(
+        name=release.name,
+        version=release.version,
+        digest=release.digest,
+        model=release.model,
+        context=manifest.context_of(release.manifest),
+    )
 
 
 def _serve(
@@ -120,7 +125,7 @@ def _serve(
     socket: Path | None,
     tcp: str | None,
     slots: int,
-    context: int,
+    context: int | None,
     threads: int,
     queue: int,
     no_cache: bool,
@@ -158,7 +163,12 @@ def _serve(
 
     def start(target: Target) -> Engine:
         return Engine(
-            target.model, slots=slots, context=context, threads=threads, log=log, give_up=supervisor.ending
+            target.model,
+            slots=slots,
+            context=context or target.context,
+            threads=threads,
+            log=log,
+            give_up=supervisor.ending,
         )
 
     with contextlib.ExitStack() as held:

@@ -26,15 +26,19 @@ def command(folder: Path, restart: bool, checkpoint_seconds: float) -> None:
     from appliance import offline
 
     offline.seal()
+    import json
+
     from appliance.base_model import resolve
     from appliance.paths import Project
-    from appliance.training import train
+    from appliance.pipeline import Journey, run_stage
 
     project = Project.open(folder)
     with stage_events(project.events) as emit:
         checkpoint = resolve(project.config.base.path, project.root, emit)
-        result = train(project, checkpoint, emit, restart=restart, checkpoint_seconds=checkpoint_seconds)
+        journey = Journey(project, checkpoint, emit, restart=restart, checkpoint_seconds=checkpoint_seconds)
+        run_stage(journey, "train")
+    result = json.loads((project.training / "training.json").read_text(encoding="utf-8"))
     click.echo(
-        f"adapter: {project.adapter} (validation loss {result.best_loss:.4f} at step {result.best_step}, "
-        f"{result.tokens_per_second:.0f} tokens/s)"
+        f"adapter: {project.adapter} (validation loss {result['best_loss']:.4f} at step {result['best_step']}, "
+        f"{result['tokens_per_second']:.0f} tokens/s)"
     )

@@ -23,12 +23,18 @@ class Journey:
         checkpoint: the base's folder.
         emit: gets the events.
         passphrase: opens the signing keys; None where no stick is to be written.
+        restart: a forced training begins again instead of going on from its checkpoint.
+        checkpoint_seconds: time between the training's checkpoints.
+        strict: the dataset stops on the first bad row.
     """
 
     project: Project
     checkpoint: Path
     emit: Emit
     passphrase: str | None = None
+    restart: bool = False
+    checkpoint_seconds: float = 60.0
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,13 +99,20 @@ def _splits(project: Project, *names: str) -> Inputs:
 def _dataset(journey: Journey) -> None:
     from appliance.dataset import prepare
 
-    prepare(journey.project, journey.emit, checkpoint=journey.checkpoint)
+    prepare(journey.project, journey.emit, strict=journey.strict, checkpoint=journey.checkpoint)
 
 
 def _train(journey: Journey) -> None:
     from appliance.training import train
 
-    train(journey.project, journey.checkpoint, journey.emit)
+    train(
+        journey.project,
+        journey.checkpoint,
+        journey.emit,
+        restart=journey.restart,
+        checkpoint_seconds=journey.checkpoint_seconds,
+        code=code_digest(("appliance/training",)),
+    )
 
 
 def _convert(journey: Journey) -> None:
@@ -210,10 +223,10 @@ STAGES: tuple[Stage, ...] = (
         ("appliance/trust", "appliance/update"),
         lambda project, _base: {
             "release": _digest(project.release / "release.json"),
-            "keys": storage.sha256_tree(project.keys) if project.keys.is_dir() else "missing",
+            "root": _digest(project.keys / "root.json"),
             "config": project.config.release.model_dump(),
         },
-        lambda project: [project.stick / "metadata" / "timestamp.json"],
+        lambda project: sorted(path for path in project.stick.rglob("*") if path.is_file()),
         _stick,
     ),
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,11 @@ def _read_state(project: Project) -> dict[str, Any]:
 
 
 def _fingerprint(project: Project, path: Path) -> dict[str, Any]:
-    return {"path": str(path.relative_to(project.root)), "sha256": storage.sha256_file(path)}
+    inside = path.is_relative_to(project.root)
+    return {
+        "path": str(path.relative_to(project.root) if inside else path),
+        "sha256": storage.sha256_file(path),
+    }
 
 
 def decide(project: Project, checkpoint: Path, stage: Stage, force: bool = False) -> Decision:
@@ -73,6 +77,34 @@ def _only_one(project: Project) -> Iterator[None]:
         yield
 
 
+def _run(journey: Journey, stage: Stage, action: Callable[[], object] | None = None) -> None:
+    project = journey.project
+    if action is None:
+        stage.run(journey)
+    else:
+        action()
+    if any(not path.is_file() for path in stage.outputs(project)):
+        return  # a verb asked for a part of the stage's work only
+    record = {
+        # Taken after the run, which may itself settle an input (the keys' state, say).
+        "inputs": decide(project, journey.checkpoint, stage, True).inputs,
+        "outputs": [_fingerprint(project, path) for path in stage.outputs(project)],
+    }
+    storage.write_json(project.state, {**_read_state(project), stage.name: record})
+
+
+def run_stage(journey: Journey, name: str, action: Callable[[], object] | None = None) -> None:
+    """Run one stage, whatever its state, as `walk` would: alone in the project, and remembered.
+
+    Args:
+        journey: as for `walk`.
+        name: the stage.
+        action: does the stage's work in its place, with options that a verb has and a walk has not.
+    """
+    with _only_one(journey.project):
+        _run(journey, next(stage for stage in STAGES if stage.name == name), action)
+
+
 def walk(journey: Journey, *, until: str = "", force: str = "") -> list[str]:
     """Run every stage that is not still good, in order.
 
@@ -90,13 +122,7 @@ def walk(journey: Journey, *, until: str = "", force: str = "") -> list[str]:
         for stage in STAGES:
             decision = decide(project, checkpoint, stage, stage.name == force)
             if decision.run:
-                stage.run(journey)
-                # Inputs again: an earlier digest could be of files that the stage itself settled (keys, say).
-                record = {
-                    "inputs": decide(project, checkpoint, stage, True).inputs,
-                    "outputs": [_fingerprint(project, path) for path in stage.outputs(project)],
-                }
-                storage.write_json(project.state, {**_read_state(project), stage.name: record})
+                _run(replace(journey, restart=True) if stage.name == force else journey, stage)
                 ran.append(stage.name)
             else:
                 emit(Event(stage.name, "skipped", stage.help))

@@ -12,9 +12,10 @@ from safetensors.torch import save
 
 from appliance import storage
 from appliance.errors import TrainingError
-from appliance.training.model import Trainable, adapter_settings
+from appliance.training.model import Trainable
 
 FILE_NAME = "checkpoint.pt"
+ADAPTER_FILE = "adapter_model.safetensors"
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Progress:
         stale: evaluations since then.
         tokens: row tokens seen so far.
         seconds: time spent in all sessions.
+        adapter_sha256: of the best adapter's weights file; empty before the first evaluation.
     """
 
     step: int = 0
@@ -35,10 +37,16 @@ class Progress:
     stale: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    adapter_sha256: str = ""
 
 
 def save_checkpoint(
-    folder: Path, fingerprint: str, trainable: Trainable, optimizer: torch.optim.Optimizer, progress: Progress
+    folder: Path,
+    fingerprint: str,
+    trainable: Trainable,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    best: dict[str, torch.Tensor],
 ) -> None:
     """Write the checkpoint durably over the former one."""
     buffer = io.BytesIO()
@@ -49,6 +57,7 @@ def save_checkpoint(
             "masters": [master.detach() for master in trainable.masters],
             "optimizer": optimizer.state_dict(),
             "random": torch.get_rng_state(),
+            "best": best,
         },
         buffer,
     )
@@ -57,8 +66,11 @@ def save_checkpoint(
 
 def load_checkpoint(
     folder: Path, fingerprint: str, trainable: Trainable, optimizer: torch.optim.Optimizer
-) -> Progress | None:
-    """Restore from `folder`; None when there is no checkpoint of this very training.
+) -> tuple[Progress, dict[str, torch.Tensor]] | None:
+    """Restore from `folder`.
+
+    Returns:
+        Where it stood and the best adapter's tensors; None when there is no checkpoint of this very training.
 
     Raises:
         TrainingError: there is one, and it can't be read.
@@ -79,11 +91,22 @@ def load_checkpoint(
     except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
         raise TrainingError(f"{path}: can't be read: {error}", "delete it, or run with --restart") from error
     trainable.push_weights()
-    return Progress(**saved["progress"])
+    return Progress(**saved["progress"]), saved["best"]
 
 
-def save_adapter(folder: Path, trainable: Trainable, base_name: str) -> None:
-    """Write the adapter in peft's format (adapter_config.json, adapter_model.safetensors), weights last."""
-    storage.write_json(folder / "adapter_config.json", adapter_settings(trainable, base_name))
-    tensors = {name: value.contiguous() for name, value in trainable.adapter().items()}
-    storage.write_bytes(folder / "adapter_model.safetensors", save(tensors, metadata={"format": "pt"}))
+def adapter_is(folder: Path, sha256: str) -> bool:
+    """Whether the adapter's weights file is there and is the one of that digest; "" asks for none."""
+    path = folder / ADAPTER_FILE
+    return (storage.sha256_file(path) if path.is_file() else "") == sha256
+
+
+def save_adapter(folder: Path, tensors: dict[str, torch.Tensor], settings: dict[str, Any]) -> str:
+    """Write an adapter in peft's format (adapter_config.json, adapter_model.safetensors), weights last.
+
+    Returns:
+        SHA-256 of the weights file.
+    """
+    storage.write_json(folder / "adapter_config.json", settings)
+    data = save({name: value.contiguous() for name, value in tensors.items()}, metadata={"format": "pt"})
+    storage.write_bytes(folder / ADAPTER_FILE, data)
+    return storage.sha256_bytes(data)

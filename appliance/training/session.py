@@ -22,7 +22,7 @@ from appliance.paths import Project
 from appliance.training import checkpoints, curve
 from appliance.training.batches import collate, step_rows
 from appliance.training.encoding import Encoded, encode_rows
-from appliance.training.model import Trainable, load
+from appliance.training.model import Trainable, adapter_settings, load
 from appliance.training.objective import batch_loss
 from appliance.training.probe import probe
 from appliance.training.recipe import Plan, resolve_plan
@@ -87,22 +87,31 @@ class _Session:
             trainable.masters, lr=plan.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
         self.progress = checkpoints.Progress()
+        self.best: dict[str, torch.Tensor] = {}
         self.curve_path = project.training / "curve.jsonl"
 
     def resume(self) -> None:
-        found = checkpoints.load_checkpoint(
+        loaded = checkpoints.load_checkpoint(
             self.project.training, self.fingerprint, self.trainable, self.optimizer
         )
-        if found is None:
+        if loaded is None:
+            # What an earlier recipe left must never pass for this one's.
             self.curve_path.unlink(missing_ok=True)
+            (self.project.adapter / checkpoints.ADAPTER_FILE).unlink(missing_ok=True)
             return
+        found, self.best = loaded
         self.progress = found
+        if self.best and not checkpoints.adapter_is(self.project.adapter, found.adapter_sha256):
+            # Lost, changed, or one evaluation ahead because of a kill: the checkpoint holds the one it means.
+            checkpoints.save_adapter(
+                self.project.adapter, self.best, adapter_settings(self.trainable, self.base_name)
+            )
         curve.truncate(self.curve_path, found.step)
         self.emit(Event(STAGE, "message", f"resumed after step {found.step} of {self.plan.steps}"))
 
     def save(self) -> None:
         checkpoints.save_checkpoint(
-            self.project.training, self.fingerprint, self.trainable, self.optimizer, self.progress
+            self.project.training, self.fingerprint, self.trainable, self.optimizer, self.progress, self.best
         )
 
     def step(self, numbers: list[int]) -> float:
@@ -155,10 +164,18 @@ class _Session:
     def evaluate(self, writer: curve.Writer) -> bool:
         """Take the validation loss, keep the adapter if it is the best; True when patience has run out."""
         loss = self.validate()
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"step {self.progress.step}: the validation loss became {loss}",
+                f"lower training.learning_rate (now {self.recipe.learning_rate:g}) or set training.dtype = 'float32'",
+            )
         writer.add(step=self.progress.step, validation_loss=loss)
         better = loss < self.progress.best_loss - self.recipe.min_delta
         if better:
-            checkpoints.save_adapter(self.project.adapter, self.trainable, self.base_name)
+            self.best = self.trainable.adapter()
+            self.progress.adapter_sha256 = checkpoints.save_adapter(
+                self.project.adapter, self.best, adapter_settings(self.trainable, self.base_name)
+            )
             self.progress.best_loss, self.progress.best_step, self.progress.stale = (
                 loss,
                 self.progress.step,
@@ -199,6 +216,12 @@ class _Session:
         return False
 
 
+def _discard(folder: Path, reason: str, emit: Emit) -> None:
+    if (folder / checkpoints.FILE_NAME).exists():
+        (folder / checkpoints.FILE_NAME).unlink()
+        emit(Event(STAGE, "message", f"begins again: {reason}"))
+
+
 def _dtype(choice: str, emit: Emit) -> torch.dtype:
     if choice != "auto":
         return torch.float32 if choice == "float32" else torch.bfloat16
@@ -228,7 +251,13 @@ def _pinned_dtype(project: Project, emit: Emit, restart: bool) -> torch.dtype:
 
 
 def train(
-    project: Project, checkpoint: Path, emit: Emit, *, restart: bool = False, checkpoint_seconds: float = 60.0
+    project: Project,
+    checkpoint: Path,
+    emit: Emit,
+    *,
+    restart: bool = False,
+    checkpoint_seconds: float = 60.0,
+    code: str = __version__,
 ) -> TrainingResult:
     """Fine-tune the base at `checkpoint` on the project's dataset, or go on with a training that was stopped.
 
@@ -238,6 +267,7 @@ def train(
         emit: gets a metric event a step and an evaluation.
         restart: ignore an existing checkpoint.
         checkpoint_seconds: time between checkpoints; each evaluation makes one too.
+        code: what the program is; a checkpoint of another one is not gone on with.
 
     Returns:
         The result, also written as build/training/training.json.
@@ -249,7 +279,7 @@ def train(
     project.training.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(recipe.threads or len(os.sched_getaffinity(0)))
     if restart:
-        (project.training / checkpoints.FILE_NAME).unlink(missing_ok=True)
+        _discard(project.training, "asked for", emit)
     emit(Event(STAGE, "started", "reading rows"))
     train_file, valid_file = project.dataset / "train.jsonl", project.dataset / "valid.jsonl"
     rows = _encode(read_rows(train_file), checkpoint)
@@ -266,7 +296,7 @@ def train(
             "validation": storage.sha256_file(valid_file),
             "base": base,
             "dtype": str(dtype),
-            "code": __version__,
+            "code": code,
         }
     )
     emit(

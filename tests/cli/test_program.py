@@ -120,3 +120,42 @@ def test_no_space_left_is_said_in_one_line(tmp_path, make_project):
     assert done.returncode == ExitCode.STORAGE, done.stderr
     assert "error: " in done.stderr and "Traceback" not in done.stderr
     assert not (folder / "build" / "dataset" / "card.json").exists()
+
+
+def test_verbose_may_stand_behind_the_verb_and_changes_no_exit_code(tmp_path):
+    done = run("build", "-v", cwd=tmp_path)
+    assert done.returncode == ExitCode.CONFIG
+    assert "Traceback" in done.stderr and "error: " in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",)])
+def test_a_stick_s_own_modules_are_never_run(tmp_path, arguments):
+    import shutil
+
+    for name in ("tui", "appliance", "convert"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('the stick was run')\n")
+    (tmp_path / "json.py").write_text("raise SystemExit('the stick was run')\n")
+    program = shutil.which("anchorhold", path=str(Path(sys.executable).parent))
+    assert program, "the console script is installed"
+    done = subprocess.run(
+        [program, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
+    assert "the stick was run" not in done.stdout + done.stderr
+
+
+def test_an_unforeseen_fault_is_one_line_with_a_hint(monkeypatch, capsys):
+    from appliance import cli
+
+    monkeypatch.setattr(cli.program, "main", lambda **_: {}["missing"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["status"])
+    assert ended.value.code == ExitCode.INTERNAL
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "error: a fault of the program: KeyError: 'missing'"
+    assert lines[1].startswith("hint: ")

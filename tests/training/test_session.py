@@ -153,3 +153,26 @@ def test_the_probe_measures_both_types_and_chooses_the_clear_winner():
     assert measured.float32 > 0 and measured.bfloat16 > 0
     assert Probe(100.0, 200.0).choice is torch.bfloat16
     assert Probe(100.0, 105.0).choice is torch.float32
+
+
+@pytest.mark.parametrize("harm", ["lost", "changed"])
+def test_a_best_adapter_that_was_harmed_is_put_back_from_the_checkpoint(make_project, harm):
+    project, checkpoint = prepared(make_project())
+    result = train(project, checkpoint, ignore)
+    path = project.adapter / "adapter_model.safetensors"
+    if harm == "lost":
+        path.unlink()
+    else:
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+    again = train(project, checkpoint, ignore)
+    assert again.adapter_sha256 == result.adapter_sha256 == storage.sha256_file(path)
+
+
+def test_another_program_does_not_go_on_with_a_checkpoint(make_project):
+    project, checkpoint = prepared(make_project())
+    train(project, checkpoint, ignore)
+    events = []
+    train(project, checkpoint, events.append, code="another")
+    assert not any("resumed" in event.text for event in events)

@@ -10,11 +10,12 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,7 @@ def _set(config: Path, values: dict[str, str]) -> None:
 def _look_at_the_terminal_ui(isle: Isle) -> None:
     """Open the UI in tmux, 80x24: ask, read the answer, look at the release's status."""
     server = f"anchorhold-{os.getpid()}"
+    history = isle.root / "history.sqlite"
     tmux = ["tmux", "-L", server, "-f", "/dev/null"]
 
     def screen() -> str:
@@ -227,17 +229,29 @@ def _look_at_the_terminal_ui(isle: Isle) -> None:
         stdin=subprocess.DEVNULL,
     )
     try:
-        _wait(lambda: "Chat" in screen(), "the UI's first screen")
+        # Each view is known by words that no other one shows.
+        _wait(lambda: "Type below and press Enter" in screen(), "the chat screen, with a model that is ready")
         keys("F2")
-        _wait(lambda: "station" in screen() and "0.1.0" in screen(), "the release on the status screen")
+        _wait(lambda: "Signed by" in screen() and "station 0.1.0" in screen(), "the release's status")
         keys("F1")
-        _wait(lambda: "station" not in screen() or "Chat" in screen(), "the chat screen")
+        _wait(lambda: "Type below and press Enter" in screen(), "the chat screen again")
+        assert not history.exists() or _turns(history) == []
         keys("-l", QUESTION)
         keys("Enter")
-        _wait(lambda: "genset 2" in screen(), "the question on the chat screen")
+        # A turn of the assistant is kept when its answer has ended.
+        _wait(lambda: [role for role, _ in _turns(history)] == ["user", "assistant"], "an answer", 300)
+        (_, asked), (_, answer) = _turns(history)
+        assert asked == QUESTION and answer.strip()
+        _wait(lambda: "ready" in screen() and "No answer" not in screen(), "the end of the answer, drawn")
     finally:
         subprocess.run([*tmux, "kill-server"], env=isle.environment, check=False)
         session.wait(timeout=60)
+
+
+def _turns(history: Path) -> list[tuple[str, str]]:
+    """(role, text) of every message that the UI has kept, oldest first."""
+    with closing(sqlite3.connect(f"file:{history}?mode=ro", uri=True)) as database:
+        return list(database.execute("SELECT role, text FROM turns ORDER BY id"))
 
 
 def _nothing_but_local(isle: Isle) -> None:

@@ -1,7 +1,8 @@
 """What the product reaches on open data: `python -m benchmarks.quality [--data FOLDER] [--set NAME] [--rows N]`.
 
-Walks the road to the report on a public set (training rows limited to N, the set's own dev rows as the test split) and prints
-one JSON line a system: the untuned base plainly and with three examples, the tuned F16 file, and the INT4 file that ships.
+Walks the road to the report on a public set (training rows limited to N, the set's own dev rows as the test
+split) and prints one JSON line a system: the untuned base plainly and with three examples, the tuned F16 file,
+and the INT4 file that ships.
 `ratio` is the exact rate over that of the base with examples, the best that can be had without training.
 """
 

@@ -129,4 +129,4 @@ class AnchorholdApp(App[None]):
         kept = clipboard.write_file(self.copies, text)
         said = "Sent to the terminal's clipboard. " if codes else ""
         said += f"Kept in {kept}" if kept else "It could not be written to a file."
-        self.notify(said, severity="information" if codes or kept else "error")
+        self.notify(said, severity="information" if codes or kept else "error", markup=False)

@@ -6,13 +6,14 @@ Everything here may block; screens call it from threads.
 from __future__ import annotations
 
 import os
+import socket as socketlib
 import threading
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from appliance.errors import AnchorholdError, UsageError
+from appliance.errors import AnchorholdError, ServingError, UsageError
 from appliance.events import Emit
 from appliance.paths import Device
 from appliance.serving.gateway_client import GatewayClient
@@ -154,6 +155,7 @@ class DeviceBackend:
         except AnchorholdError as error:
             problem, hint = error.message, error.hint
         try:
+            self._reach()
             with GatewayClient(self.socket, timeout=LOOK_TIMEOUT) as client:
                 health = client.health()
         except AnchorholdError as error:
@@ -165,6 +167,26 @@ class DeviceBackend:
         return Overview(
             serving, health, state.active, state.previous, self.device.trusted_root.is_file(), problem, hint
         )
+
+    def _reach(self) -> None:
+        """Try the socket itself first: it tells a missing gateway from a missing permission.
+
+        Raises:
+            ServingError: nobody listens, or not for us.
+        """
+        try:
+            with socketlib.socket(socketlib.AF_UNIX, socketlib.SOCK_STREAM) as probe:
+                probe.settimeout(LOOK_TIMEOUT)
+                probe.connect(str(self.socket))
+        except PermissionError as error:
+            raise ServingError(
+                f"no permission to talk to the gateway at {self.socket}",
+                "join the group of its socket (`usermod -aG`), then log in again",
+            ) from error
+        except OSError as error:
+            raise ServingError(
+                f"no gateway answers at {self.socket}", "is it running? `anchorhold serve` starts it"
+            ) from error
 
     def sticks(self) -> list[Path]:
         """See `Backend`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -25,6 +26,11 @@ def shown(app: AnchorholdApp) -> str:
     """The text on the screen, line by line, as the compositor draws it."""
     strips = app.screen._compositor.render_strips()
     return "\n".join(strip.text.rstrip() for strip in strips)
+
+
+def words(app: AnchorholdApp) -> str:
+    """The same with all white space as one space: for sentences that may be wrapped."""
+    return " ".join(re.sub("[\u2500-\u259f|]", " ", shown(app)).split())
 
 
 async def until(hands: Hands | Pilot[None], what: Callable[[], object]) -> None:

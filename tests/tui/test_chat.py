@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.errors import ServingError
-from tests.tui.conftest import SIZES, shown, until
+from tests.tui.conftest import SIZES, shown, until, words
 from tests.tui.scripted import END, NOTHING, SERVING
 
 
@@ -120,7 +120,7 @@ async def test_history_lists_searches_and_opens(opened, backend) -> None:
 async def test_copy_goes_to_a_file_too(opened, backend, tmp_path) -> None:
     async with opened(size=(120, 36)) as (app, hands):
         await hands.press("ctrl+y")
-        await until(hands, lambda: "no answer to copy" in shown(app))
+        await until(hands, lambda: "no answer to copy" in words(app))
         await hands.ask("go")
         backend.say("copy me", END)
         await until(hands, lambda: "copy me" in shown(app) and "ready" in shown(app))
@@ -134,7 +134,8 @@ async def test_copy_goes_to_a_file_too(opened, backend, tmp_path) -> None:
 async def test_when_nothing_serves_it_says_what_to_type_and_keeps_looking(opened, backend, size) -> None:
     backend.overview = NOTHING
     async with opened(size=size) as (app, hands):
-        screen = shown(app)
+        await until(hands, lambda: "will say when the model is there" in words(app))
+        screen = words(app)
         assert "Nothing is served on this machine yet." in screen
         assert "anchorhold install /path/to/the/stick" in screen
         assert "anchorhold serve" in screen

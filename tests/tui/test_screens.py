@@ -8,7 +8,7 @@ import pytest
 
 from appliance.errors import TrustError, UpdateError
 from appliance.events import Event
-from tests.tui.conftest import SIZES, shown, until
+from tests.tui.conftest import SIZES, shown, until, words
 from tests.tui.scripted import ACTIVE, NOTHING
 from tui.backend import Overview, StickFacts
 
@@ -17,7 +17,7 @@ from tui.backend import Overview, StickFacts
 @pytest.mark.parametrize("plain", [False, True])
 async def test_every_screen_fits_and_is_reached_without_function_keys(opened, size, plain) -> None:
     async with opened(size=size, plain=plain) as (app, hands):
-        for digit, words in (
+        for digit, label in (
             ("2", "Active release"),
             ("3", "Sticks found"),
             ("4", "WHAT TO DO WHEN"),
@@ -26,8 +26,8 @@ async def test_every_screen_fits_and_is_reached_without_function_keys(opened, si
             await hands.press("ctrl+g")
             await until(hands, lambda: "q Quit" in shown(app))
             await hands.press(digit)
-            words = "SCREENS" if digit == "4" else words
-            await until(hands, lambda words=words: words in shown(app) and "q Quit" not in shown(app))
+            label = "SCREENS" if digit == "4" else label
+            await until(hands, lambda label=label: label in shown(app) and "q Quit" not in shown(app))
             screen = shown(app)
             assert len(screen.splitlines()) == size[1]
             assert max(map(len, screen.splitlines())) <= size[0]
@@ -40,11 +40,11 @@ async def test_status_shows_release_signer_slots_and_gateway(opened) -> None:
         await hands.press("f2")
         await until(hands, lambda: "Active release" in shown(app))
         screen = shown(app)
-        for words in (
+        for label in (
             "workorders 1.1.0 (number 2)", "A, installed", "ab" * 16, "9d1c" * 8, "182 tokens/s", "214 MiB",
             "1 of 8 answering, 0 waiting", "hits 40", "1 d 2 h", "workorders 1.0.0 (number 1)",
         ):  # fmt: skip
-            assert words in screen, words
+            assert label in screen, label
 
 
 async def test_status_tells_when_another_release_is_served_than_is_active(opened, backend) -> None:
@@ -88,26 +88,30 @@ async def test_a_stick_is_checked_then_installed_with_progress(opened, backend, 
 async def test_a_refused_stick_says_why_and_cannot_be_installed(opened, backend) -> None:
     backend.facts = TrustError("not signed by a key that this device trusts", "ask the publisher")
     async with opened() as (app, hands):
-        await hands.press("f3", "tab")
+        await hands.press("f3")
+        await until(hands, lambda: "(none; mount one" in shown(app))
+        await hands.press("tab")
         await hands.ask("/tmp/evil")
         await until(hands, lambda: "The stick was refused" in shown(app))
-        screen = shown(app)
+        screen = words(app)
         assert "not signed by a key that this device trusts" in screen
         assert "ask the publisher" in screen
         assert "exit code 8 TRUST" in screen
         await hands.press("escape", "i")
-        await until(hands, lambda: "Check the stick first" in shown(app))
+        await until(hands, lambda: "Check the stick first" in words(app))
         assert not backend.installed
 
 
 async def test_changing_the_path_takes_the_check_back(opened, backend) -> None:
     backend.facts = StickFacts(Path("/good"), "workorders 1.2.0")
     async with opened() as (app, hands):
-        await hands.press("f3", "tab")
+        await hands.press("f3")
+        await until(hands, lambda: "(none; mount one" in shown(app))
+        await hands.press("tab")
         await hands.ask("/good")
         await until(hands, lambda: "Genuine" in shown(app))
         await hands.press("x", "escape", "i")
-        await until(hands, lambda: "Check the stick first" in shown(app))
+        await until(hands, lambda: "Check the stick first" in words(app))
         assert not backend.installed
 
 
@@ -125,7 +129,9 @@ async def test_the_root_of_trust_is_asked_for_only_on_a_fresh_device(opened, bac
 async def test_rollback_asks_first_and_reports(opened, backend) -> None:
     backend.outcome = UpdateError("the model is damaged", "install the stick again")
     async with opened() as (app, hands):
-        await hands.press("f3", "b")
+        await hands.press("f3")
+        await until(hands, lambda: "Sticks found" in shown(app))
+        await hands.press("b")
         await until(hands, lambda: "Go back to workorders 1.0.0?" in shown(app))
         await hands.press("escape")
         await until(hands, lambda: "Go back" not in shown(app))
@@ -144,8 +150,10 @@ async def test_rollback_asks_first_and_reports(opened, backend) -> None:
 async def test_one_does_not_leave_in_the_middle_of_an_install(opened, backend) -> None:
     async with opened() as (app, hands):
         app.changing = True
-        await hands.press("f2", "q")
-        await until(hands, lambda: "leave when it has ended" in shown(app))
+        await hands.press("f2")
+        await until(hands, lambda: "Active release" in shown(app))
+        await hands.press("q")
+        await until(hands, lambda: "leave when it has ended" in words(app))
         app.changing = False
         await hands.press("q")
         await until(hands, lambda: not app.is_running)

@@ -96,6 +96,7 @@ class Simulator:
         now: datetime | None = None,
         days: int = 365,
         prune: bool = False,
+        replace: bool = False,
         stick: Path | None = None,
     ) -> publish.Written:
         """Make release `version` and put it on the stick."""
@@ -110,6 +111,7 @@ class Simulator:
             ignore,
             expires_days=days,
             prune=prune,
+            replace=replace,
             now=now,
         )
 

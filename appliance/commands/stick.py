@@ -36,27 +36,29 @@ def command() -> None:
     help="A file that holds the passphrase.",
 )
 @click.option("--prune", is_flag=True, help="Leave only this release on the stick.")
-def write(path: Path | None, folder: Path, passphrase_file: Path | None, prune: bool) -> None:
+@click.option("--replace", is_flag=True, help="Publish other content under a version that is out already.")
+def write(path: Path | None, folder: Path, passphrase_file: Path | None, prune: bool, replace: bool) -> None:
     """Sign the project's release and write it to PATH (default: the stick folder in anchorhold.toml).
 
     Releases that are on the stick stay, unless --prune is given. Stopped at any point, the stick is what it
-    was before. At the end all of it is read back.
+    was before. At the end all of it is read back. Better than --replace is a raised version in
+    anchorhold.toml: then nobody has two releases of the same name.
     """
-    from appliance.events import Event
     from appliance.paths import Project
+    from appliance.progress import terminal_progress
     from appliance.trust import clock, keys
     from appliance.update.publish import publish_project
-
-    def show(event: Event) -> None:
-        if event.text:
-            click.echo(event.text)
 
     project = Project.open(folder)
     keys.show(project.keys)
     passphrase = keys.passphrase_from(passphrase_file)
     if passphrase is None:
         passphrase = click.prompt("Passphrase of the signing keys", hide_input=True)
-    written = publish_project(project, path or project.stick, show, passphrase=passphrase, prune=prune)
+    with terminal_progress() as emit:
+        written = publish_project(
+            project, path or project.stick, emit, passphrase=passphrase, prune=prune, replace=replace
+        )
+    click.echo(f"{written.stick}: {written.name} {written.version} (release {written.counter}), read back")
     click.echo(f"devices accept it until {clock.to_text(written.expires)}")
 
 

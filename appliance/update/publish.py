@@ -5,10 +5,11 @@ Until the timestamp is renamed into place a device sees the stick as it was befo
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from appliance.errors import KeysError, TrustError, UpdateError
 from appliance.events import Emit, Event
 from appliance.paths import Project
 from appliance.registry import manifest as manifests
+from appliance.registry import version as versions
 from appliance.trust import client, clock, keys, ledger, limits
 from appliance.trust.folder import read_inside
 from appliance.update import stick as sticks
@@ -37,6 +39,7 @@ class Publisher:
     Attributes:
         targets, snapshot, timestamp: metadata versions used last.
         counter: the newest release's place; `releases` maps digests to theirs.
+        versions: digest of what was published last under each "name version".
     """
 
     targets: int = 0
@@ -44,6 +47,7 @@ class Publisher:
     timestamp: int = 0
     counter: int = 0
     releases: Mapping[str, int] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,29 @@ def _sign(
     }
 
 
+def _published(state: Publisher, offers: Sequence[sticks.Offer], name: str) -> dict[str, set[str]]:
+    """What is out already under `name`: digests by version, from the stick and from the publisher's state."""
+    found: dict[str, set[str]] = {}
+    for offer in offers:
+        if offer.name == name:
+            found.setdefault(offer.version, set()).add(offer.manifest.sha256)
+    for key, digest in state.versions.items():
+        published, _, version = key.rpartition(" ")
+        if published == name:
+            found.setdefault(version, set()).add(digest)
+    return found
+
+
+def _version_taken(published: Mapping[str, set[str]], name: str, version: str) -> UpdateError:
+    known = [found for text in published if (found := versions.find(text)) is not None]
+    following = versions.propose_next(max([*known, versions.parse(version)]))
+    return UpdateError(
+        f"{name} {version} was published already, with other content",
+        f'set `version = "{following}"` under [project] in anchorhold.toml and run `anchorhold build` again; '
+        "or publish it under the same version with `anchorhold stick write --replace`",
+    )
+
+
 def _remove_old(stick: Path, state: Publisher, files: Mapping[str, TargetFile]) -> None:
     """Delete what the new metadata doesn't name; only after it is in place."""
     wanted = {Path(sticks.as_target(path, entry).stored).name for path, entry in files.items()}
@@ -208,6 +235,7 @@ def write_stick(
     *,
     expires_days: int = 365,
     prune: bool = False,
+    replace: bool = False,
     now: datetime | None = None,
 ) -> Written:
     """Put the release in `release` on `stick`, beside the releases that are there, and sign anew.
@@ -220,6 +248,8 @@ def write_stick(
         emit: progress in bytes.
         expires_days: how long devices accept the stick.
         prune: leave only this release on it.
+        replace: publish other content under a version that is out already. Its counter rises, so devices
+            that have the former content take the new one, and never go back.
         now: when it is signed; by default now.
 
     Raises:
@@ -237,22 +267,24 @@ def write_stick(
     before = _existing(stick, root)
     files = {} if before is None or prune else dict(before.files)
     offers = sticks.find_offers(before.files) if before else ()
-    for offer in offers:
-        same = (offer.name, offer.version) == (manifest.name, manifest.version)
-        if same and offer.manifest.sha256 != digest:
-            raise UpdateError(
-                f"{stick}: {offer.name} {offer.version} is on the stick already, with other content",
-                "raise `version` in anchorhold.toml and run `anchorhold release`",
-            )
+    published = _published(state, offers, manifest.name)
+    replaced = bool(published.get(manifest.version, set()) - {digest})
+    if replaced and not replace:
+        raise _version_taken(published, manifest.name, manifest.version)
     highest = max([state.counter, *(offer.counter for offer in offers)])
-    counter = state.releases.get(digest, highest + 1)
-    state = replace(
+    counter = highest + 1 if replaced else state.releases.get(digest, highest + 1)
+    if replaced:
+        # Every file of the former one, also those that the new one hasn't.
+        head = sticks.target_path(manifest.name, manifest.version, "")
+        files = {path: entry for path, entry in files.items() if not path.startswith(head)}
+    state = dataclasses.replace(
         state,
         targets=max(state.targets, before.targets if before else 0) + 1,
         snapshot=max(state.snapshot, before.snapshot if before else 0) + 1,
         timestamp=max(state.timestamp, before.timestamp if before else 0) + 1,
         counter=max(highest, counter),
         releases={**state.releases, digest: counter},
+        versions={**state.versions, f"{manifest.name} {manifest.version}": digest},
     )
     emit(Event("stick", "started", f"writing {manifest.name} {manifest.version} to {stick}"))
     entries = _release_entries(release, manifest, counter)
@@ -264,8 +296,9 @@ def write_stick(
     for name, content in _sign(files, state, signers, now, expires_days).items():
         storage.write_bytes(stick / "metadata" / name, content)
     storage.remove_leftovers(stick / "metadata")
-    read_back(stick, root, now)
-    if prune:
+    emit(Event("stick", "message", f"reading {stick} back"))
+    read_back(stick, root, now, emit)
+    if prune or replaced:
         _remove_old(stick, state, files)
     emit(
         Event(
@@ -283,8 +316,8 @@ def write_stick(
     )
 
 
-def read_back(stick: Path, root: bytes, now: datetime) -> None:
-    """Read all of `stick` as a device would.
+def read_back(stick: Path, root: bytes, now: datetime, emit: Emit) -> None:
+    """Read all of `stick` as a device would, telling of each file read.
 
     Raises:
         TrustError: it isn't what was written.
@@ -294,17 +327,27 @@ def read_back(stick: Path, root: bytes, now: datetime) -> None:
         data = read_inside(stick, offer.manifest.stored, manifests.MAX_BYTES)
         if storage.sha256_bytes(data) != offer.manifest.sha256:
             raise TrustError(f"{offer.manifest.stored}: reads back otherwise", "try another stick")
+    total, done = sum(entry.length for entry in verified.files.values()), 0
     for path, entry in verified.files.items():
         sticks.verify_file(stick, sticks.as_target(path, entry))
+        done += entry.length
+        emit(Event("read back", "progress", done=done, total=total, unit="bytes"))
 
 
 def publish_project(
-    project: Project, stick: Path, emit: Emit, *, passphrase: str | None = None, prune: bool = False
+    project: Project,
+    stick: Path,
+    emit: Emit,
+    *,
+    passphrase: str | None = None,
+    prune: bool = False,
+    replace: bool = False,
 ) -> Written:
     """Sign a project's release with its keys and write it to `stick`.
 
     Args:
         passphrase: by default ANCHORHOLD_PASSPHRASE.
+        prune, replace: as for `write_stick`.
 
     Raises:
         KeysError: no keys, or no or a wrong passphrase.
@@ -319,4 +362,13 @@ def publish_project(
         )
     signers = keys.unlock(project.keys, passphrase)
     days = project.config.release.expires_days
-    return write_stick(project.keys, signers, project.release, stick, emit, expires_days=days, prune=prune)
+    return write_stick(
+        project.keys,
+        signers,
+        project.release,
+        stick,
+        emit,
+        expires_days=days,
+        prune=prune,
+        replace=replace,
+    )

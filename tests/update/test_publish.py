@@ -42,11 +42,43 @@ def test_the_same_release_keeps_its_counter(simulator: Simulator) -> None:
     assert (again.counter, again.timestamp) == (first.counter, first.timestamp + 1)
 
 
-def test_one_version_has_one_content(simulator: Simulator) -> None:
-    path = simulator.folder / "releases" / "1.0.0" / "release.json"
+def change(simulator: Simulator, version: str = "1.0.0") -> None:
+    path = simulator.folder / "releases" / version / "release.json"
     path.write_bytes(path.read_bytes().replace(b'"golden":[]', b'"golden":[],"note":1'))
-    with pytest.raises(UpdateError, match="with other content"):
-        simulator.publish("1.0.0")
+
+
+@pytest.mark.parametrize("where", ["the same stick", "another stick"])
+def test_one_version_has_one_content(simulator: Simulator, tmp_path: Path, where: str) -> None:
+    simulator.publish("1.4.9")
+    change(simulator)
+    before = storage.sha256_tree(simulator.stick)
+    with pytest.raises(
+        UpdateError, match=r"notes 1\.0\.0 was published already, with other content"
+    ) as caught:
+        simulator.publish("1.0.0", stick=simulator.stick if where == "the same stick" else tmp_path / "other")
+    assert 'version = "1.4.10"' in caught.value.hint
+    assert "--replace" in caught.value.hint
+    assert storage.sha256_tree(simulator.stick) == before
+
+
+def test_replaced_content_reaches_a_device_that_has_the_former(simulator: Simulator) -> None:
+    simulator.install()
+    change(simulator)
+    written = simulator.publish("1.0.0", replace=True)
+    assert written.counter == 2
+    assert [offer.version for offer in simulator.check(deep=True).offers] == ["1.0.0"]
+    assert simulator.install().digest == written.digest
+    assert len(list((simulator.stick / "targets").iterdir())) == 3  # nothing is left of the former
+
+
+def test_replaced_content_goes_up_even_if_it_was_out_before(simulator: Simulator) -> None:
+    path = simulator.folder / "releases" / "1.0.0" / "release.json"
+    first = path.read_bytes()
+    change(simulator)
+    simulator.publish("1.0.0", replace=True)
+    path.write_bytes(first)
+    assert simulator.publish("1.0.0", replace=True).counter == 3
+    assert simulator.publish("1.0.0", replace=True).counter == 3  # the same content again needs no new place
 
 
 def test_somebody_else_s_stick_is_not_overwritten(simulator: Simulator, tmp_path: Path) -> None:

@@ -27,20 +27,11 @@ def command(stick: Path, root: Path | None, trust: Path | None, version: str | N
     once and asked the release's golden prompts; then the device switches to it in one step. Whatever fails,
     the release that was active stays so. A gateway that runs changes over by itself.
     """
-    from appliance.events import Event
     from appliance.paths import Device
+    from appliance.progress import terminal_progress
     from appliance.update.install import install
 
-    shown = -1
-
-    def show(event: Event) -> None:
-        nonlocal shown
-        if event.text:
-            click.echo(event.text)
-        if event.unit == "bytes" and event.total:
-            tenth = int(10 * event.done / event.total)
-            if tenth != shown:
-                shown = tenth
-                click.echo(f"  {10 * tenth} %")
-
-    install(stick, Device(root) if root else Device.default(), show, trust=trust, version=version)
+    device = Device(root) if root else Device.default()
+    with terminal_progress() as emit:
+        release = install(stick, device, emit, trust=trust, version=version)
+    click.echo(f"{release.name} {release.version} is active")

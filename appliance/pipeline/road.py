@@ -137,7 +137,9 @@ def _stick(journey: Journey) -> None:
     from appliance.update.publish import publish_project
 
     project = journey.project
-    publish_project(project, project.stick, journey.emit, passphrase=journey.passphrase)
+    # A stick folder inside the project has not left the workshop: the same version may be written anew.
+    at_home = project.stick.resolve().is_relative_to(project.root)
+    publish_project(project, project.stick, journey.emit, passphrase=journey.passphrase, replace=at_home)
 
 
 STAGES: tuple[Stage, ...] = (

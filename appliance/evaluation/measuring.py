@@ -167,7 +167,8 @@ def evaluate(
             Event(
                 STAGE,
                 "warning",
-                f"only {len(asked_golden)} answers ended by themselves; golden prompts are few",
+                f"only {len(asked_golden)} answers ended by themselves and were clear enough to come out the "
+                "same on another CPU; golden prompts are few",
             )
         )
     curve = project.training / "curve.svg"

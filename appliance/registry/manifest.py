@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ MAX_BYTES = 4 * 1024 * 1024  # of release.json
 MAX_FILES = 64
 MAX_FILE_BYTES = 1 << 42
 MAX_GOLDEN = 32
+DEFAULT_CONTEXT = 2048  # tokens
+MAX_CONTEXT = 1 << 20
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -51,6 +54,12 @@ class Manifest:
     def model(self) -> ReleaseFile:
         """The one file whose role is "model"."""
         return next(file for file in self.files if file.role == "model")
+
+
+def context_of(raw: Mapping[str, Any]) -> int:
+    """Tokens of prompt and answer that a parsed `release.json` says it needs."""
+    needs = raw.get("needs", {})
+    return int(needs.get("context", DEFAULT_CONTEXT))
 
 
 def is_file_name(name: object) -> bool:
@@ -94,6 +103,13 @@ def _check_golden(raw: dict[str, Any]) -> None:
             raise _wrong("a golden prompt's message needs `role` and `content`")
 
 
+def _check_needs(raw: dict[str, Any]) -> None:
+    needs = raw.get("needs", {})
+    context = needs.get("context", DEFAULT_CONTEXT) if isinstance(needs, dict) else None
+    if type(context) is not int or not DEFAULT_CONTEXT <= context <= MAX_CONTEXT:
+        raise _wrong(f"`needs.context` isn't a number from {DEFAULT_CONTEXT} to {MAX_CONTEXT}")
+
+
 def parse(data: bytes) -> Manifest:
     """Check the bytes of a `release.json`.
 
@@ -124,4 +140,5 @@ def parse(data: bytes) -> Manifest:
     if sum(file.role == "model" for file in files) != 1:
         raise _wrong("exactly one file must be the model")
     _check_golden(raw)
+    _check_needs(raw)
     return Manifest(name, version, files, raw)

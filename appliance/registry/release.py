@@ -21,7 +21,9 @@ from appliance.registry import manifest as manifests
 from appliance.registry import version as versions
 
 _MIB = 1024 * 1024
-_ENGINE_BYTES = 512 * _MIB  # caches and buffers of eight sequences, beside the model itself
+_ENGINE_BYTES = 512 * _MIB  # caches and buffers of eight sequences of 2048 tokens, beside the model itself
+_CONTEXT_STEP = 256  # tokens
+_TURN_TOKENS = 16  # the opening of the answer's turn, which no row's length counts
 _LIBRARIES = ("llama-cpp-python", "torch", "transformers", "peft", "tuf", "cryptography")
 
 
@@ -80,6 +82,13 @@ def _golden(project: Project) -> list[dict[str, Any]]:
     return [{"messages": item["messages"], "answer": item["answer"], "max_tokens": limit} for item in golden]
 
 
+def _context(card: dict[str, Any], max_tokens: int) -> int:
+    """Tokens that the longest row and the longest answer need; at least what a device takes anyway."""
+    longest = max((int(lengths["max"]) for lengths in card.get("tokens", {}).values()), default=0)
+    need = -(-(longest + _TURN_TOKENS + max_tokens) // _CONTEXT_STEP) * _CONTEXT_STEP
+    return max(manifests.DEFAULT_CONTEXT, need)
+
+
 def _place(source: Path, folder: Path, name: str, role: str) -> dict[str, Any]:
     destination = folder / name
     try:
@@ -132,7 +141,8 @@ def assemble(project: Project, emit: Emit) -> Release:
     measured = [s["file"]["sha256"] for s in results["systems"] if s.get("key") == results.get("shipped")]
     if measured != [converted["sha256"]]:
         raise UpdateError(f"{model}: not the file that was measured", "run `anchorhold evaluate` again")
-    need = int(converted["bytes"]) + _ENGINE_BYTES
+    context = _context(card_facts, settings.evaluation.max_tokens)
+    need = int(converted["bytes"]) + _ENGINE_BYTES * context // manifests.DEFAULT_CONTEXT
     raw = {
         "format": manifests.FORMAT,
         "name": settings.project.name,
@@ -154,7 +164,7 @@ def assemble(project: Project, emit: Emit) -> Release:
             "systems": _scores(results),
         },
         "golden": golden,
-        "needs": {"memory_bytes": -(-need // _MIB) * _MIB},
+        "needs": {"memory_bytes": -(-need // _MIB) * _MIB, "context": context},
     }
     data = storage.canonical_json(raw)
     manifest = manifests.parse(data)

@@ -25,7 +25,15 @@ from appliance.serving.sampling import Chunk, Completion, EngineInfo, Sampling
 __all__ = ["Chunk", "Completion", "Engine", "EngineInfo", "Sampling"]
 
 OnChunk = Callable[[Chunk], None]
-_USAGE = ("prompt_tokens", "cached_tokens", "completion_tokens", "queue_seconds", "prompt_seconds", "seconds")
+_USAGE = (
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "queue_seconds",
+    "prompt_seconds",
+    "seconds",
+    "margin",
+)
 
 
 class _Answer:
@@ -65,6 +73,7 @@ def completion(text: str, last: Chunk) -> Completion:
         cached_tokens=last.cached_tokens,
         queue_seconds=last.queue_seconds,
         prompt_seconds=last.prompt_seconds,
+        margin=last.margin,
     )
 
 

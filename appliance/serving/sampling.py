@@ -19,6 +19,7 @@ class Sampling:
             them off.
         seed: same seed, same draw; None draws one.
         stop: end before the first of these texts.
+        margin: tell also how close the choice of a token came to falling on another one.
     """
 
     max_tokens: int = 256
@@ -28,6 +29,7 @@ class Sampling:
     min_p: float = 0.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    margin: bool = False
 
     @property
     def deterministic(self) -> bool:
@@ -36,7 +38,10 @@ class Sampling:
 
     def to_json(self) -> dict[str, Any]:
         """The form that crosses the pipe."""
-        return {**asdict(self), "stop": list(self.stop)}
+        value = {**asdict(self), "stop": list(self.stop)}
+        if not self.margin:
+            del value["margin"]  # it changes no answer, so it is no part of what an answer is kept under
+        return value
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Sampling:
@@ -54,6 +59,8 @@ class Chunk:
         prompt_tokens, cached_tokens, completion_tokens: only on the last one; of the prompt's tokens,
             `cached_tokens` were already in memory.
         queue_seconds, prompt_seconds, seconds: only on the last one; waiting, reading the prompt, all of it.
+        margin: only on the last one, and only if asked for: the smallest gap of any of the answer's tokens
+            between the largest logit and the next.
         error: only on the last one: why there is no answer (`finish` is "error" then).
     """
 
@@ -65,6 +72,7 @@ class Chunk:
     queue_seconds: float = 0.0
     prompt_seconds: float = 0.0
     seconds: float = 0.0
+    margin: float | None = None
     error: str = ""
 
 
@@ -80,6 +88,7 @@ class Completion:
     cached_tokens: int = 0
     queue_seconds: float = 0.0
     prompt_seconds: float = 0.0
+    margin: float | None = None
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,14 @@ class Target:
         name, version: of the release, or the file's name and "".
         digest: of the release, or of the file.
         model: the GGUF.
+        context: tokens that a request needs room for.
     """
 
     name: str
     version: str
     digest: str
     model: Path
+    context: int = 2048
 
     @property
     def identity(self) -> str:

@@ -23,7 +23,6 @@ from appliance.update import stick as sticks
 Probe = Callable[[Path, manifests.Manifest, Emit], None]
 SPARE_BYTES = 16 * limits.MIB  # left free beside the release: metadata, ledger, log
 GOLDEN_TOKENS = 1024  # an answer that is longer isn't the recorded one
-PROBE_CONTEXT = 2048
 _INCOMING = ".incoming"
 
 
@@ -59,21 +58,22 @@ def golden_check(model: Path, manifest: manifests.Manifest, emit: Emit) -> None:
     golden = manifest.raw.get("golden", [])
     template = manifest.raw.get("chat_template_sha256")
     try:
-        with Engine(model, slots=1, context=PROBE_CONTEXT) as engine:
+        with Engine(model, slots=1, context=manifests.context_of(manifest.raw)) as engine:
             if template is not None and storage.sha256_bytes(engine.info.chat_template.encode()) != template:
                 raise UpdateError(
                     "the model's chat template isn't the signed one", "ask for the release again"
                 )
             for index, item in enumerate(golden):
+                asked = f"golden prompt {index + 1} of {len(golden)}"
+                emit(Event("install", "message", asked))
                 limit = item.get("max_tokens", GOLDEN_TOKENS)
                 said = engine.complete(engine.render(item["messages"]), Sampling(max_tokens=limit))
                 if said.text != item["answer"]:
                     raise UpdateError(
-                        f"golden prompt {index + 1} of {len(golden)}: not the answer that was signed: "
-                        f"{said.text[:80]!r}",
+                        f"{asked}: not the answer that was signed: {said.text[:80]!r}",
                         "the old release goes on serving; report this to whoever made the stick",
                     )
-                emit(Event("install", "progress", done=index + 1, total=len(golden), unit="prompts"))
+                emit(Event("trial", "progress", asked, done=index + 1, total=len(golden), unit="prompts"))
     except UpdateError:
         raise
     except AnchorholdError as error:

@@ -114,6 +114,16 @@ def test_an_answer_ends_by_itself_at_the_end_token(engine: Engine) -> None:
     assert "<|im_end|>" not in answer.text
 
 
+def test_the_margin_is_the_smallest_lead_of_any_token(engine: Engine) -> None:
+    tokens = engine.render(ask("What is 2+2?"))
+    answers = [engine.complete(tokens, Sampling(max_tokens=count, margin=True)) for count in (1, 4, 8)]
+    margins = [answer.margin for answer in answers if answer.margin is not None]
+    assert len(margins) == 3
+    assert margins == sorted(margins, reverse=True)
+    assert 0 < margins[-1] <= margins[0] < 50
+    assert engine.complete(tokens, Sampling(max_tokens=1)).margin is None
+
+
 def test_a_stop_text_ends_the_answer_before_it(engine: Engine) -> None:
     tokens = engine.render(ask("What is 2+2?"))
     free = engine.complete(tokens, Sampling(max_tokens=32)).text

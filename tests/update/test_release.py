@@ -54,6 +54,14 @@ def test_equal_inputs_give_an_equal_digest(project: Project) -> None:
     assert str(project.root) not in (project.release / "release.json").read_text()
 
 
+@pytest.mark.parametrize(("longest", "context"), [(0, 2048), (1776, 2048), (1777, 2304), (5000, 5376)])
+def test_it_says_what_context_its_longest_rows_need(project: Project, longest: int, context: int) -> None:
+    tokens = {"train": {"max": longest}, "test": {"max": min(9, longest)}}
+    storage.write_json(project.dataset / "card.json", {"digest": "d" * 64, "tokens": tokens})
+    manifest = assemble(project, ignore).manifest
+    assert manifest.raw["needs"]["context"] == manifests.context_of(manifest.raw) == context
+
+
 def test_what_it_records(project: Project) -> None:
     raw = assemble(project, ignore).manifest.raw
     assert raw["provenance"]["dataset"] == "d" * 64
@@ -111,6 +119,10 @@ def test_a_good_manifest() -> None:
         {"files": [{"name": "a", "role": "model", "bytes": 1, "sha256": "0"}]},
         {"files": [{"name": "a", "role": "report", "bytes": 1, "sha256": "0" * 64}]},
         {"files": [{"name": n, "role": "model", "bytes": 1, "sha256": "0" * 64} for n in ("a", "A")]},
+        {"needs": {"context": 64}},
+        {"needs": {"context": "4096"}},
+        {"needs": {"context": 1 << 40}},
+        {"needs": []},
         {"golden": [{"messages": [], "answer": ""}]},
         {"golden": [{"messages": [{"role": "user"}], "answer": ""}]},
     ],

@@ -273,6 +273,14 @@ class Model:
             return False
         return not bool(np.isnan(np.ctypeslib.as_array(pointer, (self.vocabulary,))).any())
 
+    def margin(self, index: int) -> float:
+        """Gap between the two largest logits after the batch's token `index`; 0 if it can't be told."""
+        pointer = llama.llama_get_logits_ith(self._context, index)
+        if not pointer:
+            return 0.0
+        second, first = np.partition(np.ctypeslib.as_array(pointer, (self.vocabulary,)), -2)[-2:]
+        return float(first - second)
+
     # Memory of the sequences
 
     def forget(self, sequence: int, from_position: int = 0) -> None:

@@ -69,6 +69,7 @@ class Slot:
         self.parts: list[str] = []
         self.started = time.monotonic()
         self.answering = 0.0
+        self.margin = float("inf")
 
     @property
     def reading(self) -> bool:
@@ -270,6 +271,8 @@ class Scheduler:
                 )
                 self._free(slot)
                 return
+        if request.sampling.margin:
+            slot.margin = min(slot.margin, self._model.margin(slot.output))
         token = self._model.sample(slot.chain, slot.output)
         piece = self._model.piece(token)
         if piece is None:
@@ -298,10 +301,12 @@ class Scheduler:
         slot.parts.append(slot.text.finish())
         now = time.monotonic()
         self.totals["completion_tokens"] += slot.completion
+        measured = {"margin": slot.margin} if request.sampling.margin and slot.answering else {}
         self._send(
             {
                 "type": "done",
                 "id": request.number,
+                **measured,
                 "text": "".join(slot.parts),
                 "finish": finish,
                 "prompt_tokens": len(request.tokens),

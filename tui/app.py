@@ -65,7 +65,8 @@ class AnchorholdApp(App[None]):
     def __init__(
         self, backend: Backend, history: History, *, plain: bool, copies: Path | None = None
     ) -> None:
-        super().__init__()
+        # Textual chooses here how it leaves colours out: only in its "ansi" way are none sent at all.
+        super().__init__(ansi_color=True if plain else None)
         self.backend = backend
         self.history = history
         self.plain = plain

@@ -1,4 +1,4 @@
-"""Sizes and times for a person."""
+"""Sizes, times and digests for a person."""
 
 from __future__ import annotations
 
@@ -20,3 +20,8 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes % 60} min"
     return f"{minutes} min {int(seconds) % 60} s" if minutes else f"{int(seconds)} s"
+
+
+def in_halves(digest: str) -> str:
+    """64 hex digits on two lines, so that they fit in 80 columns and can be compared by eye."""
+    return f"{digest[:32]}\n{digest[32:]}" if len(digest) == 64 else digest

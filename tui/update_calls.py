@@ -8,7 +8,7 @@ from appliance.events import Emit
 from appliance.paths import Device
 from appliance.update.slots import InstalledRelease
 from tui.backend import StickFacts
-from tui.size_text import size
+from tui.size_text import in_halves, size
 
 
 def check(path: Path, device: Device, trust: Path | None) -> StickFacts:
@@ -23,7 +23,7 @@ def check(path: Path, device: Device, trust: Path | None) -> StickFacts:
     others = ", ".join(offer.version for offer in report.offers if offer.version != report.version)
     rows = [
         ("Release", f"number {report.counter}; installed so far: {report.floors.counter or 'none'}"),
-        ("Digest", report.digest),
+        ("Digest", in_halves(report.digest)),
         ("Signed by", ", ".join(signer[:16] for signer in report.verified.signers)),
         ("Expires", f"{report.verified.expires:%Y-%m-%d %H:%M} UTC"),
         ("Size", size(sum(target.bytes for target in report.files.values()))),

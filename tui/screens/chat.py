@@ -78,6 +78,11 @@ class ChatScreen(HouseScreen):
         self.query_one(Prompt).focus()
         self.set_interval(FLUSH_SECONDS, self._tick)
 
+    @property
+    def idle(self) -> bool:
+        """True if at least one question was asked and no answer is on its way."""
+        return self._asking is None and bool(self._turns)
+
     # What is known of the device.
 
     def take(self, overview: Overview) -> None:

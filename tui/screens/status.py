@@ -14,14 +14,9 @@ from appliance.update.slots import Slot
 from tui.backend import Overview
 from tui.clean_text import clean
 from tui.screens.base import HouseScreen
-from tui.size_text import duration, size
+from tui.size_text import duration, in_halves, size
 
 LABEL = 13  # cells
-
-
-def _in_halves(digest: str) -> str:
-    """64 hex digits on two lines, so that they fit in 80 columns and can be compared by eye."""
-    return f"{digest[:32]}\n{digest[32:]}" if len(digest) == 64 else digest
 
 
 def _slot(slot: Slot | None) -> list[tuple[str, str]]:
@@ -31,8 +26,8 @@ def _slot(slot: Slot | None) -> list[tuple[str, str]]:
     return [
         ("Release", f"{slot.name} {slot.version} (number {slot.counter})"),
         ("Slot", f"{slot.slot.upper()}, installed {when}"),
-        ("Digest", _in_halves(slot.digest)),
-        ("Signed by", "\n".join(_in_halves(signer) for signer in slot.signers) or "unknown"),
+        ("Digest", in_halves(slot.digest)),
+        ("Signed by", "\n".join(in_halves(signer) for signer in slot.signers) or "unknown"),
     ]
 
 

@@ -21,9 +21,16 @@ from tui.clean_text import clean
 from tui.messages import Changed, Progress, Refused, StickChecked, SticksFound
 from tui.screens.ask import Confirm
 from tui.screens.base import HouseScreen
+from tui.size_text import size
 from tui.widgets.lines import meter
 
 _MOST_LINES = 200  # of the report
+
+
+def _amount(event: Event) -> str:
+    if event.unit == "bytes":
+        return f"{size(event.done)} of {size(event.total)}"
+    return clean(f"{event.done:.0f} of {event.total:.0f} {event.unit}")
 
 
 class UpdatesScreen(HouseScreen):
@@ -188,7 +195,9 @@ class UpdatesScreen(HouseScreen):
         self._end()
         self._say(f"Genuine: {message.facts.title}", "bold")
         for label, text in message.facts.rows:
-            self._say(f"  {label:<12} {text}")
+            for line in text.splitlines():
+                self._say(f"  {label:<12} {line}")
+                label = ""
         self._say("Install it with i, or the button.")
 
     # Installing and going back.
@@ -228,7 +237,7 @@ class UpdatesScreen(HouseScreen):
         if event.total > 0:
             part = event.done / event.total
             bar = meter(part, 30, self.house.plain)
-            self.query_one("#progress", Static).update(f" {bar} {part:4.0%}  {clean(event.text)}")
+            self.query_one("#progress", Static).update(f" {bar} {part:4.0%}  {_amount(event)}")
         if event.text and event.kind != "progress":
             self._say(event.text, "bold" if event.kind in {"warning", "failed"} else "")
 

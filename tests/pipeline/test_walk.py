@@ -72,7 +72,7 @@ def test_killed_in_every_stage_it_finishes_with_the_undisturbed_release(make_pro
         assert last["stage"] == name and last["kind"] not in {"skipped", "finished"}
         # The stages before it are done and remembered, this one is not.
         finished = json.loads(Project.open(broken).state.read_text()) if number else {}
-        assert list(finished) == NAMES[:number]
+        assert sorted(finished) == sorted(NAMES[:number])
     anchorhold("build", "--project", str(broken))
     assert release_digest(broken) == release_digest(whole)
     parts = [path.name for path in (broken / "build").rglob("*.part")]

@@ -18,6 +18,7 @@ from appliance.dataset import prepare
 from appliance.errors import TrainingError
 from appliance.events import ignore
 from appliance.paths import Project
+from appliance.pipeline.road import code_digest
 from appliance.training import curve, train
 from appliance.training.probe import Probe, probe
 
@@ -31,12 +32,16 @@ def prepared(folder: Path) -> tuple[Project, Path]:
 
 def test_a_training_learns_and_keeps_its_best_adapter(make_project):
     recipe = 'epochs = 8.0\nbatch_rows = 8\nrank = 8\nlearning_rate = 1e-2\ndtype = "float32"\nthreads = 1\n'
-    project, checkpoint = prepared(make_project(training=recipe))
+    folder = make_project(training=recipe)
+    rows = folder / "data" / "rows.jsonl"
+    text = rows.read_text().replace("state", "condition").replace('unit\\"', 'machine\\"')
+    rows.write_text(text.replace("down", "wants a fitter"))  # what the tiny base doesn't know
+    project, checkpoint = prepared(folder)
     events = []
     result = train(project, checkpoint, events.append)
     points = curve.read(project.training / "curve.jsonl")
     losses = [point["loss"] for point in points if "loss" in point]
-    assert losses[-1] < losses[0] - 0.5
+    assert losses[-1] < 0.5 * losses[0]
     validation = [point["validation_loss"] for point in points if "validation_loss" in point]
     assert result.best_loss == min(validation)
     assert result.adapter_sha256 == storage.sha256_file(project.adapter / "adapter_model.safetensors")
@@ -66,7 +71,8 @@ def test_peft_reads_the_adapter(make_project):
 def test_killed_and_resumed_it_takes_the_same_course(make_project, tmp_path):
     recipe = 'epochs = 6.0\nbatch_rows = 4\nrank = 4\ndtype = "float32"\nthreads = 1\nevaluations = 3\n'
     whole, checkpoint = prepared(make_project("whole", training=recipe))
-    train(whole, checkpoint, ignore)
+    code = code_digest(("appliance/training",))  # what the verb says of itself
+    train(whole, checkpoint, ignore, code=code)
     broken, _ = prepared(make_project("broken", training=recipe))
     command = [
         sys.executable,
@@ -90,7 +96,7 @@ def test_killed_and_resumed_it_takes_the_same_course(make_project, tmp_path):
         process.wait()
     assert process.returncode == -signal.SIGKILL
     messages = []
-    train(broken, checkpoint, messages.append)
+    train(broken, checkpoint, messages.append, code=code)
     assert any("resumed after step" in event.text for event in messages)
     assert curve.read(path) == curve.read(whole.training / "curve.jsonl")
     name = "adapter_model.safetensors"

@@ -119,7 +119,7 @@ def test_what_did_not_change_is_skipped_and_what_did_is_made_again(make_project)
 def test_two_builds_of_one_project_do_not_meet(make_project):
     import fcntl
 
-    folder = make_project()
+    folder = begin(make_project, "busy")
     (folder / "build").mkdir()
     with (folder / "build" / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

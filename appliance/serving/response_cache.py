@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
@@ -49,15 +50,18 @@ class ResponseCache:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = self._open()
+        except sqlite3.OperationalError:
+            # In use, full or read-only, but not damaged: leave the file alone and remember for this run only.
+            self._connection = self._open(":memory:")
         except sqlite3.DatabaseError:
             # Only a cache: what can't be read is made again.
             for leftover in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
                 leftover.unlink(missing_ok=True)
             self._connection = self._open()
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, where: str = "") -> sqlite3.Connection:
         try:
-            connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+            connection = sqlite3.connect(where or self._path, check_same_thread=False, isolation_level=None)
         except sqlite3.OperationalError as error:
             raise StorageError(f"{self._path}: {error}", "check who owns the folder") from error
         connection.execute("PRAGMA journal_mode=WAL")
@@ -73,12 +77,16 @@ class ResponseCache:
     def get(self, name: str) -> Completion | None:
         """The answer called `name`, or None."""
         with self._lock:
-            row = self._connection.execute("SELECT value FROM answers WHERE key = ?", (name,)).fetchone()
+            try:
+                row = self._connection.execute("SELECT value FROM answers WHERE key = ?", (name,)).fetchone()
+            except sqlite3.Error:  # a cache that fails is a cache that doesn't know
+                row = None
             if row is None:
                 self.misses += 1
                 return None
             self.hits += 1
-            self._connection.execute("UPDATE answers SET used = ? WHERE key = ?", (time.time(), name))
+            with contextlib.suppress(sqlite3.OperationalError):  # a full disk: then the order of use is older
+                self._connection.execute("UPDATE answers SET used = ? WHERE key = ?", (time.time(), name))
         return Completion(**json.loads(row[0]))
 
     def put(self, name: str, answer: Completion) -> None:
@@ -87,7 +95,8 @@ class ResponseCache:
         size = len(value.encode()) + len(name)
         if size > self._limit:
             return
-        with self._lock:
+        # Not kept when the disk is full or another process writes: the next time it is computed again.
+        with self._lock, contextlib.suppress(sqlite3.OperationalError):
             self._connection.execute(
                 "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", (name, value, size, time.time())
             )

@@ -47,6 +47,24 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
     cache.close()
 
 
+def test_a_locked_cache_is_neither_deleted_nor_in_the_way(tmp_path: Path) -> None:
+    import sqlite3
+
+    path = tmp_path / "cache.sqlite"
+    answer = Completion("yes", "stop", 3, 1, 0.1)
+    first = ResponseCache(path)
+    first.put("a", answer)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    first._connection.execute("PRAGMA busy_timeout=50")
+    first.put("b", answer)
+    assert first.get("b") is None
+    other.execute("ROLLBACK")
+    other.close()
+    assert first.get("a") == answer
+    first.close()
+
+
 def test_a_key_holds_all_that_an_answer_depends_on() -> None:
     drawn = Sampling(temperature=0.5, seed=1)
     names = {

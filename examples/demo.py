@@ -182,15 +182,8 @@ def main() -> None:
         tuned = []
         for row in rows:
             note = row["messages"][-2]["content"]
-            system = [m["content"] for m in row["messages"] if m["role"] == "system"]
-            words = [
-                "chat",
-                "--max-tokens",
-                "128",
-                "--message",
-                note,
-                *(["--system", system[0]] if system else []),
-            ]
+            # No system prompt is given: the release carries the one that it was trained behind.
+            words = ["chat", "--max-tokens", "128", "--message", note]
             tuned.append(anchorhold(*words, capture=True).strip())
     print()
     show(rows, base, tuned)

@@ -116,6 +116,7 @@ def _target_of(device: Device, model: Path | None) -> Target | None:
         digest=release.digest,
         model=release.model,
         context=manifest.context_of(release.manifest),
+        system=manifest.system_of(release.manifest),
     )
 
 

@@ -62,6 +62,11 @@ def context_of(raw: Mapping[str, Any]) -> int:
     return int(needs.get("context", DEFAULT_CONTEXT))
 
 
+def system_of(raw: Mapping[str, Any]) -> str:
+    """The system prompt that a parsed `release.json` wants before conversations that bring none; may be empty."""
+    return str(raw.get("system", ""))
+
+
 def is_file_name(name: object) -> bool:
     """Whether `name` is a plain, portable file name (no folder, no hidden file, no trailing dot)."""
     return isinstance(name, str) and _FILE_NAME.fullmatch(name) is not None and not name.endswith(".")

@@ -148,6 +148,7 @@ def assemble(project: Project, emit: Emit) -> Release:
         "name": settings.project.name,
         "version": settings.project.version,
         "description": settings.project.description,
+        "system": settings.dataset.system,
         "files": files,
         "chat_template_sha256": _template_digest(model),
         "provenance": {

@@ -33,6 +33,7 @@ class Target:
         digest: of the release, or of the file.
         model: the GGUF.
         context: tokens that a request needs room for.
+        system: put before conversations that bring no system prompt; the model was trained behind it.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Target:
     digest: str
     model: Path
     context: int = 2048
+    system: str = ""
 
     @property
     def identity(self) -> str:

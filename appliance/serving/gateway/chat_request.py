@@ -124,6 +124,13 @@ def _text(content: Any, where: str) -> str:
     raise _wrong(where, "must be text")
 
 
+def behind_system(messages: list[dict[str, Any]], system: str) -> list[dict[str, Any]]:
+    """The conversation behind the release's system prompt, unless it brings one or the release has none."""
+    if not system or any(message["role"] == "system" for message in messages):
+        return messages
+    return [{"role": "system", "content": system}, *messages]
+
+
 def _messages(value: Any) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not value:
         raise _wrong("messages", "must be a list with at least one turn")

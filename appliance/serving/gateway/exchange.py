@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from appliance.errors import ServingError
 from appliance.serving import response_cache
 from appliance.serving.engine_client import Chunk, Completion, completion
-from appliance.serving.gateway.chat_request import ChatRequest, RequestError
+from appliance.serving.gateway.chat_request import ChatRequest, RequestError, behind_system
 from appliance.serving.response_cache import ResponseCache
 from appliance.serving.supervisor import Serving, Supervisor
 
@@ -148,7 +148,8 @@ class Exchange:
 
     async def tokens(self) -> list[int]:
         """Render, count, and settle `max_tokens`."""
-        tokens = await run_in_threadpool(self.serving.engine.render, self.request.messages)
+        messages = behind_system(self.request.messages, self.serving.target.system)
+        tokens = await run_in_threadpool(self.serving.engine.render, messages)
         context = self.serving.engine.info.context
         wanted = self.request.sampling.max_tokens
         if len(tokens) + max(wanted, 1) > context:

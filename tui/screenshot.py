@@ -19,21 +19,21 @@ from tui.backend import Overview, StickFacts
 from tui.history import History
 from tui.screens.chat import ChatScreen
 from tui.widgets.prompt import Prompt
+from tui.widgets.turns import Answer
 
 SIZE = (80, 24)
-QUESTION = "pmp 2 leaks at the shaft seal again, stopped it, P-114 seal kit needed"
+# A note of the sample project's test split, and what its shipped file answered (laid out over several lines).
+QUESTION = "wax again!! G1 fuel filter restricted, dp 0.6 bar, load fell to half. fitted new WK950/21"
 ANSWER = """\
-The seal of **pump 2** has failed; it is stopped, so nothing is urgent.
-
 ```json
-{
-  "equipment": "pump 2",
-  "component": "shaft seal",
-  "fault": "leak",
-  "severity": "high",
+{"orders": [{
+  "equipment": "generator",
+  "component": "fuel filter",
+  "fault": "blockage",
+  "severity": "major",
   "action": "replace",
-  "parts": ["P-114"]
-}
+  "parts": ["WK950/21"]
+}]}
 ```
 """
 HEALTH: dict[str, Any] = {
@@ -43,7 +43,7 @@ HEALTH: dict[str, Any] = {
 }
 ENDING = {
     "finish_reason": "stop",
-    "usage": {"prompt_tokens": 286, "completion_tokens": 74, "total_tokens": 360},
+    "usage": {"prompt_tokens": 55, "completion_tokens": 53, "total_tokens": 108},
     "timings": {"seconds": 0.52, "prompt_seconds": 0.11},
 }
 
@@ -81,10 +81,12 @@ async def picture(size: tuple[int, int] = SIZE) -> str:
         screen = app.screen
         assert isinstance(screen, ChatScreen)
         screen.post_message(Prompt.Sent(QUESTION))
-        while not screen.idle or not app.export_screenshot().count("P-114") > 1:
+        while not any(answer.finished for answer in screen.query(Answer)):
             await pilot.pause(0.05)
-        await pilot.pause()
-        svg = app.export_screenshot(title="anchorhold")
+        svg, before = "", "-"
+        while svg != before:  # what is still being drawn settles
+            await pilot.pause(0.5)
+            svg, before = app.export_screenshot(title="anchorhold"), svg
     history.close()
     # No font from afar: a picture of an offline product should not fetch one.
     svg = re.sub(r"@font-face\s*\{.*?\}\s*", "", svg, flags=re.DOTALL)

@@ -68,6 +68,7 @@ class ChatScreen(HouseScreen):
         self._line = ""
 
     def contents(self) -> ComposeResult:
+        """See `HouseScreen`."""
         with VerticalScroll(id="talk", can_focus=False):
             yield Static("", id="welcome", markup=False)
         yield Static("", id="line", markup=False)
@@ -78,14 +79,10 @@ class ChatScreen(HouseScreen):
         self.query_one(Prompt).focus()
         self.set_interval(FLUSH_SECONDS, self._tick)
 
-    @property
-    def idle(self) -> bool:
-        """True if at least one question was asked and no answer is on its way."""
-        return self._asking is None and bool(self._turns)
-
     # What is known of the device.
 
     def take(self, overview: Overview) -> None:
+        """See `HouseScreen`."""
         super().take(overview)
         self._overview = overview
         self._draw_line()
@@ -143,7 +140,7 @@ class ChatScreen(HouseScreen):
         self._answer = Answer(self._overview.model, plain=self.house.plain)
         talk = self.query_one("#talk", VerticalScroll)
         await talk.mount(self._answer)
-        talk.anchor()
+        talk.scroll_end(animate=False)
         messages = [{"role": turn.role, "content": turn.text} for turn in self._turns]
         self._asking = Asking(self._numbers, self.house.backend, messages, self.post_message)
         self._asking.start()
@@ -185,12 +182,20 @@ class ChatScreen(HouseScreen):
             turn = Turn("assistant", answer.text, self._overview.model)
             self._turns.append(turn)
             self.house.history.add(self._conversation, turn)
+        talk = self.query_one("#talk", VerticalScroll)
+        at_end = talk.max_scroll_y - talk.scroll_y <= 2
         await answer.finish(note, failed)
+        if at_end:
+            talk.scroll_end(animate=False)
         self._draw_line()
 
     async def _tick(self) -> None:
         if self._asking is not None and self._answer is not None:
-            await self._answer.flush()
+            talk = self.query_one("#talk", VerticalScroll)
+            # Follow the answer, unless the person has scrolled up to read.
+            at_end = talk.max_scroll_y - talk.scroll_y <= 2
+            if await self._answer.flush() and at_end:
+                talk.scroll_end(animate=False)
             self._draw_line()
 
     # The line between conversation and prompt.

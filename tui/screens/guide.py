@@ -12,7 +12,7 @@ TEXT = """\
 SCREENS
   F1 F2 F3 F4  Chat, Status, Updates, Help
   1 2 3 4      the same, where no text is being typed
-  Ctrl+G       a menu: then 1 2 3 4, or q to quit (serial lines without F keys)
+  Ctrl+G       a menu: then 1 2 3 4, or q to quit (where no F keys arrive)
 
 CHAT
   Enter        send
@@ -65,6 +65,7 @@ class HelpScreen(HouseScreen):
     KEYS = (("1-4", "screens"), ("Up/Down", "scroll"), ("^G", "go to"), ("q", "quit"))
 
     def contents(self) -> ComposeResult:
+        """See `HouseScreen`."""
         with VerticalScroll(id="page"):
             yield Static(TEXT, markup=False)
 

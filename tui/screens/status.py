@@ -105,6 +105,7 @@ class StatusScreen(HouseScreen):
     BINDINGS = [("r", "app.look", "Look now")]  # noqa: RUF012 - Textual's own form
 
     def contents(self) -> ComposeResult:
+        """See `HouseScreen`."""
         with VerticalScroll(id="page"):
             yield Static("", id="facts", markup=False)
 
@@ -113,5 +114,6 @@ class StatusScreen(HouseScreen):
         self.query_one("#page").focus()
 
     def take(self, overview: Overview) -> None:
+        """See `HouseScreen`."""
         super().take(overview)
         self.query_one("#facts", Static).update(page(overview) if self.house.looked else "Looking...")

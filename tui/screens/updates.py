@@ -62,6 +62,7 @@ class UpdatesScreen(HouseScreen):
         self._overview = Overview()
 
     def contents(self) -> ComposeResult:
+        """See `HouseScreen`."""
         yield Static("Sticks found below /media, /mnt and /run/media:", classes="label", markup=False)
         yield OptionList(id="sticks", markup=False, compact=True)
         yield Static("Or the folder of a stick:", classes="label", markup=False)
@@ -86,6 +87,7 @@ class UpdatesScreen(HouseScreen):
         self.action_search()
 
     def take(self, overview: Overview) -> None:
+        """See `HouseScreen`."""
         super().take(overview)
         self._overview = overview
         # Until somebody has looked, nothing is asked for that may not be needed.

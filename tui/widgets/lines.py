@@ -40,7 +40,7 @@ class TopLine(Static):
                 f"[{label}]" if name == self._shown else f" {label} ",
                 "reverse" if name == self._shown else "",
             )
-        room = self.size.width - line.cell_len - len(self._served) - 1
+        room = self.size.width - line.cell_len - len(self._served) - 2
         if self._served and room > 0:
             line.append(" " * room + self._served)
         self.update(line)

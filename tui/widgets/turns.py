@@ -37,6 +37,10 @@ class Answer(Vertical):
     Args:
         who: the release that answers.
         text: the whole text, if it is known already.
+
+    Attributes:
+        text: all so far, made harmless.
+        finished: True if no more comes and all of it was drawn.
     """
 
     def __init__(self, who: str, text: str = "", *, plain: bool) -> None:
@@ -46,6 +50,7 @@ class Answer(Vertical):
         self._pending: list[str] = []
         self._stream: MarkdownStream | None = None
         self.text = clean(text)
+        self.finished = bool(text)
 
     def compose(self) -> ComposeResult:
         yield Static(self._who or "Model", classes="who", markup=False)
@@ -83,3 +88,4 @@ class Answer(Vertical):
             line.update(clean(note))
             line.set_class(failed, "failed")
             line.add_class("shown")
+        self.finished = True

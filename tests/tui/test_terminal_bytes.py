@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 MOUSE = (b"\x1b[?1000h", b"\x1b[?1002h", b"\x1b[?1003h", b"\x1b[?1006h", b"\x1b[?1015h")
 # 115,200 baud carry 11,520 bytes a second; at 20 tokens a second that leaves 576 for each.
-BUDGET_PLAIN = 288
+BUDGET_PLAIN = 250
 BUDGET_FULL = 576
 
 

@@ -22,6 +22,7 @@ from tui.widgets.prompt import Prompt
 from tui.widgets.turns import Answer, Question
 
 FLUSH_SECONDS = 0.1  # at most ten updates a second
+PLAIN_LINE_TICKS = 10
 SHOWN_TURNS = 60  # of an old conversation; more would be slow to draw
 _SPINNER = "|/-\\"
 _ENDINGS = {"length": "The context is full: the answer was cut off. Ctrl+N begins a new conversation."}
@@ -66,6 +67,7 @@ class ChatScreen(HouseScreen):
         self._used = 0  # tokens of the context
         self._overview = Overview()
         self._line = ""
+        self._ticks = 0
 
     def contents(self) -> ComposeResult:
         """See `HouseScreen`."""
@@ -196,7 +198,10 @@ class ChatScreen(HouseScreen):
             at_end = talk.max_scroll_y - talk.scroll_y <= 2
             if await self._answer.flush() and at_end:
                 talk.scroll_end(animate=False)
-            self._draw_line()
+            self._ticks += 1
+            # On a serial line the answer comes first: what is known of it follows once a second.
+            if self._ticks % (PLAIN_LINE_TICKS if self.house.plain else 1) == 0:
+                self._draw_line()
 
     # The line between conversation and prompt.
 

@@ -21,7 +21,7 @@ VERBS: dict[str, str] = {
     "train": "Fine-tune the base with LoRA on this machine's CPU.",
     "convert": "Turn base + adapter into one GGUF file.",
     "evaluate": "Measure the file that ships; write the report.",
-    "keys": "Make and show signing keys.",
+    "keys": "Make and show the keys that sign releases.",
     "release": "Put model, report and provenance together under one version.",
     "stick": "Write a stick, or check one.",
     "install": "Verify a stick and install its release on this device.",

@@ -65,7 +65,7 @@ def tiny_checkpoint(base_checkpoint: Path, tmp_path_factory: pytest.TempPathFact
             num_hidden_layers=2,
             num_attention_heads=4,
             num_key_value_heads=2,
-            max_position_embeddings=1024,
+            max_position_embeddings=4096,
             vocab_size=49152,
             initializer_range=0.1,  # learns in fewer steps than from 0.02
             tie_word_embeddings=True,

@@ -23,7 +23,7 @@ _project = click.option(
 
 @click.group("keys", epilog=_EPILOG)
 def command() -> None:
-    """Make and show signing keys.
+    """Make and show the keys that sign releases.
 
     A publisher has four Ed25519 keys: root, which names the others and is used seldom, and targets, snapshot
     and timestamp, which sign each stick. Each is sealed by a passphrase. Devices trust root.json, which

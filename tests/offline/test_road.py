@@ -223,7 +223,7 @@ def _look_at_the_terminal_ui(isle: Isle) -> None:
     # tmux starts its server from this command, so the server and the UI are in the traced namespace; strace
     # stays until they end.
     session = subprocess.Popen(
-        isle.offline(*tmux, "new-session", "-d", "-x", "80", "-y", "24", "anchorhold 2>ui.log; sleep 600"),
+        isle.offline(*tmux, "new-session", "-d", "-x", "80", "-y", "24", "anchorhold; sleep 600"),
         env=isle.environment,
         cwd=isle.folder,
         stdin=subprocess.DEVNULL,

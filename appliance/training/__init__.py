@@ -5,8 +5,7 @@
 
 import os
 
-# Before torch loads its thread pool: threads that spin at a barrier starve each other as soon as anything
-# else runs on the machine; sleeping ones cost nothing when it is idle (docs/measurements.md).
+# Before torch loads its thread pool: spinning threads are expected to starve each other on a shared machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from appliance.training.encoding import Encoded, encode_rows

@@ -46,13 +46,17 @@ def walks(events: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     unfinished: set[str] = set()
     for event in events:
         stage, kind = event["stage"], event["kind"]
+        if stage not in ROAD:  # work inside a stage that has a name of its own, as reading a stick back
+            walk.append(event)
+            continue
+        last = next((seen for seen in reversed(walk) if seen["stage"] in ROAD), None)
         enters = kind in {"started", "skipped"}
         again = (
             (stage == FIRST and enters and any(seen["stage"] != BEFORE for seen in walk))
             or (stage == BEFORE and enters)
             or (kind == "started" and stage in unfinished)
-            or (bool(walk) and ROAD.index(stage) < ROAD.index(walk[-1]["stage"]))
-            or (bool(walk) and walk[-1]["kind"] == "failed")
+            or (last is not None and ROAD.index(stage) < ROAD.index(last["stage"]))
+            or (last is not None and last["kind"] == "failed")
         )
         if again and walk:
             yield walk

@@ -62,7 +62,7 @@ def code_digest(packages: tuple[str, ...]) -> str:
     """Digest of the sources of `packages`, so that a changed program never passes off an old result."""
     root = Path(__file__).resolve().parents[2]
     parts = {
-        name: storage.sha256_tree(root / name, "*.py")
+        name: [storage.sha256_tree(root / name, pattern) for pattern in ("*.py", "*.cpp")]
         if (root / name).is_dir()
         else storage.sha256_file(root / name)
         for name in packages

@@ -3,11 +3,7 @@
 `train` runs or resumes a training; `resolve_plan` says beforehand what it would do.
 """
 
-import os
-
-# Before torch loads its thread pool: spinning threads are expected to starve each other on a shared machine.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
+from appliance.training import _process  # noqa: F401 - before torch is loaded
 from appliance.training.encoding import Encoded, encode_rows
 from appliance.training.recipe import Plan, resolve_plan
 from appliance.training.session import TrainingResult, train

@@ -1,4 +1,4 @@
-"""Batches of rows of like length, in an order that only the seed and the epoch decide."""
+"""Batches of rows of like length with their common beginning, in an order that only the seed and the epoch decide."""
 
 from __future__ import annotations
 
@@ -10,37 +10,88 @@ import torch
 
 from appliance.training.encoding import Encoded
 
+# Each new shape of a matrix product costs a compilation inside torch, so widths are rounded up to so many tokens.
+WIDTH_STEP = 4
+SHARED_LEAST = 8  # tokens; a shorter common beginning isn't worth a block of its own
+SCORES = (
+    1 << 20
+)  # scores a head of one layer that dense attention may hold; a shared prefix needs dense attention
+
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows padded on the right to the longest.
+    """Rows padded on the right to the longest, behind the tokens that all of them begin with.
+
+    Causal attention never looks right, so padding needs no mask; what all rows begin with is the same for all of them
+    in every layer, so it is held once.
 
     Attributes:
-        ids: token ids, shape [rows, tokens]; causal attention never looks right, so padding needs no mask.
-        positions: where in the flattened [rows * tokens] a next token is learnt, shape [targets].
+        prefix: the shared first tokens, shape [prefix]; empty where nothing is shared.
+        ids: the rows' other tokens, shape [rows, width].
+        positions: where in the flat [prefix + rows * width] tokens a next token is learnt, shape [targets].
         targets: those next tokens' ids, shape [targets].
-        tokens: tokens of the rows themselves, padding apart.
+        tokens: tokens of the rows themselves, the prefix counted in each, padding not.
     """
 
+    prefix: torch.Tensor
     ids: torch.Tensor
     positions: torch.Tensor
     targets: torch.Tensor
     tokens: int
 
+    @property
+    def flat(self) -> torch.Tensor:
+        """All token ids as the decoder computes them, shape [prefix + rows * width]."""
+        return torch.cat([self.prefix, self.ids.flatten()])
 
-def collate(rows: Sequence[Encoded], filler: int = 0) -> Batch:
-    """Pad `rows` into one batch; `filler` is any valid id, since no real token attends to it."""
-    width = max(len(row.ids) for row in rows)
+
+def dense(rows: int, width: int, prefix: int) -> bool:
+    """Whether the attention scores of such a batch are few enough to be held."""
+    return rows * width * (width + prefix) + prefix * prefix <= SCORES
+
+
+def _shared(rows: Sequence[Encoded]) -> int:
+    """How many tokens all rows begin with, before the last one that is needed to predict a learnt token."""
+    if len(rows) < 2:
+        return 0
+    limit = min(row.learnt.index(True, 1) - 1 for row in rows)
+    lowest, highest = min(row.ids for row in rows), max(row.ids for row in rows)
+    length = 0
+    while length < limit and lowest[length] == highest[length]:
+        length += 1
+    return length
+
+
+def collate(rows: Sequence[Encoded], filler: int = 0, share: bool = True) -> Batch:
+    """Put `rows` into one batch.
+
+    Args:
+        rows: at least one; each learns a token other than its first.
+        filler: any valid id for padding, since no real token attends to it.
+        share: hold a common beginning once.
+    """
+    longest = max(len(row.ids) for row in rows)
+    length = _shared(rows) if share else 0
+    if length < SHARED_LEAST or not dense(len(rows), longest - length, length):
+        length = 0
+    width = -(-(longest - length) // WIDTH_STEP) * WIDTH_STEP
     ids = torch.full((len(rows), width), filler, dtype=torch.long)
     positions: list[int] = []
     targets: list[int] = []
     for index, row in enumerate(rows):
-        ids[index, : len(row.ids)] = torch.tensor(row.ids, dtype=torch.long)
+        ids[index, : len(row.ids) - length] = torch.tensor(row.ids[length:], dtype=torch.long)
         for place in range(1, len(row.ids)):
             if row.learnt[place]:
+                # place - 1 is never in the prefix; from there, the rows lie one after another.
                 positions.append(index * width + place - 1)
                 targets.append(row.ids[place])
-    return Batch(ids, torch.tensor(positions), torch.tensor(targets), sum(len(row.ids) for row in rows))
+    return Batch(
+        torch.tensor(rows[0].ids[:length], dtype=torch.long),
+        ids,
+        torch.tensor(positions),
+        torch.tensor(targets),
+        sum(len(row.ids) for row in rows),
+    )
 
 
 def epoch_order(lengths: Sequence[int], batch_rows: int, seed: int, epoch: int) -> list[list[int]]:

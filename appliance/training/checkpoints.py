@@ -12,7 +12,7 @@ from safetensors.torch import save
 
 from appliance import storage
 from appliance.errors import TrainingError
-from appliance.training.model import Trainable
+from appliance.training.trainable import Trainable
 
 FILE_NAME = "checkpoint.pt"
 ADAPTER_FILE = "adapter_model.safetensors"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
-
-from appliance.training.batches import Batch
-from appliance.training.model import Trainable
 
 CHUNK = 256  # positions whose logits exist at one time: 256 x 49,152 float32 = 48 MiB
 
@@ -47,11 +44,3 @@ class TargetLoss(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (saved,) = ctx.saved_tensors
         return saved * gradients[0].to(saved.dtype), None, None
-
-
-def batch_loss(trainable: Trainable, batch: Batch) -> torch.Tensor:
-    """Mean loss over the batch's targets, a scalar that can be differentiated."""
-    hidden = trainable.decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
-    at_targets = hidden.reshape(-1, hidden.shape[-1])[batch.positions]
-    loss = TargetLoss.apply(at_targets, trainable.projection, batch.targets)  # type: ignore[no-untyped-call]
-    return cast(torch.Tensor, loss)

@@ -18,14 +18,15 @@ from appliance.base_model import identity
 from appliance.dataset import Row, read_rows
 from appliance.errors import TrainingError
 from appliance.events import Emit, Event
-from appliance.paths import Project
+from appliance.paths import Project, cache_folder
 from appliance.training import checkpoints, curve
+from appliance.training._process import keep_freed_memory
 from appliance.training.batches import collate, step_rows
 from appliance.training.encoding import Encoded, encode_rows
-from appliance.training.model import Trainable, adapter_settings, load
-from appliance.training.objective import batch_loss
+from appliance.training.llama import load
 from appliance.training.probe import probe
 from appliance.training.recipe import Plan, resolve_plan
+from appliance.training.trainable import Trainable
 
 STAGE = "train"
 VALIDATION_BATCH = 32  # rows
@@ -81,7 +82,8 @@ class _Session:
         recipe = project.config.training
         self.project, self.emit, self.trainable, self.plan = project, emit, trainable, plan
         self.rows, self.validation = rows, validation
-        self.fingerprint, self.base_name, self.checkpoint_seconds = fingerprint, base_name, checkpoint_seconds
+        self.fingerprint, self.checkpoint_seconds = fingerprint, checkpoint_seconds
+        self.settings = trainable.settings | {"base_model_name_or_path": base_name}
         self.recipe = recipe
         self.optimizer = torch.optim.AdamW(
             trainable.masters, lr=plan.learning_rate, weight_decay=recipe.weight_decay, fused=True
@@ -103,9 +105,7 @@ class _Session:
         self.progress = found
         if self.best and not checkpoints.adapter_is(self.project.adapter, found.adapter_sha256):
             # Lost, changed, or one evaluation ahead because of a kill: the checkpoint holds the one it means.
-            checkpoints.save_adapter(
-                self.project.adapter, self.best, adapter_settings(self.trainable, self.base_name)
-            )
+            checkpoints.save_adapter(self.project.adapter, self.best, self.settings)
         curve.truncate(self.curve_path, found.step)
         self.emit(Event(STAGE, "message", f"resumed after step {found.step} of {self.plan.steps}"))
 
@@ -115,15 +115,12 @@ class _Session:
         )
 
     def step(self, numbers: list[int]) -> float:
-        batch = collate([self.rows[number] for number in numbers])
+        batch = collate([self.rows[number] for number in numbers], share=self.trainable.shares_prefix)
         rate = self.plan.rate(self.progress.step + 1)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = batch_loss(self.trainable, batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.trainable.pull_gradients()
+        value = self.trainable.learn(batch)
         norm = float(torch.nn.utils.clip_grad_norm_(self.trainable.masters, self.recipe.gradient_clip))
-        value = float(loss.detach())
         if not (math.isfinite(value) and math.isfinite(norm)):
             raise TrainingError(
                 f"step {self.progress.step + 1}: the loss became {value}, the gradient's norm {norm}",
@@ -138,14 +135,12 @@ class _Session:
     def validate(self) -> float:
         order = sorted(range(len(self.validation)), key=lambda number: len(self.validation[number].ids))
         total, targets = 0.0, 0
-        with torch.no_grad():
-            for start in range(0, len(order), VALIDATION_BATCH):
-                batch = collate(
-                    [self.validation[number] for number in order[start : start + VALIDATION_BATCH]]
-                )
-                total += float(batch_loss(self.trainable, batch)) * len(batch.targets)
-                targets += len(batch.targets)
-                self.report("validating")
+        for start in range(0, len(order), VALIDATION_BATCH):
+            rows = [self.validation[number] for number in order[start : start + VALIDATION_BATCH]]
+            batch = collate(rows, share=self.trainable.shares_prefix)
+            total += self.trainable.loss(batch) * len(batch.targets)
+            targets += len(batch.targets)
+            self.report("validating")
         return total / targets
 
     def report(self, text: str, **data: Any) -> None:
@@ -174,7 +169,7 @@ class _Session:
         if better:
             self.best = self.trainable.adapter()
             self.progress.adapter_sha256 = checkpoints.save_adapter(
-                self.project.adapter, self.best, adapter_settings(self.trainable, self.base_name)
+                self.project.adapter, self.best, self.settings
             )
             self.progress.best_loss, self.progress.best_step, self.progress.stale = (
                 loss,
@@ -277,6 +272,7 @@ def train(
     """
     recipe = project.config.training
     project.training.mkdir(parents=True, exist_ok=True)
+    keep_freed_memory()
     torch.set_num_threads(recipe.threads or len(os.sched_getaffinity(0)))
     if restart:
         _discard(project.training, "asked for", emit)
@@ -303,7 +299,7 @@ def train(
         Event(STAGE, "message", f"{len(rows)} rows, {plan.steps} steps, rank {recipe.rank}; loading the base")
     )
     session = _Session(
-        project, emit, load(checkpoint, recipe, dtype), rows, validation, plan, fingerprint,
+        project, emit, load(checkpoint, recipe, dtype, cache_folder()), rows, validation, plan, fingerprint,
         str(base["name"]), checkpoint_seconds,
     )  # fmt: skip
     session.resume()

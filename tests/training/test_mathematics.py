@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM
 from appliance.config import TrainingSection
 from appliance.training.batches import collate
 from appliance.training.encoding import Encoded
-from appliance.training.model import LoraProduct, load
-from appliance.training.objective import TargetLoss, batch_loss
+from appliance.training.modules import LoraProduct, ModuleTrainable, load_modules
+from appliance.training.objective import TargetLoss
 
 
 def test_the_fused_lora_product_has_the_plain_one_s_value_and_gradients():
@@ -52,10 +52,14 @@ def rows_of(lengths):
     return rows
 
 
+def modules(checkpoint: Path) -> ModuleTrainable:
+    recipe = TrainingSection(rank=4, alpha=8.0)
+    return ModuleTrainable(load_modules(checkpoint, recipe, torch.float32), torch.float32, fused=True)
+
+
 def test_a_padded_batch_has_the_loss_of_its_rows_by_transformers_own_forward(tiny_checkpoint: Path):
     rows = rows_of([9, 30, 17])
-    trainable = load(tiny_checkpoint, TrainingSection(rank=4, alpha=8.0), torch.float32)
-    ours = batch_loss(trainable, collate(rows)).item()
+    ours = modules(tiny_checkpoint).loss(collate(rows, share=False))
     plain = AutoModelForCausalLM.from_pretrained(str(tiny_checkpoint), local_files_only=True)
     total, targets = 0.0, 0
     with torch.no_grad():
@@ -68,9 +72,8 @@ def test_a_padded_batch_has_the_loss_of_its_rows_by_transformers_own_forward(tin
 
 
 def test_every_linear_layer_learns(tiny_checkpoint: Path):
-    trainable = load(tiny_checkpoint, TrainingSection(rank=4, alpha=8.0), torch.float32)
-    batch_loss(trainable, collate(rows_of([12, 20]))).backward()
-    trainable.pull_gradients()
+    trainable = modules(tiny_checkpoint)
+    trainable.learn(collate(rows_of([12, 20]), share=False))
     assert len(trainable.names) == 2 * 7 * 2  # layers x linear layers x (A, B)
     moved = [
         name

@@ -49,12 +49,12 @@ def test_a_training_learns_and_keeps_its_best_adapter(make_project):
     assert sum("loss" in event.data for event in events) == result.steps
 
 
-def test_peft_reads_the_adapter(make_project):
+def test_peft_reads_the_adapter(make_project, tmp_path):
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from appliance.training.model import load
+    from appliance.training.llama import load
 
     project, checkpoint = prepared(make_project())
     train(project, checkpoint, ignore)
@@ -65,7 +65,9 @@ def test_peft_reads_the_adapter(make_project):
         tuned = PeftModel.from_pretrained(base, str(project.adapter))(ids).logits
     assert (tuned - before).abs().max() > 1e-4
     assert str(project.root) not in (project.adapter / "adapter_config.json").read_text()
-    assert load(checkpoint, project.config.training, torch.float32).names  # the same names that were written
+    assert load(
+        checkpoint, project.config.training, torch.float32, tmp_path
+    ).names  # the same names that were written
 
 
 def test_killed_and_resumed_it_takes_the_same_course(make_project, tmp_path):

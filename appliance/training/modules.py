@@ -1,15 +1,14 @@
-"""The base model with LoRA on all linear layers, made quick on a CPU without changing what is computed.
+"""The base model with LoRA on all linear layers as transformers and peft have it: every architecture, and dropout.
 
-peft makes and names the adapter; two of its neighbours are replaced for speed: the LoRA product (one fused step
-forward and one backward, no gradient for frozen weights) and attention over short rows (plain matrix products, which
-on a CPU beat the tiled kernel there). Measured in docs/measurements.md, shown equal in tests/training.
+peft makes and names the adapter for the quick way too (llama.py). Two neighbours are replaced for speed: the LoRA
+product (one fused step forward and one backward, no gradient for frozen weights) and attention over short rows (plain
+matrix products, which on a CPU beat the tiled kernel there). Shown equal in tests/training.
 """
 
 from __future__ import annotations
 
 import types
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +21,9 @@ from transformers.utils import logging as transformers_logging
 
 from appliance.config import TrainingSection
 from appliance.errors import ModelError
+from appliance.training.batches import Batch
+from appliance.training.objective import TargetLoss
+from appliance.training.trainable import Trainable
 
 ADAPTER = "default"
 DENSE_LIMIT = 256  # tokens; above it the score matrix outgrows the caches and the tiled kernel wins
@@ -98,34 +100,39 @@ def dense_attention(
 AttentionInterface.register("anchorhold_dense", dense_attention)
 
 
-@dataclass
-class Trainable:
-    """A model in training.
+class ModuleTrainable(Trainable):
+    """A peft model in training; its working weights are the modules' own parameters."""
 
-    Attributes:
-        model: the peft model, weights in the working type.
-        names: the trainable parameters' names, in peft's on-disk form.
-        working: those parameters, in the working type, used by forward and backward.
-        masters: the same in float32; the optimizer changes these.
-    """
+    shares_prefix = False
 
-    model: PeftModel
-    names: list[str]
-    working: list[torch.nn.Parameter]
-    masters: list[torch.Tensor]
+    def __init__(self, model: PeftModel, dtype: torch.dtype, fused: bool) -> None:
+        """Take over `model`, put its LoRA weights into `dtype`, and fuse its LoRA products where that may be."""
+        named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+        masters = [weight.detach().float().clone().requires_grad_(True) for _, weight in named]
+        super().__init__(file_names(model), masters, adapter_settings(model))
+        self.model = model
+        self.working = [weight for _, weight in named]
+        for weight in self.working:
+            weight.data = weight.data.to(dtype)
+        for module in model.modules() if fused else ():
+            if isinstance(module, LoraLinear) and module.base_layer.bias is None:
+                module.forward = types.MethodType(_fused_forward, module)
 
-    @property
-    def decoder(self) -> Any:
-        """The stack below the output projection."""
-        return self.model.base_model.model.model
+    def _loss(self, batch: Batch) -> torch.Tensor:
+        decoder, projection = self.model.base_model.model.model, self.model.base_model.model.lm_head.weight
+        hidden = decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
+        at_targets = hidden.reshape(-1, hidden.shape[-1])[batch.positions]
+        return cast(torch.Tensor, TargetLoss.apply(at_targets, projection, batch.targets))  # type: ignore[no-untyped-call]
 
-    @property
-    def projection(self) -> torch.Tensor:
-        """The frozen output projection, shape [vocabulary, width]."""
-        return cast(torch.Tensor, self.model.base_model.model.lm_head.weight)
+    def loss(self, batch: Batch) -> float:
+        """Mean cross-entropy, nothing learnt."""
+        with torch.no_grad():
+            return float(self._loss(batch))
 
-    def pull_gradients(self) -> None:
-        """Move the working gradients onto the float32 masters."""
+    def learn(self, batch: Batch) -> float:
+        """Mean cross-entropy, and the gradients of the masters."""
+        loss = self._loss(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
         for parameter, master in zip(self.working, self.masters, strict=True):
             if parameter.grad is None:
                 raise ModelError(
@@ -133,20 +140,28 @@ class Trainable:
                 )
             master.grad = parameter.grad.float()
             parameter.grad = None
+        return float(loss.detach())
 
     def push_weights(self) -> None:
-        """Copy the masters into the working parameters."""
+        """Bring the masters into the working weights."""
         with torch.no_grad():
             for parameter, master in zip(self.working, self.masters, strict=True):
                 parameter.copy_(master)
 
-    def adapter(self) -> dict[str, torch.Tensor]:
-        """The adapter's tensors under peft's names, float32."""
-        return {name: master.detach().clone() for name, master in zip(self.names, self.masters, strict=True)}
+    def tensors(self) -> list[torch.Tensor]:
+        """The LoRA weights in the order of `names`."""
+        return [master.detach() for master in self.masters]
 
 
-def load(checkpoint: Path, recipe: TrainingSection, dtype: torch.dtype) -> Trainable:
-    """Load a checkpoint folder and put LoRA on all its linear layers.
+def file_names(model: PeftModel) -> list[str]:
+    """The trainable parameters' names as peft writes them to disk."""
+    return [
+        name.replace(f".{ADAPTER}.", ".") for name, weight in model.named_parameters() if weight.requires_grad
+    ]
+
+
+def load_modules(checkpoint: Path, recipe: TrainingSection, dtype: torch.dtype) -> PeftModel:
+    """Load a checkpoint folder in `dtype` and put LoRA, in float32, on all its linear layers.
 
     Raises:
         ModelError: transformers can't load it.
@@ -172,29 +187,14 @@ def load(checkpoint: Path, recipe: TrainingSection, dtype: torch.dtype) -> Train
     with warnings.catch_warnings():
         # peft asks transformers for a name that transformers is about to change.
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-        model = cast(
+        return cast(
             PeftModel, get_peft_model(base, settings, adapter_name=ADAPTER, autocast_adapter_dtype=False)
         )
-    named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    masters = [weight.detach().float().clone().requires_grad_(True) for _, weight in named]
-    for _, weight in named:
-        weight.data = weight.data.to(dtype)
-    if recipe.dropout == 0.0:
-        for module in model.modules():
-            if isinstance(module, LoraLinear) and module.base_layer.bias is None:
-                module.forward = types.MethodType(_fused_forward, module)
-    return Trainable(
-        model,
-        [name.replace(f".{ADAPTER}.", ".") for name, _ in named],
-        [weight for _, weight in named],
-        masters,
-    )
 
 
-def adapter_settings(trainable: Trainable, base_name: str) -> dict[str, Any]:
-    """The `adapter_config.json` of peft for this adapter, free of paths of this machine."""
-    settings = trainable.model.peft_config[ADAPTER].to_dict()
-    settings["base_model_name_or_path"] = base_name
+def adapter_settings(model: PeftModel) -> dict[str, Any]:
+    """The `adapter_config.json` of peft for this adapter; the caller says the base's name."""
+    settings = model.peft_config[ADAPTER].to_dict()
     settings["inference_mode"] = True
     return {
         key: sorted(value) if isinstance(value, set) else getattr(value, "value", value)

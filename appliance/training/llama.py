@@ -1,0 +1,185 @@
+"""A transformers Llama under peft's LoRA, taken apart into the written-out decoder (decoder.py)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+
+from appliance.config import TrainingSection
+from appliance.training.attention import Attention
+from appliance.training.batches import Batch
+from appliance.training.decoder import Decoder, Group, Layer
+from appliance.training.kernels import Plain
+from appliance.training.kernels import load as load_kernels
+from appliance.training.modules import ADAPTER, ModuleTrainable, adapter_settings, file_names, load_modules
+from appliance.training.trainable import Trainable
+
+# Rotary embeddings whose angles depend on the length of what is read can't be tabled once.
+TABLED_ROPE = {"default", "linear", "llama3", "yarn"}
+
+
+def load(checkpoint: Path, recipe: TrainingSection, dtype: torch.dtype, cache: Path) -> Trainable:
+    """Load a checkpoint folder and put LoRA on all its linear layers, in the quickest way that computes it.
+
+    Args:
+        checkpoint: the base's folder.
+        recipe: rank, alpha, dropout and seed are used.
+        dtype: what to compute in; the LoRA weights' masters are float32 in any case.
+        cache: where compiled kernels are kept.
+
+    Raises:
+        ModelError: transformers can't load it.
+    """
+    model = load_modules(checkpoint, recipe, dtype)
+    if recipe.dropout == 0.0 and written_out(model.base_model.model.config):
+        return LlamaTrainable(model, dtype, recipe.alpha / recipe.rank, load_kernels(cache))
+    return ModuleTrainable(model, dtype, fused=recipe.dropout == 0.0)
+
+
+def written_out(config: Any) -> bool:
+    """Whether decoder.py holds this architecture."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    return (
+        config.model_type == "llama"
+        and config.hidden_act == "silu"
+        and not (config.attention_bias or config.mlp_bias)
+        and config.attention_dropout == 0.0
+        and rope.get("rope_type", "default") in TABLED_ROPE
+    )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where one LoRA pair stands: A at [a, a + rank * in) of the flat weights, B at [b, b + out * rank)."""
+
+    a: int
+    b: int
+    rows: slice
+    columns: slice
+    inputs: int
+
+
+class LlamaTrainable(Trainable):
+    """The LoRA weights of all layers in one flat tensor, and the decoder that computes with them."""
+
+    shares_prefix = True
+
+    def __init__(self, model: PeftModel, dtype: torch.dtype, scale: float, kernels: Plain) -> None:
+        """Take `model` apart; it is not usable afterwards."""
+        names, settings = file_names(model), adapter_settings(model)
+        count = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+        master = torch.empty(count)
+        self._working = torch.empty(count, dtype=dtype)
+        self._scale, self._filled = scale, 0
+        self._placed: list[tuple[Group, list[_Place]]] = []
+        self._shapes: dict[str, tuple[int, tuple[int, ...]]] = {}
+        llama = model.base_model.model
+        config, inner = llama.config, llama.model
+        layers = []
+        for number, layer in enumerate(inner.layers):
+            attention, mlp, where = layer.self_attn, layer.mlp, f"base_model.model.model.layers.{number}"
+            layers.append(
+                Layer(
+                    layer.input_layernorm.weight.data,
+                    self._group(attention, ("q_proj", "k_proj", "v_proj"), f"{where}.self_attn", master),
+                    self._group(attention, ("o_proj",), f"{where}.self_attn", master),
+                    layer.post_attention_layernorm.weight.data,
+                    self._group(mlp, ("gate_proj", "up_proj"), f"{where}.mlp", master),
+                    self._group(mlp, ("down_proj",), f"{where}.mlp", master),
+                )
+            )
+        assert self._filled == count, "a LoRA weight has no place in the decoder"
+        super().__init__(names, [master.requires_grad_(True)], settings)
+        groups = config.num_key_value_heads
+        self._rotary = inner.rotary_emb
+        self.decoder = Decoder(
+            inner.embed_tokens.weight.data,
+            layers,
+            inner.norm.weight.data,
+            llama.lm_head.weight.data,
+            Attention(groups, config.num_attention_heads // groups, self._angles(512)),
+            config.rms_norm_eps,
+            kernels,
+        )
+        self.push_weights()
+
+    def _group(self, parent: Any, parts: tuple[str, ...], where: str, master: torch.Tensor) -> Group:
+        """Stack the linear layers `parts` of `parent` and give their LoRA pairs places in the flat weights."""
+        modules = [getattr(parent, part) for part in parts]
+        weights = [module.base_layer.weight.data for module in modules]
+        outs, inputs, start = tuple(len(weight) for weight in weights), weights[0].shape[1], self._filled
+        pairs = [(module.lora_A[ADAPTER].weight, module.lora_B[ADAPTER].weight) for module in modules]
+        rank = len(pairs[0][0])
+        places, b, at = [], start + len(parts) * rank * inputs, 0
+        for number, (part, (a_weight, b_weight)) in enumerate(zip(parts, pairs, strict=True)):
+            a = start + number * rank * inputs
+            for kind, offset, weight in (("A", a, a_weight), ("B", b, b_weight)):
+                master[offset : offset + weight.numel()] = weight.detach().float().flatten()
+                self._shapes[f"{where}.{part}.lora_{kind}.weight"] = (offset, tuple(weight.shape))
+            rows, columns = slice(at, at + outs[number]), slice(number * rank, (number + 1) * rank)
+            places.append(_Place(a, b, rows, columns, inputs))
+            b, at = b + b_weight.numel(), at + outs[number]
+        self._filled = b
+        stacked = weights[0] if len(weights) == 1 else torch.cat(weights)
+        for module in modules:  # the stack replaces them; both would double the memory
+            module.base_layer.weight.data = torch.empty(0)
+        down = self._working[start : start + len(parts) * rank * inputs].view(-1, inputs)
+        group = Group(stacked, down, stacked.new_zeros(sum(outs), len(parts) * rank))
+        self._placed.append((group, places))
+        return group
+
+    def _angles(self, positions: int) -> tuple[torch.Tensor, torch.Tensor]:
+        cosine, sine = self._rotary(torch.empty(0, dtype=torch.float32), torch.arange(positions)[None])
+        half = cosine.shape[-1] // 2
+        return cosine[0, :, :half].float().contiguous(), sine[0, :, :half].float().contiguous()
+
+    def _reach(self, batch: Batch) -> None:
+        wanted, known = len(batch.prefix) + batch.ids.shape[1], len(self.decoder.attention.angles[0])
+        if wanted > known:
+            self.decoder.attention.angles = self._angles(max(wanted, 2 * known))
+
+    def loss(self, batch: Batch) -> float:
+        """Mean cross-entropy, nothing learnt."""
+        self._reach(batch)
+        return self.decoder.loss(batch, learn=False)
+
+    def learn(self, batch: Batch) -> float:
+        """Mean cross-entropy, and the gradients of the masters."""
+        self._reach(batch)
+        loss = self.decoder.loss(batch, learn=True)
+        (master,) = self.masters
+        if master.grad is None:
+            master.grad = torch.empty_like(master)
+        flat = master.grad
+        for group, places in self._placed:
+            for place in places:
+                rank = place.columns.stop - place.columns.start
+                size = rank * place.inputs
+                flat[place.a : place.a + size].view(rank, -1).copy_(group.grad_down[place.columns])
+                block = group.grad_up[place.columns, place.rows].t()
+                # `up` holds the scale, so the gradient of B itself is that many times its own.
+                torch.mul(block, self._scale, out=flat[place.b : place.b + block.numel()].view(block.shape))
+        return loss
+
+    def push_weights(self) -> None:
+        """Bring the masters into the working weights."""
+        (master,) = self.masters
+        with torch.no_grad():
+            self._working.copy_(master)
+            for group, places in self._placed:
+                for place in places:
+                    block = group.up[place.rows, place.columns]
+                    block.copy_(master[place.b : place.b + block.numel()].view(block.shape) * self._scale)
+
+    def tensors(self) -> list[torch.Tensor]:
+        """The LoRA weights in the order of `names`."""
+        flat = self.masters[0].detach()
+        found = []
+        for name in self.names:
+            offset, shape = self._shapes[name]
+            found.append(flat[offset : offset + shape[0] * shape[1]].view(shape))
+        return found

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from appliance.commands.common import project_option
 from appliance.errors import UsageError
 from appliance.events import Event
 
@@ -26,13 +27,7 @@ def _show(event: Event) -> None:
 @click.command(epilog=_EPILOG)
 @click.argument("source", required=False)
 @click.argument("output", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--project",
-    "project_folder",
-    type=click.Path(path_type=Path),
-    default=Path(),
-    help="The project's folder; by default this one.",
-)
+@project_option
 @click.option(
     "--adapter", type=click.Path(path_type=Path), help="Merge this LoRA adapter (with SOURCE and OUTPUT)."
 )
@@ -49,7 +44,7 @@ def _show(event: Event) -> None:
 def command(
     source: str | None,
     output: Path | None,
-    project_folder: Path,
+    folder: Path,
     adapter: Path | None,
     types: tuple[str, ...],
     embeddings: str,
@@ -74,7 +69,7 @@ def command(
             raise UsageError(
                 "--adapter, --name and --pre go with SOURCE and OUTPUT", "see `anchorhold convert --help`"
             )
-        project = Project.open(project_folder)
+        project = Project.open(folder)
         checkpoint = base_model.resolve(project.config.base.path, project.root, _show)
         run_stage(
             Journey(project, checkpoint, _show),

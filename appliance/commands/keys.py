@@ -6,19 +6,14 @@ from pathlib import Path
 
 import click
 
+from appliance.commands.common import project_option
+
 _EPILOG = """\b
 Example:
   anchorhold keys init
   anchorhold keys show
   anchorhold keys export-root root.json      # bring this to each device once, with --trust
 """
-_project = click.option(
-    "--project",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(),
-    help="Folder with anchorhold.toml (default: here).",
-)
 
 
 @click.group("keys", epilog=_EPILOG)
@@ -32,7 +27,7 @@ def command() -> None:
 
 
 @command.command()
-@_project
+@project_option
 @click.option(
     "--passphrase-file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -58,7 +53,7 @@ def init(folder: Path, passphrase_file: Path | None) -> None:
 
 
 @command.command()
-@_project
+@project_option
 def show(folder: Path) -> None:
     """Show each key's role, id and file; needs no passphrase."""
     from appliance.paths import Project
@@ -70,7 +65,7 @@ def show(folder: Path) -> None:
 
 @command.command("export-root")
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
-@_project
+@project_option
 def export_root(output: Path, folder: Path) -> None:
     """Write the root of trust to OUTPUT, for `anchorhold install STICK --trust OUTPUT` on a new device."""
     from appliance import storage

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from appliance.commands.common import project_option
+
 _EPILOG = """\b
 Example:
   anchorhold release --project examples/workorders
@@ -13,13 +15,7 @@ Example:
 
 
 @click.command("release", epilog=_EPILOG)
-@click.option(
-    "--project",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(),
-    help="Folder with anchorhold.toml (default: here).",
-)
+@project_option
 def command(folder: Path) -> None:
     """Put model, report and provenance together under one version.
 

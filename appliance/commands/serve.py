@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _EPILOG = """\b
 Examples:
   anchorhold serve
-  anchorhold serve --model work-orders-q4_0.gguf --socket /tmp/model.sock
+  anchorhold serve --model work-orders-q4_0.gguf --socket model.sock
   anchorhold serve --new-key ticket-system
   anchorhold serve --tcp 127.0.0.1:8080
   curl --unix-socket /var/lib/anchorhold/run/gateway.sock http://gateway/health

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from appliance.commands.common import project_option
+
 _EPILOG = """\b
 Example:
   anchorhold stick write /media/usb
@@ -23,13 +25,7 @@ def command() -> None:
 
 @command.command()
 @click.argument("path", required=False, type=click.Path(file_okay=False, path_type=Path))
-@click.option(
-    "--project",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(),
-    help="Folder with anchorhold.toml (default: here).",
-)
+@project_option
 @click.option(
     "--passphrase-file",
     type=click.Path(dir_okay=False, path_type=Path),

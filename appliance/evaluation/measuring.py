@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from appliance import storage
 from appliance.dataset import AnswerSchema, Row, counter, load_card, read_rows
@@ -21,6 +22,7 @@ from appliance.evaluation.results import (
     score_answers,
     summarise,
 )
+from appliance.evaluation.scorers import RowScore
 from appliance.evaluation.systems import SHIPPED, System, plan_systems
 from appliance.events import Emit, Event
 from appliance.paths import Project
@@ -79,6 +81,94 @@ def _test_rows(project: Project) -> list[Row]:
     return rows[:limit] if limit else rows
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What the systems answered: by system, in the order of the rows; and what becomes golden."""
+
+    answers: dict[str, list[Answer]]
+    scores: dict[str, list[RowScore]]
+    golden: list[dict[str, Any]]
+
+
+def _ask_all(
+    project: Project,
+    systems: Sequence[System],
+    rows: Sequence[Row],
+    expected: Sequence[Any],
+    schema: AnswerSchema | None,
+    checkpoint: Path,
+    threads: int,
+    emit: Emit,
+) -> _Asked:
+    """Ask every system every row, in an engine of its own; what was answered before isn't asked again."""
+    settings = project.config.evaluation
+    sampling = Sampling(max_tokens=settings.max_tokens, temperature=0.0)
+    progress = _Progress(emit, len(systems) * len(rows))
+    asked = _Asked({}, {}, [])
+    with AnswerStore(project.evaluation / "answers.jsonl") as store:
+        for system in systems:
+            progress.title = system.title
+            progress.tell()
+            context = _context(system, rows, checkpoint, settings.max_tokens)
+            with Engine(
+                system.file.path,
+                slots=slots_for(context, len(rows)),
+                context=context,
+                threads=threads,
+                log=project.evaluation / "engine.log",
+            ) as engine:
+                given = ask(engine, system, rows, sampling, store, progress.answered, progress.tell)
+                scores = score_answers(expected, given, settings.scorer, schema.fault if schema else None)
+                asked.answers[system.key], asked.scores[system.key] = given, scores
+                if system.key == SHIPPED:
+                    chosen = golden.candidates(rows, given, scores)
+                    asked.golden.extend(
+                        golden.record(engine, chosen, project.config.release.golden, sampling)
+                    )
+        store.keep_only([answer for given in asked.answers.values() for answer in given])
+    return asked
+
+
+def _result(
+    project: Project, systems: Sequence[System], rows: Sequence[Row], expected: Sequence[Any], asked: _Asked
+) -> EvaluationResult:
+    """Scores to what results.json holds."""
+    scorer, answers, scores = project.config.evaluation.scorer, asked.answers, asked.scores
+    fields, confusions = field_scores(expected, answers[SHIPPED]) if scorer == "json" else ([], [])
+    ours = [score.exact for score in scores[SHIPPED]]
+    return EvaluationResult(
+        project=project.config.project.name,
+        version=project.config.project.version,
+        dataset=load_card(project.dataset).digest,
+        rows=len(rows),
+        scorer=scorer,
+        systems=[summarise(system, scores[system.key], answers[system.key], scorer) for system in systems],
+        comparisons=[
+            compare(ours, [score.exact for score in scores[system.key]], system.key)
+            for system in systems
+            if system.key != SHIPPED
+        ],
+        fields=fields,
+        confusions=confusions,
+        shipped=SHIPPED,
+    )
+
+
+def _write(project: Project, result: EvaluationResult, rows: Sequence[Row], asked: _Asked) -> None:
+    """The report and the data behind it; results.json last, since it says that the rest is there."""
+    curve = project.training / "curve.svg"
+    page = report.render(
+        result,
+        report.cases(rows, asked.answers, asked.scores),
+        curve.read_text(encoding="utf-8") if curve.is_file() else "",
+        project.config.project.description,
+    )
+    storage.write_json(project.evaluation / "speed.json", _speeds(asked.answers))
+    storage.write_json(project.evaluation / "golden.json", asked.golden)
+    storage.write_text(project.evaluation / "report.html", page)
+    storage.write_json(project.evaluation / "results.json", result.to_json())
+
+
 def evaluate(
     project: Project, emit: Emit, *, checkpoint: Path | None = None, threads: int = 0
 ) -> EvaluationResult:
@@ -98,10 +188,8 @@ def evaluate(
         EvaluationError: a file is missing, or the test rows don't suit the scorer.
         ServingError: the engine can't load a file or has died.
     """
-    settings = project.config.evaluation
-    card = load_card(project.dataset)
     rows, train = _test_rows(project), read_rows(project.dataset / "train.jsonl")
-    expected = expected_values(rows, settings.scorer)
+    expected = expected_values(rows, project.config.evaluation.scorer)
     schema_path = project.config.dataset.schema_path
     schema = AnswerSchema.load(project.root / schema_path) if schema_path else None
     if checkpoint is None:
@@ -109,79 +197,20 @@ def evaluate(
 
         checkpoint = resolve(project.config.base.path, project.root, emit)
     systems = plan_systems(project, checkpoint, train, schema.value if schema else None, emit)
-    sampling = Sampling(max_tokens=settings.max_tokens, temperature=0.0)
     project.evaluation.mkdir(parents=True, exist_ok=True)
     storage.remove_leftovers(project.evaluation)
     (project.evaluation / "results.json").unlink(missing_ok=True)
     emit(Event(STAGE, "started", f"asking {len(systems)} systems {len(rows)} test rows"))
     began = time.monotonic()
-    progress = _Progress(emit, len(systems) * len(rows))
-    answers: dict[str, list[Answer]] = {}
-    scores = {}
-    asked_golden = []
-    fault = schema.fault if schema else None
-    with AnswerStore(project.evaluation / "answers.jsonl") as store:
-        for system in systems:
-            progress.title = system.title
-            progress.tell()
-            context = _context(system, rows, checkpoint, settings.max_tokens)
-            with ExitStack() as stack:
-                engine = stack.enter_context(
-                    Engine(
-                        system.file.path,
-                        slots=slots_for(context, len(rows)),
-                        context=context,
-                        threads=threads,
-                        log=project.evaluation / "engine.log",
-                    )
-                )
-                given = ask(engine, system, rows, sampling, store, progress.answered, progress.tell)
-                answers[system.key] = given
-                scores[system.key] = score_answers(expected, given, settings.scorer, fault)
-                if system.key == SHIPPED:
-                    chosen = golden.candidates(rows, given, scores[system.key])
-                    asked_golden = golden.record(engine, chosen, project.config.release.golden, sampling)
-        store.keep_only([answer for given in answers.values() for answer in given])
-    fields, confusions = field_scores(expected, answers[SHIPPED]) if settings.scorer == "json" else ([], [])
-    ours = [score.exact for score in scores[SHIPPED]]
-    result = EvaluationResult(
-        project=project.config.project.name,
-        version=project.config.project.version,
-        dataset=card.digest,
-        rows=len(rows),
-        scorer=settings.scorer,
-        systems=[
-            summarise(system, scores[system.key], answers[system.key], settings.scorer) for system in systems
-        ],
-        comparisons=[
-            compare(ours, [score.exact for score in scores[system.key]], system.key)
-            for system in systems
-            if system.key != SHIPPED
-        ],
-        fields=fields,
-        confusions=confusions,
-        shipped=SHIPPED,
-    )
-    if len(asked_golden) < project.config.release.golden:
-        emit(
-            Event(
-                STAGE,
-                "warning",
-                f"only {len(asked_golden)} answers ended by themselves and were clear enough to come out the "
-                "same on another CPU; golden prompts are few",
-            )
+    asked = _ask_all(project, systems, rows, expected, schema, checkpoint, threads, emit)
+    result = _result(project, systems, rows, expected, asked)
+    if len(asked.golden) < project.config.release.golden:
+        text = (
+            f"only {len(asked.golden)} answers ended by themselves and were clear enough to come out the same on "
+            "another CPU; golden prompts are few"
         )
-    curve = project.training / "curve.svg"
-    page = report.render(
-        result,
-        report.cases(rows, answers, scores),
-        curve.read_text(encoding="utf-8") if curve.is_file() else "",
-        project.config.project.description,
-    )
-    storage.write_json(project.evaluation / "speed.json", _speeds(answers))
-    storage.write_json(project.evaluation / "golden.json", asked_golden)
-    storage.write_text(project.evaluation / "report.html", page)
-    storage.write_json(project.evaluation / "results.json", result.to_json())
+        emit(Event(STAGE, "warning", text))
+    _write(project, result, rows, asked)
     shipped = result.systems[-1]
     text = f"{shipped.title}: {shipped.exact.share:.1%} exact on {result.rows} rows"
     emit(Event(STAGE, "finished", text, data={"seconds": time.monotonic() - began, **result.to_json()}))

@@ -29,8 +29,8 @@ class HouseScreen(Screen[None]):
         yield KeyLine(*self.KEYS)
 
     def contents(self) -> ComposeResult:
-        """The widgets of this screen."""
-        raise NotImplementedError
+        """The widgets of this screen; none, unless it says otherwise."""
+        yield from ()
 
     @property
     def house(self) -> AnchorholdApp:

@@ -71,6 +71,10 @@ class TrainingSection(_Section):
     warmup: float = Field(default=0.06, ge=0, lt=1)
     """Share of the steps in which the learning rate rises."""
     batch_rows: int = Field(default=16, ge=1, le=4096)
+    grid_start: float = Field(default=0.5, ge=0, le=1)
+    """Share of the steps after which the model is computed with the weights as they ship (`convert.type`); 1: never."""
+    grid_every: int = Field(default=8, ge=1)
+    """Steps after which the shipping weights are rounded anew."""
     weight_decay: float = Field(default=0.0, ge=0)
     gradient_clip: float = Field(default=1.0, gt=0)
     evaluations: int = Field(default=4, ge=1)
@@ -78,7 +82,7 @@ class TrainingSection(_Section):
     validation_rows: int = Field(default=64, ge=1)
     """Take it on at most this many rows."""
     patience: int = Field(default=3, ge=1)
-    """Stop after this many evaluations without an improvement."""
+    """Stop after this many evaluations without an improvement; counted on the grid where there is one."""
     min_delta: float = Field(default=0.0, ge=0)
     seed: int = Field(default=7, ge=0)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"

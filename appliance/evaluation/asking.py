@@ -18,7 +18,7 @@ _CACHE_TOKENS = 16384  # tokens over all slots; bounds the memory of the KV cach
 
 def slots_for(context: int, rows: int) -> int:
     """How many rows to ask side by side, so that all of them fit the memory meant for them."""
-    return max(1, min(8, rows, _CACHE_TOKENS // context))
+    return max(1, min(16, rows, _CACHE_TOKENS // context))
 
 
 def ask(

@@ -156,11 +156,12 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "train",
         "fine-tune the base with LoRA",
-        ("appliance/training",),
+        ("appliance/training", "convert/libggml.py", "convert/lora.py"),
         lambda project, base: {
             **_splits(project, "train", "valid"),
             "base": _base(base),
             "config": project.config.training.model_dump(),
+            "ships": project.config.convert.model_dump(),
         },
         lambda project: [
             project.adapter / "adapter_model.safetensors",

@@ -39,6 +39,11 @@ class Progress:
     seconds: float = 0.0
     adapter_sha256: str = ""
 
+    @property
+    def fresh(self) -> Progress:
+        """The same place, with nothing evaluated yet: losses on and off the grid don't compare."""
+        return Progress(step=self.step, tokens=self.tokens, seconds=self.seconds)
+
 
 def save_checkpoint(
     folder: Path,
@@ -47,8 +52,9 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     progress: Progress,
     best: dict[str, torch.Tensor],
+    rounded: list[torch.Tensor],
 ) -> None:
-    """Write the checkpoint durably over the former one."""
+    """Write the checkpoint durably over the former one; `rounded`: the masters that the grid was last made of."""
     buffer = io.BytesIO()
     torch.save(
         {
@@ -58,6 +64,7 @@ def save_checkpoint(
             "optimizer": optimizer.state_dict(),
             "random": torch.get_rng_state(),
             "best": best,
+            "rounded": rounded,
         },
         buffer,
     )
@@ -66,11 +73,12 @@ def save_checkpoint(
 
 def load_checkpoint(
     folder: Path, fingerprint: str, trainable: Trainable, optimizer: torch.optim.Optimizer
-) -> tuple[Progress, dict[str, torch.Tensor]] | None:
+) -> tuple[Progress, dict[str, torch.Tensor], list[torch.Tensor]] | None:
     """Restore from `folder`.
 
     Returns:
-        Where it stood and the best adapter's tensors; None when there is no checkpoint of this very training.
+        Where it stood, the best adapter's tensors and what the grid was last made of; None when there is no
+        checkpoint of this very training.
 
     Raises:
         TrainingError: there is one, and it can't be read.
@@ -88,10 +96,11 @@ def load_checkpoint(
                 master.copy_(value)
         optimizer.load_state_dict(saved["optimizer"])
         torch.set_rng_state(saved["random"])
+        rounded = list(saved["rounded"])
     except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
         raise TrainingError(f"{path}: can't be read: {error}", "delete it, or run with --restart") from error
     trainable.push_weights()
-    return Progress(**saved["progress"]), saved["best"]
+    return Progress(**saved["progress"]), saved["best"], rounded
 
 
 def adapter_is(folder: Path, sha256: str) -> bool:

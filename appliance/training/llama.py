@@ -13,11 +13,13 @@ from appliance.config import TrainingSection
 from appliance.training.attention import Attention
 from appliance.training.batches import Batch
 from appliance.training.decoder import Decoder, Group, Layer
+from appliance.training.int4 import Grid, Merged
 from appliance.training.kernels import Plain
 from appliance.training.kernels import load as load_kernels
 from appliance.training.modules import ADAPTER, ModuleTrainable, adapter_settings, file_names, load_modules
 from appliance.training.trainable import Trainable
 
+PREFIX = "base_model.model."  # what peft puts before a checkpoint's names
 # Rotary embeddings whose angles depend on the length of what is read can't be tabled once.
 TABLED_ROPE = {"default", "linear", "llama3", "yarn"}
 
@@ -54,8 +56,12 @@ def written_out(config: Any) -> bool:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where one LoRA pair stands: A at [a, a + rank * in) of the flat weights, B at [b, b + out * rank)."""
+    """Where one LoRA pair stands: A at [a, a + rank * in) of the flat weights, B at [b, b + out * rank).
 
+    `name` is that of the base's weight in its checkpoint.
+    """
+
+    name: str
     a: int
     b: int
     rows: slice
@@ -67,6 +73,7 @@ class LlamaTrainable(Trainable):
     """The LoRA weights of all layers in one flat tensor, and the decoder that computes with them."""
 
     shares_prefix = True
+    takes_grid = True
 
     def __init__(self, model: PeftModel, dtype: torch.dtype, scale: float, kernels: Plain) -> None:
         """Take `model` apart; it is not usable afterwards."""
@@ -94,6 +101,8 @@ class LlamaTrainable(Trainable):
             )
         assert self._filled == count, "a LoRA weight has no place in the decoder"
         super().__init__(names, [master.requires_grad_(True)], settings)
+        self._tied = bool(config.tie_word_embeddings)
+        self._tables: Grid | None = None
         groups = config.num_key_value_heads
         self._rotary = inner.rotary_emb
         self.decoder = Decoder(
@@ -121,7 +130,7 @@ class LlamaTrainable(Trainable):
                 master[offset : offset + weight.numel()] = weight.detach().float().flatten()
                 self._shapes[f"{where}.{part}.lora_{kind}.weight"] = (offset, tuple(weight.shape))
             rows, columns = slice(at, at + outs[number]), slice(number * rank, (number + 1) * rank)
-            places.append(_Place(a, b, rows, columns, inputs))
+            places.append(_Place(f"{where.removeprefix(PREFIX)}.{part}.weight", a, b, rows, columns, inputs))
             b, at = b + b_weight.numel(), at + outs[number]
         self._filled = b
         stacked = weights[0] if len(weights) == 1 else torch.cat(weights)
@@ -174,6 +183,32 @@ class LlamaTrainable(Trainable):
                 for place in places:
                     block = group.up[place.rows, place.columns]
                     block.copy_(master[place.b : place.b + block.numel()].view(block.shape) * self._scale)
+
+    def enter_grid(self, grid: Grid) -> None:
+        """Compute with the merged weights as they ship, rounded from the masters as they are now."""
+        flat = self.masters[0].detach()
+        matrices = []
+        for group, places in self._placed:
+            if group.grid is None:
+                group.grid = torch.empty_like(group.weight)
+            for place in places:
+                rank, outs = place.columns.stop - place.columns.start, place.rows.stop - place.rows.start
+                matrices.append(
+                    Merged(
+                        place.name,
+                        flat[place.b : place.b + outs * rank].view(outs, rank),
+                        flat[place.a : place.a + rank * place.inputs].view(rank, place.inputs),
+                        group.grid[place.rows],
+                    )
+                )
+        grid.round_all(matrices)
+        if self._tables is not grid:  # the base's own, so once is enough
+            dtype = self.decoder.embeddings.dtype
+            embeddings = grid.table("model.embed_tokens.weight", dtype)
+            projection = embeddings if self._tied else grid.table("lm_head.weight", dtype)
+            assert embeddings is not None and projection is not None
+            self.decoder.embeddings, self.decoder.projection = embeddings, projection
+            self._tables = grid
 
     def tensors(self) -> list[torch.Tensor]:
         """The LoRA weights in the order of `names`."""

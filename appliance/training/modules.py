@@ -104,6 +104,7 @@ class ModuleTrainable(Trainable):
     """A peft model in training; its working weights are the modules' own parameters."""
 
     shares_prefix = False
+    takes_grid = False
 
     def __init__(self, model: PeftModel, dtype: torch.dtype, fused: bool) -> None:
         """Take over `model`, put its LoRA weights into `dtype`, and fuse its LoRA products where that may be."""

@@ -23,6 +23,7 @@ from appliance.training import checkpoints, curve
 from appliance.training._process import keep_freed_memory
 from appliance.training.batches import collate, step_rows
 from appliance.training.encoding import Encoded, encode_rows
+from appliance.training.int4 import Grid
 from appliance.training.llama import load
 from appliance.training.probe import probe
 from appliance.training.recipe import Plan, resolve_plan
@@ -78,6 +79,7 @@ class _Session:
         fingerprint: str,
         base_name: str,
         checkpoint_seconds: float,
+        grid: Grid | None,
     ) -> None:
         recipe = project.config.training
         self.project, self.emit, self.trainable, self.plan = project, emit, trainable, plan
@@ -85,6 +87,8 @@ class _Session:
         self.fingerprint, self.checkpoint_seconds = fingerprint, checkpoint_seconds
         self.settings = trainable.settings | {"base_model_name_or_path": base_name}
         self.recipe = recipe
+        self.grid, self.grid_after = grid, round(plan.steps * recipe.grid_start)
+        self.rounded: list[torch.Tensor] = []
         self.optimizer = torch.optim.AdamW(
             trainable.masters, lr=plan.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
@@ -101,8 +105,10 @@ class _Session:
             self.curve_path.unlink(missing_ok=True)
             (self.project.adapter / checkpoints.ADAPTER_FILE).unlink(missing_ok=True)
             return
-        found, self.best = loaded
+        found, self.best, rounded = loaded
         self.progress = found
+        if rounded:
+            self._round_as(rounded)
         if self.best and not checkpoints.adapter_is(self.project.adapter, found.adapter_sha256):
             # Lost, changed, or one evaluation ahead because of a kill: the checkpoint holds the one it means.
             checkpoints.save_adapter(self.project.adapter, self.best, self.settings)
@@ -111,11 +117,51 @@ class _Session:
 
     def save(self) -> None:
         checkpoints.save_checkpoint(
-            self.project.training, self.fingerprint, self.trainable, self.optimizer, self.progress, self.best
+            self.project.training,
+            self.fingerprint,
+            self.trainable,
+            self.optimizer,
+            self.progress,
+            self.best,
+            self.rounded,
         )
+
+    def on_grid(self, step: int) -> bool:
+        """Whether `step` is computed with the weights as they ship."""
+        return self.grid is not None and step > self.grid_after
+
+    def round_weights(self) -> None:
+        """Make the weights that ship from the masters as they are."""
+        assert self.grid is not None
+        self.rounded = [master.detach().clone() for master in self.trainable.masters]
+        self.trainable.enter_grid(self.grid)
+
+    def _round_as(self, masters: list[torch.Tensor]) -> None:
+        """The grid of a run that was stopped between two roundings, in whose steps the masters had moved on."""
+        now = [master.detach().clone() for master in self.trainable.masters]
+        with torch.no_grad():
+            for master, value in zip(self.trainable.masters, masters, strict=True):
+                master.copy_(value)
+            self.round_weights()
+            for master, value in zip(self.trainable.masters, now, strict=True):
+                master.copy_(value)
+
+    def prepare(self, step: int) -> None:
+        """Round the weights where `step` is due for it."""
+        since = step - self.grid_after - 1
+        if not self.on_grid(step) or since % self.recipe.grid_every:
+            return
+        if since == 0:
+            # Losses off the grid say nothing about what ships: from here the best adapter is chosen anew.
+            self.progress, self.best = self.progress.fresh, {}
+            self.report(
+                f"from step {step} on with the weights as they ship ({self.project.config.convert.type})"
+            )
+        self.round_weights()
 
     def step(self, numbers: list[int]) -> float:
         batch = collate([self.rows[number] for number in numbers], share=self.trainable.shares_prefix)
+        self.prepare(self.progress.step + 1)
         rate = self.plan.rate(self.progress.step + 1)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -158,6 +204,9 @@ class _Session:
 
     def evaluate(self, writer: curve.Writer) -> bool:
         """Take the validation loss, keep the adapter if it is the best; True when patience has run out."""
+        on_grid = self.on_grid(self.progress.step)
+        if on_grid:
+            self.round_weights()
         loss = self.validate()
         if not math.isfinite(loss):
             raise TrainingError(
@@ -179,11 +228,12 @@ class _Session:
         else:
             self.progress.stale += 1
         self.report(f"validation loss {loss:.4f}{' (best)' if better else ''}", validation_loss=loss)
-        return self.progress.stale >= self.recipe.patience
+        return self.progress.stale >= self.recipe.patience and (on_grid or self.grid is None)
 
     def run(self) -> bool:
         """Walk the steps; True when stopped early."""
-        if self.progress.stale >= self.recipe.patience:  # killed after the decision to stop
+        ended = self.grid is None or self.on_grid(self.progress.step)
+        if ended and self.progress.stale >= self.recipe.patience:  # killed after the decision to stop
             return self.progress.step < self.plan.steps
         writer = curve.Writer(self.curve_path)
         lengths = [len(row.ids) for row in self.rows]
@@ -209,6 +259,18 @@ class _Session:
         finally:
             writer.close()
         return False
+
+
+def _grid(project: Project, checkpoint: Path, trainable: Trainable, emit: Emit) -> Grid | None:
+    """The grid to train on, if there is one to train on."""
+    recipe, wanted = project.config.training, project.config.convert
+    if recipe.grid_start >= 1 or wanted.type == "F16":
+        return None
+    if not trainable.takes_grid:
+        text = f"trained off the {wanted.type} grid, which this architecture or dropout doesn't allow here"
+        emit(Event(STAGE, "warning", text))
+        return None
+    return Grid(checkpoint, wanted.type, wanted.embeddings, recipe.alpha / recipe.rank)
 
 
 def _discard(folder: Path, reason: str, emit: Emit) -> None:
@@ -293,14 +355,16 @@ def train(
             "base": base,
             "dtype": str(dtype),
             "code": code,
+            "ships": project.config.convert.model_dump(),
         }
     )
     emit(
         Event(STAGE, "message", f"{len(rows)} rows, {plan.steps} steps, rank {recipe.rank}; loading the base")
     )
+    trainable = load(checkpoint, recipe, dtype, cache_folder())
     session = _Session(
-        project, emit, load(checkpoint, recipe, dtype, cache_folder()), rows, validation, plan, fingerprint,
-        str(base["name"]), checkpoint_seconds,
+        project, emit, trainable, rows, validation, plan, fingerprint, str(base["name"]), checkpoint_seconds,
+        _grid(project, checkpoint, trainable, emit),
     )  # fmt: skip
     session.resume()
     session.report("training")

@@ -128,6 +128,7 @@ def test_a_loss_that_is_no_number_stops_with_the_reason(make_project):
 def test_patience_ends_a_training_that_gets_no_better(make_project):
     recipe = (
         "epochs = 30.0\nbatch_rows = 8\nrank = 4\nevaluations = 20\npatience = 2\nmin_delta = 100.0\n"
+        "grid_start = 1.0\n"
         'dtype = "float32"\nthreads = 1\n'
     )
     project, checkpoint = prepared(make_project(training=recipe))

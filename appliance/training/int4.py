@@ -1,0 +1,81 @@
+"""The grid that ships: weights merged, quantized and read back exactly as the GGUF file will hold them.
+
+Trained in 16 bits and quantized afterwards, a small model loses much of what it learnt. In the last part of a training
+the forward pass therefore goes through `dequantize(quantize(W + s·B·A))`, and the gradient through that weight to the
+input and straight through the rounding to A and B (the straight-through estimator, Bengio et al. 2013). Rounding is not
+imitated: convert's own code merges, and libggml quantizes, so every type that ships is exact by construction.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from convert.libggml import TYPES, dequantize, quantize
+from convert.lora import merge_rows
+from convert.safetensors_file import StoredTensor, read_checkpoint
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """One matrix to be rounded.
+
+    Attributes:
+        name: of the base's tensor in its checkpoint.
+        b, a: float32 LoRA factors, [out, rank] and [rank, in].
+        out: where the rounded weight goes, [out, in], in the type that is computed with.
+    """
+
+    name: str
+    b: torch.Tensor
+    a: torch.Tensor
+    out: torch.Tensor
+
+
+class Grid:
+    """A checkpoint's weights, and what becomes of them in a quantization type."""
+
+    def __init__(self, checkpoint: Path, quantization: str, embeddings: str, scale: float) -> None:
+        """Open the checkpoint.
+
+        Args:
+            checkpoint: the base's folder; its weights stay on disk, memory-mapped.
+            quantization: the type that the matrices ship in.
+            embeddings: the type that the embeddings and the output projection ship in.
+            scale: alpha / rank.
+        """
+        self.quantization, self.embeddings, self.scale = quantization, embeddings, scale
+        self._stored: dict[str, StoredTensor] = read_checkpoint(checkpoint)
+
+    def _type(self, wanted: str, columns: int) -> str:
+        return wanted if columns % TYPES[wanted].block == 0 else "F16"  # as convert falls back
+
+    def round(self, merged: Merged) -> None:
+        """Fill `merged.out` with what the file will hold."""
+        base = self._stored[merged.name].rows(slice(None))
+        rows = merge_rows(base, merged.b.numpy(), merged.a.numpy(), self.scale)
+        kind = self._type(self.quantization, rows.shape[1])
+        merged.out.copy_(torch.from_numpy(dequantize(quantize(rows, kind), kind)))
+
+    def round_all(self, matrices: Iterable[Merged]) -> None:
+        """`round` each of them, side by side: libggml runs outside Python's lock."""
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            list(pool.map(self.round, matrices))
+
+    def table(self, name: str, dtype: torch.dtype) -> torch.Tensor | None:
+        """The embeddings or the output projection as they ship; None where the checkpoint has no such tensor."""
+        stored = self._stored.get(name)
+        if stored is None:
+            return None
+        rows = stored.rows(slice(None))
+        kind = self._type(self.embeddings, rows.shape[1])
+        return torch.from_numpy(dequantize(quantize(rows, kind), kind)).to(dtype)

@@ -10,8 +10,10 @@ import torch
 
 from appliance.training.encoding import Encoded
 
-# Each new shape of a matrix product costs a compilation inside torch, so widths are rounded up to so many tokens.
-WIDTH_STEP = 4
+# Each new shape of a matrix product costs a compilation inside torch, so there are only so many shapes.
+TOKENS_STEP = 4  # widths are rounded up to it, shared beginnings down
+TARGETS_STEP = 32  # so are the targets of a batch, up
+NO_TARGET = -1
 SHARED_LEAST = 8  # tokens; a shorter common beginning isn't worth a block of its own
 SCORES = (
     1 << 20
@@ -28,8 +30,10 @@ class Batch:
     Attributes:
         prefix: the shared first tokens, shape [prefix]; empty where nothing is shared.
         ids: the rows' other tokens, shape [rows, width].
-        positions: where in the flat [prefix + rows * width] tokens a next token is learnt, shape [targets].
-        targets: those next tokens' ids, shape [targets].
+        positions: where in the flat [prefix + rows * width] tokens a next token is learnt, shape [targets]; at the end
+            some may stand again.
+        targets: those next tokens' ids, shape [targets]; NO_TARGET for positions that stand again.
+        learnt: how many targets there are without those.
         tokens: tokens of the rows themselves, the prefix counted in each, padding not.
     """
 
@@ -37,6 +41,7 @@ class Batch:
     ids: torch.Tensor
     positions: torch.Tensor
     targets: torch.Tensor
+    learnt: int
     tokens: int
 
     @property
@@ -59,7 +64,7 @@ def _shared(rows: Sequence[Encoded]) -> int:
     length = 0
     while length < limit and lowest[length] == highest[length]:
         length += 1
-    return length
+    return length - length % TOKENS_STEP
 
 
 def collate(rows: Sequence[Encoded], filler: int = 0, share: bool = True) -> Batch:
@@ -74,7 +79,7 @@ def collate(rows: Sequence[Encoded], filler: int = 0, share: bool = True) -> Bat
     length = _shared(rows) if share else 0
     if length < SHARED_LEAST or not dense(len(rows), longest - length, length):
         length = 0
-    width = -(-(longest - length) // WIDTH_STEP) * WIDTH_STEP
+    width = -(-(longest - length) // TOKENS_STEP) * TOKENS_STEP
     ids = torch.full((len(rows), width), filler, dtype=torch.long)
     positions: list[int] = []
     targets: list[int] = []
@@ -85,11 +90,13 @@ def collate(rows: Sequence[Encoded], filler: int = 0, share: bool = True) -> Bat
                 # place - 1 is never in the prefix; from there, the rows lie one after another.
                 positions.append(index * width + place - 1)
                 targets.append(row.ids[place])
+    spare = -len(targets) % TARGETS_STEP
     return Batch(
         torch.tensor(rows[0].ids[:length], dtype=torch.long),
         ids,
-        torch.tensor(positions),
-        torch.tensor(targets),
+        torch.tensor(positions + positions[-1:] * spare),
+        torch.tensor(targets + [NO_TARGET] * spare),
+        len(targets),
         sum(len(row.ids) for row in rows),
     )
 

@@ -156,7 +156,7 @@ class Decoder:
                 self._kept.release(begin)
         hidden, inverse = self._norm(x, self.norm, self._kept)
         grad_hidden = torch.empty_like(hidden) if learn else None
-        total = self._cross_entropy(hidden, batch.targets, grad_hidden)
+        total = self._cross_entropy(hidden, batch, grad_hidden)
         if grad_hidden is not None:
             grad = torch.zeros_like(x)
             self.kernels.rms_backward(grad_hidden, x, self.norm, inverse, grad)
@@ -164,7 +164,7 @@ class Decoder:
                 only = batch.positions if number == last else None
                 grad = self._backward(self.layers[number], saved.pop(), grad, batch, only, number > 0)
                 self._scratch.release((0, 0))
-        return total / len(batch.targets)
+        return total / batch.learnt
 
     def _keep(self, *shape: int, dtype: torch.dtype | None = None) -> torch.Tensor:
         return self._kept.take(*shape, dtype=dtype or self.embeddings.dtype)
@@ -231,9 +231,9 @@ class Decoder:
         grad_mixed = self._take(*saved.mixed.shape)
         layer.out.backward(grad, saved.mixed, saved.low_out, grad_mixed, self._scratch)
         if only is not None:
-            tokens = len(saved.x)
-            grad_mixed = grad_mixed.new_zeros(tokens, grad_mixed.shape[1]).index_copy_(0, only, grad_mixed)
-            grad = torch.zeros_like(saved.x).index_copy_(0, only, grad)
+            tokens = len(saved.x)  # added, not copied: a position that stands again brings zeros
+            grad_mixed = grad_mixed.new_zeros(tokens, grad_mixed.shape[1]).index_add_(0, only, grad_mixed)
+            grad = torch.zeros_like(saved.x).index_add_(0, only, grad)
         grad_qkv = self._take(len(grad), len(layer.qkv.weight))
         self.attention.backward(self.kernels, grad_mixed, saved.attended, batch, grad_qkv, self._scratch)
         h, grad_x = self._take(*grad.shape), self._take(*grad.shape) if wanted else None
@@ -243,8 +243,8 @@ class Decoder:
             self.kernels.rms_backward(grad_x, saved.x, layer.attention_norm, saved.inverse, grad)
         return grad
 
-    def _cross_entropy(self, hidden: torch.Tensor, targets: torch.Tensor, grad: torch.Tensor | None) -> float:
-        total, scale = 0.0, 0.0 if grad is None else 1.0 / len(targets)
+    def _cross_entropy(self, hidden: torch.Tensor, batch: Batch, grad: torch.Tensor | None) -> float:
+        total, scale, targets = 0.0, 0.0 if grad is None else 1.0 / batch.learnt, batch.targets
         logits = self._take(min(CHUNK, len(targets)), len(self.projection))
         for start in range(0, len(targets), CHUNK):
             part = slice(start, min(start + CHUNK, len(targets)))

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from appliance import storage
+from appliance.training.batches import NO_TARGET
 
 SOURCE = Path(__file__).parent / "native" / "kernels.cpp"
 # Everything of -ffast-math but what would hide a NaN or flush small numbers in the whole process.
@@ -121,12 +122,16 @@ class Plain:
         gate_up.copy_(torch.cat([dgate, wide * gate * sigmoid], dim=-1))
 
     def cross_entropy(self, logits: torch.Tensor, targets: torch.Tensor, scale: float) -> torch.Tensor:
-        """Losses [n] in float32 of logits [n, vocabulary]; with scale > 0 these become scale times their gradient."""
+        """Losses [n] in float32 of logits [n, vocabulary]; with scale > 0 these become scale times their gradient.
+
+        Where there is NO_TARGET, both are zero.
+        """
         wide = logits.float()
-        losses = torch.nn.functional.cross_entropy(wide, targets, reduction="none")
+        losses = torch.nn.functional.cross_entropy(wide, targets, reduction="none", ignore_index=NO_TARGET)
         if scale > 0:
             gradient = torch.softmax(wide, dim=-1)
-            gradient.scatter_add_(1, targets[:, None], torch.full((len(targets), 1), -1.0))
+            gradient.scatter_add_(1, targets.clamp(min=0)[:, None], torch.full((len(targets), 1), -1.0))
+            gradient[targets == NO_TARGET] = 0.0
             logits.copy_(gradient.mul_(scale))
         return losses
 

@@ -122,8 +122,8 @@ class ModuleTrainable(Trainable):
     def _loss(self, batch: Batch) -> torch.Tensor:
         decoder, projection = self.model.base_model.model.model, self.model.base_model.model.lm_head.weight
         hidden = decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
-        at_targets = hidden.reshape(-1, hidden.shape[-1])[batch.positions]
-        return cast(torch.Tensor, TargetLoss.apply(at_targets, projection, batch.targets))  # type: ignore[no-untyped-call]
+        at_targets = hidden.reshape(-1, hidden.shape[-1])[batch.positions[: batch.learnt]]
+        return cast(torch.Tensor, TargetLoss.apply(at_targets, projection, batch.targets[: batch.learnt]))  # type: ignore[no-untyped-call]
 
     def loss(self, batch: Batch) -> float:
         """Mean cross-entropy, nothing learnt."""

@@ -184,8 +184,8 @@ class _Session:
         for start in range(0, len(order), VALIDATION_BATCH):
             rows = [self.validation[number] for number in order[start : start + VALIDATION_BATCH]]
             batch = collate(rows, share=self.trainable.shares_prefix)
-            total += self.trainable.loss(batch) * len(batch.targets)
-            targets += len(batch.targets)
+            total += self.trainable.loss(batch) * batch.learnt
+            targets += batch.learnt
             self.report("validating")
         return total / targets
 

@@ -233,6 +233,11 @@ void cross_entropy(T *logits, const int64_t *targets, float *losses, long n, lon
 #pragma omp parallel for schedule(static)
     for (long row = 0; row < n; row++) {
         T *x = logits + row * vocabulary;
+        if (targets[row] < 0) {  // no target
+            losses[row] = 0;
+            if (scale > 0) std::memset(x, 0, sizeof(T) * vocabulary);
+            continue;
+        }
         float highest = maximum(x, vocabulary), aimed = load(x[targets[row]]), sum = 0;
         for (long i = 0; i < vocabulary; i++) sum += exponential(load(x[i]) - highest);
         losses[row] = std::log(sum) + highest - aimed;

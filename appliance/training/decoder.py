@@ -26,10 +26,9 @@ class Group:
     """Linear layers with a common input, as one product.
 
     Attributes:
-        weight: the frozen weights, stacked, shape [out, in].
+        weight: the frozen weights, stacked, shape [out, in]; on the grid (int4.py) with the rounding's error added.
         down: the layers' LoRA A, stacked, shape [layers * rank, in]; a view of the working parameters.
         up: their LoRA B times the scale, on the diagonal blocks, shape [out, layers * rank].
-        grid: once set, what is computed with: the merged weights as they ship (int4.py), shape [out, in].
         grad_down: gradient of `down`.
         grad_up: gradient of `up`, transposed; only its diagonal blocks mean anything.
     """
@@ -37,7 +36,6 @@ class Group:
     weight: torch.Tensor
     down: torch.Tensor
     up: torch.Tensor
-    grid: torch.Tensor | None = None
     grad_down: torch.Tensor = field(init=False)
     grad_up: torch.Tensor = field(init=False)
 
@@ -47,9 +45,6 @@ class Group:
     def forward(self, x: torch.Tensor, y: torch.Tensor, low: torch.Tensor) -> None:
         """x [n, in] -> y [n, out], low = x . downᵀ [n, layers * rank]."""
         torch.mm(x, self.down.t(), out=low)
-        if self.grid is not None:
-            torch.mm(x, self.grid.t(), out=y)
-            return
         torch.mm(x, self.weight.t(), out=y)
         y.addmm_(low, self.up.t())
 
@@ -66,13 +61,9 @@ class Group:
         torch.mm(grad, self.up, out=grad_low)
         torch.mm(grad_low.t(), x, out=self.grad_down)
         torch.mm(low.t(), grad, out=self.grad_up)
-        if grad_x is None:
-            return
-        if self.grid is not None:
-            torch.mm(grad, self.grid, out=grad_x)
-            return
-        torch.mm(grad, self.weight, out=grad_x)
-        grad_x.addmm_(grad_low, self.down)
+        if grad_x is not None:
+            torch.mm(grad, self.weight, out=grad_x)
+            grad_x.addmm_(grad_low, self.down)
 
 
 @dataclass

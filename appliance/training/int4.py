@@ -4,6 +4,10 @@ Trained in 16 bits and quantized afterwards, a small model loses much of what it
 the forward pass therefore goes through `dequantize(quantize(W + s·B·A))`, and the gradient through that weight to the
 input and straight through the rounding to A and B (the straight-through estimator, Bengio et al. 2013). Rounding is not
 imitated: convert's own code merges, and libggml quantizes, so every type that ships is exact by construction.
+
+Between two roundings the rounding's error R = dequantize(quantize(W + s·B·A)) - (W + s·B·A) is held, and the steps go
+through W + R + s·B·A: at a rounding that is what ships, and after it A and B still feel what they do. Without that,
+eight steps run blindly in one direction, and a training was seen to blow up.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ class Merged:
     Attributes:
         name: of the base's tensor in its checkpoint.
         b, a: float32 LoRA factors, [out, rank] and [rank, in].
-        out: where the rounded weight goes, [out, in], in the type that is computed with.
+        out: where W + R goes, [out, in], in the type that is computed with.
     """
 
     name: str
@@ -59,12 +63,17 @@ class Grid:
     def _type(self, wanted: str, columns: int) -> str:
         return wanted if columns % TYPES[wanted].block == 0 else "F16"  # as convert falls back
 
-    def round(self, merged: Merged) -> None:
-        """Fill `merged.out` with what the file will hold."""
+    def held(self, merged: Merged) -> tuple[Floats, Floats, Floats]:
+        """(W, W + s·B·A, and what the file will hold of it), each [out, in]."""
         base = self._stored[merged.name].rows(slice(None))
         rows = merge_rows(base, merged.b.numpy(), merged.a.numpy(), self.scale)
         kind = self._type(self.quantization, rows.shape[1])
-        merged.out.copy_(torch.from_numpy(dequantize(quantize(rows, kind), kind)))
+        return base, rows, dequantize(quantize(rows, kind), kind)
+
+    def round(self, merged: Merged) -> None:
+        """Fill `merged.out` with the base's weight and the rounding's error."""
+        base, rows, shipped = self.held(merged)
+        merged.out.copy_(torch.from_numpy(base + (shipped - rows)))
 
     def round_all(self, matrices: Iterable[Merged]) -> None:
         """`round` each of them, side by side: libggml runs outside Python's lock."""

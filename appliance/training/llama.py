@@ -185,12 +185,13 @@ class LlamaTrainable(Trainable):
                     block.copy_(master[place.b : place.b + block.numel()].view(block.shape) * self._scale)
 
     def enter_grid(self, grid: Grid) -> None:
-        """Compute with the merged weights as they ship, rounded from the masters as they are now."""
+        """Compute with the merged weights as they ship, rounded from the masters as they are now.
+
+        The base's own weights are overwritten; the checkpoint has them.
+        """
         flat = self.masters[0].detach()
         matrices = []
         for group, places in self._placed:
-            if group.grid is None:
-                group.grid = torch.empty_like(group.weight)
             for place in places:
                 rank, outs = place.columns.stop - place.columns.start, place.rows.stop - place.rows.start
                 matrices.append(
@@ -198,7 +199,7 @@ class LlamaTrainable(Trainable):
                         place.name,
                         flat[place.b : place.b + outs * rank].view(outs, rank),
                         flat[place.a : place.a + rank * place.inputs].view(rank, place.inputs),
-                        group.grid[place.rows],
+                        group.weight[place.rows],
                     )
                 )
         grid.round_all(matrices)

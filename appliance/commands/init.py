@@ -41,6 +41,7 @@ weight_decay = 0.0
 gradient_clip = 1.0
 evaluations = 4            # validation losses over the run
 grid_start = 0.5           # from this share of the steps on, train with the weights as they ship; 1: never
+grid_every = 8             # steps after which those weights are rounded anew
 validation_rows = 64       # each on at most so many rows
 patience = 3               # stop after so many without an improvement
 min_delta = 0.0

@@ -52,7 +52,7 @@ def test_token_ids_equal_llama_cpp_on_the_embedded_file(
 
 @pytest.mark.slow
 def test_greedy_answers_equal_transformers(
-    embedded_checkpoint: Path, tmp_path: Path, open_llama: OpenLlama, record_property: Any
+    embedded_checkpoint: Path, tmp_path: Path, open_llama: OpenLlama, record_testsuite_property: Any
 ) -> None:
     """F16 GGUF in llama.cpp against transformers in float32: the same tokens, or ties where they part."""
     import torch
@@ -94,7 +94,7 @@ def test_greedy_answers_equal_transformers(
                 assert gap <= 2 * noise and gap < 0.1, f"{prompt!r} at {position}: {gap} apart is no tie"
     finally:
         ours.close()
-    record_property("agreeing", f"{agreeing} of {positions}")  # in the report of --junitxml
+    record_testsuite_property("F16 and transformers agree", f"{agreeing} of {positions}")  # in --junitxml
     assert positions == len(PROMPTS) * LENGTH
     assert agreeing / positions >= 0.995
 

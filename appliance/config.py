@@ -131,6 +131,13 @@ class Config(_Section):
     evaluation: EvaluationSection = EvaluationSection()
     release: ReleaseSection = ReleaseSection()
 
+    @property
+    def grid(self) -> dict[str, str] | None:
+        """The quantization types that the training computes with; None where it stays off the grid that ships."""
+        if self.training.grid_start >= 1 or self.convert.type == "F16":
+            return None
+        return {"type": self.convert.type, "embeddings": self.convert.embeddings}
+
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     section: type[BaseModel] = Config

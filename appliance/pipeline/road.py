@@ -161,7 +161,7 @@ STAGES: tuple[Stage, ...] = (
             **_splits(project, "train", "valid"),
             "base": _base(base),
             "config": project.config.training.model_dump(),
-            "ships": project.config.convert.model_dump(),
+            "grid": project.config.grid,
         },
         lambda project: [
             project.adapter / "adapter_model.safetensors",

@@ -264,7 +264,7 @@ class _Session:
 def _grid(project: Project, checkpoint: Path, trainable: Trainable, emit: Emit) -> Grid | None:
     """The grid to train on, if there is one to train on."""
     recipe, wanted = project.config.training, project.config.convert
-    if recipe.grid_start >= 1 or wanted.type == "F16":
+    if project.config.grid is None:
         return None
     if not trainable.takes_grid:
         text = f"trained off the {wanted.type} grid, which this architecture or dropout doesn't allow here"
@@ -355,7 +355,7 @@ def train(
             "base": base,
             "dtype": str(dtype),
             "code": code,
-            "ships": project.config.convert.model_dump(),
+            "grid": project.config.grid,
         }
     )
     emit(

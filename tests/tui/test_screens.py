@@ -97,7 +97,7 @@ async def test_a_refused_stick_says_why_and_cannot_be_installed(opened, backend)
         await hands.press("f3")
         await until(hands, lambda: "(none; mount one" in shown(app))
         await hands.press("tab")
-        await hands.ask("/tmp/evil")
+        await hands.ask("/media/evil")
         await until(hands, lambda: "exit code 8 TRUST" in shown(app))
         screen = words(app)
         assert "not signed by a key that this device trusts" in screen

@@ -6,6 +6,7 @@ torch, without a word but slower, where there is none. Shapes are those of `Plai
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -246,17 +247,20 @@ def load(cache: Path) -> Plain:
     )[:16]
     library = cache / "kernels" / f"{key}.so"
     try:
-        if not library.exists():
-            library.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-                made = Path(folder) / library.name
-                subprocess.run(
-                    [compiler, *FLAGS, "-o", str(made), str(SOURCE)],
-                    check=True,
-                    capture_output=True,
-                    timeout=120,
-                )
-                made.replace(library)
+        if library.exists():
+            with contextlib.suppress(OSError):  # cut by a crash, say: made again
+                return Native(library)
+        _compile(compiler, library)
         return Native(library)
     except (OSError, subprocess.SubprocessError):
         return Plain()
+
+
+def _compile(compiler: str, library: Path) -> None:
+    """Make the library; it appears whole or not at all."""
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        made = Path(folder) / library.name
+        command = [compiler, *FLAGS, "-o", str(made), str(SOURCE)]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        made.replace(library)

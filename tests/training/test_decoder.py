@@ -179,6 +179,17 @@ def test_compiled_once_for_one_machine(tmp_path, compiled):
     assert made.stat().st_mtime_ns == before
 
 
+def test_a_library_cut_by_a_crash_is_made_again(tmp_path):
+    load_kernels(tmp_path)
+    (made,) = tmp_path.rglob("*.so")
+    size = made.stat().st_size
+    fresh = tmp_path / "fresh" / "kernels"
+    fresh.mkdir(parents=True)
+    (fresh / made.name).write_bytes(made.read_bytes()[:100])  # elsewhere: the first is loaded in this process
+    assert load_kernels(tmp_path / "fresh").name == "compiled"
+    assert (fresh / made.name).stat().st_size == size
+
+
 def test_a_shared_beginning_ends_before_what_is_learnt():
     rows = rows_of([20, 20], common=30)
     same = [dataclasses.replace(rows[0], row_id="a"), dataclasses.replace(rows[0], row_id="b")]

@@ -247,6 +247,10 @@ def load(cache: Path) -> Plain:
     )[:16]
     library = cache / "kernels" / f"{key}.so"
     try:
+        library.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+        folder = library.parent.stat()
+        if folder.st_uid != os.getuid() or folder.st_mode & 0o022:
+            return Plain()  # what is loaded runs as us: nobody else may have put it there
         if library.exists():
             with contextlib.suppress(OSError):  # cut by a crash, say: made again
                 return Native(library)
@@ -258,7 +262,6 @@ def load(cache: Path) -> Plain:
 
 def _compile(compiler: str, library: Path) -> None:
     """Make the library; it appears whole or not at all."""
-    library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         made = Path(folder) / library.name
         command = [compiler, *FLAGS, "-o", str(made), str(SOURCE)]

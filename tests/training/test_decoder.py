@@ -184,10 +184,16 @@ def test_a_library_cut_by_a_crash_is_made_again(tmp_path):
     (made,) = tmp_path.rglob("*.so")
     size = made.stat().st_size
     fresh = tmp_path / "fresh" / "kernels"
-    fresh.mkdir(parents=True)
+    fresh.mkdir(parents=True, mode=0o700)
     (fresh / made.name).write_bytes(made.read_bytes()[:100])  # elsewhere: the first is loaded in this process
     assert load_kernels(tmp_path / "fresh").name == "compiled"
     assert (fresh / made.name).stat().st_size == size
+
+
+def test_a_folder_that_others_may_write_is_not_loaded_from(tmp_path):
+    load_kernels(tmp_path)
+    (tmp_path / "kernels").chmod(0o777)
+    assert load_kernels(tmp_path).name == "torch"
 
 
 def test_a_shared_beginning_ends_before_what_is_learnt():

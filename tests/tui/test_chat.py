@@ -55,6 +55,29 @@ async def test_escape_stops_and_what_came_is_kept(opened, backend) -> None:
         assert [message["role"] for message in backend.asked[1]] == ["user", "assistant", "user"]
 
 
+async def test_the_end_is_followed_behind_another_screen_and_not_while_one_reads_above(
+    opened, backend
+) -> None:
+    async with opened() as (app, hands):
+        await hands.ask("go")
+        backend.say("first\n\n")
+        await until(hands, lambda: "first" in shown(app))
+        await hands.press("f2")
+        await until(hands, lambda: "Active release" in shown(app))
+        backend.say("".join(f"line {number}\n\n" for number in range(40)))
+        await hands.press("f1")
+        await until(hands, lambda: "line 39" in shown(app))
+        await hands.press("pageup")
+        await until(hands, lambda: "line 39" not in shown(app))
+        above = [line for line in shown(app).splitlines() if " line " in line]
+        assert above
+        backend.say("more\n\n", END)
+        await until(hands, lambda: "ready" in shown(app))
+        assert [line for line in shown(app).splitlines() if " line " in line] == above
+        await hands.press("pagedown", "pagedown", "pagedown")
+        await until(hands, lambda: "more" in shown(app))
+
+
 async def test_an_error_is_shown_in_place_with_its_hint_and_can_be_asked_again(opened, backend) -> None:
     async with opened() as (app, hands):
         await hands.ask("go")

@@ -49,6 +49,12 @@ class Tmux:
     def screen(self) -> str:
         return self("capture-pane", "-p")
 
+    def dialog(self) -> list[str]:
+        """The rows inside the box that is open, without the screen behind it."""
+        rows = [row.split("│")[1] for row in self.screen().splitlines() if row.count("│") == 2]
+        assert rows, self.screen()
+        return rows
+
     def keys(self, *names: str) -> None:
         self("send-keys", *names)
 
@@ -121,10 +127,9 @@ def test_chat_in_tmux_with_the_real_engine(tmp_path: Path, tmux: Tmux, embedded_
         tmux.until("ready")
         tmux.keys("C-l")
         tmux.until("Enter open")
+        assert "very long" in "\n".join(tmux.dialog())
         tmux.type("colour")
-        _until(
-            lambda: "very long" not in tmux.screen().split("Enter open")[0].split("Search")[-1], tmux.screen
-        )
+        _until(lambda: "very long" not in "\n".join(tmux.dialog()), tmux.screen)
         tmux.keys("Enter")
         tmux.until("Name three colours.")
     finally:

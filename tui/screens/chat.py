@@ -78,6 +78,8 @@ class ChatScreen(HouseScreen):
 
     def on_mount(self) -> None:
         super().on_mount()
+        # Follow the answer, also while another screen is shown, unless the person has scrolled up to read.
+        self.query_one("#talk", VerticalScroll).anchor()
         self.query_one(Prompt).focus()
         self.set_interval(FLUSH_SECONDS, self._tick)
 
@@ -184,20 +186,12 @@ class ChatScreen(HouseScreen):
             turn = Turn("assistant", answer.text, self._overview.model)
             self._turns.append(turn)
             self.house.history.add(self._conversation, turn)
-        talk = self.query_one("#talk", VerticalScroll)
-        at_end = talk.max_scroll_y - talk.scroll_y <= 2
         await answer.finish(note, failed)
-        if at_end:
-            talk.scroll_end(animate=False)
         self._draw_line()
 
     async def _tick(self) -> None:
         if self._asking is not None and self._answer is not None:
-            talk = self.query_one("#talk", VerticalScroll)
-            # Follow the answer, unless the person has scrolled up to read.
-            at_end = talk.max_scroll_y - talk.scroll_y <= 2
-            if await self._answer.flush() and at_end:
-                talk.scroll_end(animate=False)
+            await self._answer.flush()
             self._ticks += 1
             # On a serial line the answer comes first: what is known of it follows once a second.
             if self._ticks % (PLAIN_LINE_TICKS if self.house.plain else 1) == 0:

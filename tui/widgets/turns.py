@@ -64,16 +64,15 @@ class Answer(Vertical):
             self.text += piece
             self._pending.append(piece)
 
-    async def flush(self) -> bool:
-        """Draw what came since the last time; True if there was something."""
+    async def flush(self) -> None:
+        """Draw what came since the last time."""
         if not self._pending or not self.is_mounted:
-            return False
+            return
         if self._stream is None:
             self._stream = Markdown.get_stream(self._body)
         text = "".join(self._pending)
         self._pending.clear()
         await self._stream.write(text)
-        return True
 
     async def finish(self, note: str = "", failed: bool = False) -> None:
         """Draw the rest, and a line below about how it ended."""

@@ -94,6 +94,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))) / "anchorhold"
 
 
+def state_folder() -> Path:
+    """Where the user's own state is kept (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "anchorhold"
+
+
 DEFAULT_DEVICE_ROOT = Path("/var/lib/anchorhold")
 
 
@@ -139,9 +144,17 @@ class Device:
         return self.root / "run"
 
     @property
+    def absent(self) -> bool:
+        """True where this machine is no device: nobody named a folder, and the default one isn't there."""
+        return self.root == DEFAULT_DEVICE_ROOT and not self.root.is_dir()
+
+    @property
     def gateway_socket(self) -> Path:
-        """The gateway's Unix socket."""
-        return self.run / "gateway.sock"
+        """The gateway's Unix socket; in the user's runtime folder where this machine is no device."""
+        if not self.absent:
+            return self.run / "gateway.sock"
+        runtime = os.environ.get("XDG_RUNTIME_DIR")
+        return (Path(runtime) if runtime else state_folder()) / "anchorhold.sock"
 
     @property
     def log(self) -> Path:
@@ -150,8 +163,9 @@ class Device:
 
     @property
     def history(self) -> Path:
-        """The TUI's conversations (SQLite)."""
-        return self.root / "history.sqlite"
+        """The TUI's conversations (SQLite); among the user's own state where the device's folder is another's."""
+        writable = os.access(self.root, os.W_OK)
+        return (self.root if writable else state_folder()) / "history.sqlite"
 
     @property
     def response_cache(self) -> Path:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from appliance import storage
+from appliance.paths import state_folder
 
 MAX_OSC52 = 74_000  # bytes of text; xterm and tmux cut longer ones
 
 
 def copies_file() -> Path:
     """Where the last copied answer is also kept."""
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "anchorhold" / "last-answer.txt"
+    return state_folder() / "last-answer.txt"
 
 
 def sequence(text: str, environment: Mapping[str, str]) -> str:

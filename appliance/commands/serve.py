@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from appliance.errors import UsageError
-from appliance.paths import DEFAULT_DEVICE_ROOT, Device
+from appliance.paths import Device
 
 if TYPE_CHECKING:
     from appliance.serving.engine_client import Engine
@@ -134,8 +134,6 @@ def _serve(
 ) -> None:
     import contextlib
     import logging
-    import os
-    import tempfile
 
     from appliance import offline
     from appliance.serving.engine_client import Engine
@@ -153,12 +151,8 @@ def _serve(
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", level=logging.WARNING)
     fixed = _target_of(device, model) if model is not None else None
     # With --model there need be no device at all; then nothing is written where it would be.
-    standalone = model is not None and device.root == DEFAULT_DEVICE_ROOT and not device.root.is_dir()
-    path = socket or (
-        Path(os.environ.get("XDG_RUNTIME_DIR", tempfile.gettempdir())) / "anchorhold.sock"
-        if standalone
-        else device.gateway_socket
-    )
+    standalone = model is not None and device.absent
+    path = socket or device.gateway_socket
     cache = None if no_cache or standalone else device.response_cache
     log = None if standalone else device.log / "engine.log"
 

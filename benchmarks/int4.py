@@ -43,7 +43,8 @@ def one(name: str, data: Path, seed: int, **training: Any) -> dict[str, Any]:
         "how": f"{grid['training']['rows']} rows, {grid['training']['steps']} steps, {shipped['rows']} dev rows; "
         f"quantized afterwards {100 * after:.1f} % (ratio {after / peer if peer else 0:.3f}); 16-bit file of the "
         f"training on the grid {100 * _exact(grid, 'tuned_f16'):.1f} %; training "
-        f"{grid['training']['seconds']:.0f} s on the grid, {plain['training']['seconds']:.0f} s in 16 bits; {shipped['file']['bits_per_weight']:.2f} bits per weight",
+        f"{grid['training']['seconds']:.0f} s on the grid, {plain['training']['seconds']:.0f} s in 16 bits; "
+        f"{shipped['file']['bits_per_weight']:.2f} bits per weight",
     }
 
 

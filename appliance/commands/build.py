@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from appliance.commands.common import project_option, stage_events
+from appliance.commands.common import project_option, stage_events, yes_option
 
 if TYPE_CHECKING:
     from appliance.paths import Project
@@ -40,8 +40,9 @@ def _passphrase(project: Project, file: Path | None) -> str:
     help="A file that holds the signing keys' passphrase (or set ANCHORHOLD_PASSPHRASE; else it is asked for).",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would run and why; change nothing.")
+@yes_option
 def command(
-    folder: Path, until: str | None, force: str | None, passphrase_file: Path | None, dry_run: bool
+    folder: Path, until: str | None, force: str | None, passphrase_file: Path | None, dry_run: bool, yes: bool
 ) -> None:
     """Walk the road from examples to a signed stick.
 
@@ -62,7 +63,8 @@ def command(
     with stage_events(project.events) as emit:
         checkpoint = resolve(project.config.base.path, project.root, emit)
         if not dry_run:
-            walk(Journey(project, checkpoint, emit, passphrase), until=until or "", force=force or "")
+            journey = Journey(project, checkpoint, emit, passphrase, accept_days=yes)
+            walk(journey, until=until or "", force=force or "")
     if dry_run:
         stale = False
         for stage in STAGES:

@@ -26,6 +26,13 @@ def project_option(function: Function) -> Function:
     )(function)
 
 
+def yes_option(function: Function) -> Function:
+    """`--yes`: train even what would take more than a day."""
+    return click.option("--yes", is_flag=True, help="Train even if it will take more than a day here.")(
+        function
+    )
+
+
 @contextlib.contextmanager
 def stage_events(log: Path) -> Iterator[Emit]:
     """Events shown on the terminal and appended to the project's event log."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from appliance.commands.common import project_option, stage_events
+from appliance.commands.common import project_option, stage_events, yes_option
 
 
 @click.command(
@@ -17,11 +17,13 @@ from appliance.commands.common import project_option, stage_events
 @click.option(
     "--checkpoint-seconds", type=float, default=60.0, show_default=True, help="Time between checkpoints."
 )
-def command(folder: Path, restart: bool, checkpoint_seconds: float) -> None:
+@yes_option
+def command(folder: Path, restart: bool, checkpoint_seconds: float, yes: bool) -> None:
     """Fine-tune the base model with LoRA on this machine's CPU.
 
     Only the answers are learnt, each with its end token. The adapter with the lowest validation loss is kept. A
-    training that was stopped goes on from its last checkpoint and takes the same course.
+    training that was stopped goes on from its last checkpoint and takes the same course. Before the first step it says
+    what it will cost, and refuses what would take more than a day unless --yes is given.
     """
     from appliance import offline
 
@@ -35,7 +37,14 @@ def command(folder: Path, restart: bool, checkpoint_seconds: float) -> None:
     project = Project.open(folder)
     with stage_events(project.events) as emit:
         checkpoint = resolve(project.config.base.path, project.root, emit)
-        journey = Journey(project, checkpoint, emit, restart=restart, checkpoint_seconds=checkpoint_seconds)
+        journey = Journey(
+            project,
+            checkpoint,
+            emit,
+            restart=restart,
+            checkpoint_seconds=checkpoint_seconds,
+            accept_days=yes,
+        )
         run_stage(journey, "train")
     result = json.loads((project.training / "training.json").read_text(encoding="utf-8"))
     click.echo(

@@ -26,6 +26,7 @@ class Journey:
         restart: a forced training begins again instead of going on from its checkpoint.
         checkpoint_seconds: time between the training's checkpoints.
         strict: the dataset stops on the first bad row.
+        accept_days: train even what would take more than a day.
     """
 
     project: Project
@@ -35,6 +36,7 @@ class Journey:
     restart: bool = False
     checkpoint_seconds: float = 60.0
     strict: bool = False
+    accept_days: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ def _train(journey: Journey) -> None:
         restart=journey.restart,
         checkpoint_seconds=journey.checkpoint_seconds,
         code=code_digest(("appliance/training",)),
+        accept_days=journey.accept_days,
     )
 
 

@@ -40,6 +40,11 @@ def _speed(
     return best
 
 
+def speed_of(dtype: torch.dtype, seconds: float = 0.3) -> float:
+    """GFLOP/s of one type, where there is nothing to choose."""
+    return _speed(dtype, seconds)
+
+
 def probe(seconds: float = 2.0) -> Probe:
     """Measure both types for `seconds` in all."""
     return Probe(_speed(torch.float32, seconds / 2), _speed(torch.bfloat16, seconds / 2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -23,9 +22,10 @@ from appliance.training import checkpoints, curve
 from appliance.training._process import keep_freed_memory
 from appliance.training.batches import collate, step_rows
 from appliance.training.encoding import Encoded, encode_rows
+from appliance.training.estimate import estimate, refuse_days, size_of
 from appliance.training.int4 import Grid
 from appliance.training.llama import load
-from appliance.training.probe import probe
+from appliance.training.precision import pinned_dtype
 from appliance.training.recipe import Plan, resolve_plan
 from appliance.training.trainable import Trainable
 
@@ -279,34 +279,6 @@ def _discard(folder: Path, reason: str, emit: Emit) -> None:
         emit(Event(STAGE, "message", f"begins again: {reason}"))
 
 
-def _dtype(choice: str, emit: Emit) -> torch.dtype:
-    if choice != "auto":
-        return torch.float32 if choice == "float32" else torch.bfloat16
-    measured = probe()
-    name = str(measured.choice).removeprefix("torch.")
-    emit(
-        Event(
-            STAGE,
-            "message",
-            f"{name}: this CPU multiplies at {measured.bfloat16:.0f} GFLOP/s in bfloat16, "
-            f"{measured.float32:.0f} in float32",
-            data=asdict(measured),
-        )
-    )
-    return measured.choice
-
-
-def _pinned_dtype(project: Project, emit: Emit, restart: bool) -> torch.dtype:
-    """The probed type, kept for the life of this training: a resumed one must not change it half-way."""
-    choice: str = project.config.training.dtype
-    path = project.training / "dtype.json"
-    if choice == "auto" and path.exists() and not restart:
-        choice = str(json.loads(path.read_text(encoding="utf-8"))["dtype"])
-    dtype = _dtype(choice, emit)
-    storage.write_json(path, {"dtype": str(dtype).removeprefix("torch.")})
-    return dtype
-
-
 def train(
     project: Project,
     checkpoint: Path,
@@ -315,6 +287,7 @@ def train(
     restart: bool = False,
     checkpoint_seconds: float = 60.0,
     code: str = __version__,
+    accept_days: bool = False,
 ) -> TrainingResult:
     """Fine-tune the base at `checkpoint` on the project's dataset, or go on with a training that was stopped.
 
@@ -325,12 +298,13 @@ def train(
         restart: ignore an existing checkpoint.
         checkpoint_seconds: time between checkpoints; each evaluation makes one too.
         code: what the program is; a checkpoint of another one is not gone on with.
+        accept_days: begin even what would take more than a day here.
 
     Returns:
         The result, also written as build/training/training.json.
 
     Raises:
-        TrainingError: nothing to learn, or the loss is no number any more.
+        TrainingError: nothing to learn, more than a day's work, or the loss is no number any more.
     """
     recipe = project.config.training
     project.training.mkdir(parents=True, exist_ok=True)
@@ -345,7 +319,12 @@ def train(
     plan = resolve_plan(recipe, len(rows))
     if not validation:
         raise TrainingError("there is no validation row", "run `anchorhold dataset` and read its card")
-    dtype = _pinned_dtype(project, emit, restart)
+    dtype, speed = pinned_dtype(project, emit, restart)
+    on_grid = plan.steps - round(plan.steps * recipe.grid_start) if project.config.grid else 0
+    cost = estimate(size_of(checkpoint), rows, plan, on_grid, recipe.grid_every, speed, dtype.itemsize)
+    if not accept_days:
+        refuse_days(cost)
+    emit(Event(STAGE, "message", str(cost), data={"seconds": round(cost.seconds)}))
     base = identity(checkpoint)
     fingerprint = storage.sha256_json(
         {

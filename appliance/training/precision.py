@@ -1,0 +1,52 @@
+"""Which number type a training computes in: the configured one, or what the probe found when it began."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import torch
+
+from appliance import storage
+from appliance.events import Emit, Event
+from appliance.paths import Project
+from appliance.training.probe import probe, speed_of
+
+_STAGE = "train"
+
+
+def _dtype(choice: str, emit: Emit) -> tuple[torch.dtype, float]:
+    if choice != "auto":
+        dtype = torch.float32 if choice == "float32" else torch.bfloat16
+        return dtype, speed_of(dtype)
+    measured = probe()
+    name = str(measured.choice).removeprefix("torch.")
+    emit(
+        Event(
+            _STAGE,
+            "message",
+            f"{name}: this CPU multiplies at {measured.bfloat16:.0f} GFLOP/s in bfloat16, "
+            f"{measured.float32:.0f} in float32",
+            data=asdict(measured),
+        )
+    )
+    return measured.choice, max(measured.bfloat16, measured.float32)
+
+
+def pinned_dtype(project: Project, emit: Emit, restart: bool) -> tuple[torch.dtype, float]:
+    """The number type of a training and its GFLOP/s on this CPU.
+
+    The probed type is kept for the life of the training: a resumed one must not change it half-way.
+
+    Args:
+        project: whose `training.dtype` decides, unless it is `auto`.
+        emit: hears what was measured.
+        restart: choose anew.
+    """
+    choice: str = project.config.training.dtype
+    path = project.training / "dtype.json"
+    if choice == "auto" and path.exists() and not restart:
+        choice = str(json.loads(path.read_text(encoding="utf-8"))["dtype"])
+    dtype, speed = _dtype(choice, emit)
+    storage.write_json(path, {"dtype": str(dtype).removeprefix("torch.")})
+    return dtype, speed

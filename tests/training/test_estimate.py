@@ -1,0 +1,70 @@
+"""The cost told before the first step, and the refusal of what would take days."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.config import TrainingSection
+from appliance.errors import TrainingError
+from appliance.events import ignore
+from appliance.training import estimate as estimating
+from appliance.training import train
+from appliance.training.encoding import Encoded
+from appliance.training.estimate import Size, duration, estimate, refuse_days, size_of
+from appliance.training.recipe import resolve_plan
+from tests.training.test_session import prepared
+
+ROWS = [Encoded(str(n), tuple(range(100)), (False,) * 60 + (True,) * 40) for n in range(1000)]
+PLAN = resolve_plan(TrainingSection(epochs=2.0, batch_rows=4), len(ROWS))
+
+
+def test_the_arithmetic_of_an_8b_on_two_cores(monkeypatch):
+    monkeypatch.setattr(estimating, "free_memory", lambda: 64_000_000_000)
+    eight = Size(6_980_000_000, 525_000_000)
+    cost = estimate(eight, ROWS, PLAN, 0, 8, 100.0, 2)
+    assert cost.tokens == 200_000
+    # Four operations a weight and token; the projection at four tenths of the positions.
+    assert cost.gflop == pytest.approx(4 * (6.98 + 0.4 * 0.525))
+    assert cost.seconds == pytest.approx(200_000 * cost.gflop / 60.0)
+    with pytest.raises(
+        TrainingError, match=r"would take about 27 hours: 200,000 tokens of 28\.76 GFLOP"
+    ) as raised:
+        refuse_days(cost)
+    assert "--yes" in raised.value.hint
+    refuse_days(estimate(eight, ROWS, PLAN, 0, 8, 400.0, 2))
+
+
+def test_roundings_cost_too():
+    size = Size(100_000_000, 0)
+    without = estimate(size, ROWS, PLAN, 0, 8, 100.0, 2)
+    on_grid = estimate(size, ROWS, PLAN, 250, 8, 100.0, 2)
+    assert on_grid.roundings == 32
+    assert on_grid.seconds > without.seconds
+
+
+def test_weights_that_do_not_fit_are_refused(monkeypatch):
+    monkeypatch.setattr(estimating, "free_memory", lambda: 8_000_000_000)
+    with pytest.raises(TrainingError, match=r"alone take 14\.0 GB of memory, and 8\.0 GB are free"):
+        refuse_days(estimate(Size(6_500_000_000, 500_000_000), ROWS, PLAN, 0, 8, 400.0, 2))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.2, "1 second"), (80, "80 seconds"), (520, "9 minutes"), (7200, "2 hours"), (400_000, "4.6 days")],
+)
+def test_durations(seconds, said):
+    assert duration(seconds) == said
+
+
+def test_a_training_of_days_is_refused_before_anything_is_loaded_and_begun_with_yes(
+    make_project, monkeypatch
+):
+    project, checkpoint = prepared(make_project())
+    assert size_of(checkpoint).matrices > 0
+    monkeypatch.setattr(estimating, "LIMIT", 0.0)
+    with pytest.raises(TrainingError, match="this training would take about"):
+        train(project, checkpoint, ignore)
+    assert not project.adapter.exists()
+    events = []
+    train(project, checkpoint, events.append, accept_days=True)
+    assert any(event.text.startswith("about ") and event.data["seconds"] >= 0 for event in events)

@@ -27,13 +27,15 @@ def sparkline(values: list[float], width: int = 24) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`seconds` as a person says it: 45s, 3m05s, 2h10m."""
+    """`seconds` as a person says it: 45s, 3m05s, 2h10m, 4d15h."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole}s"
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    if whole < 2 * 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
 
 
 class _Stage:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.errors import TrainingError
+from appliance.progress import duration
 from appliance.training.encoding import Encoded
 from appliance.training.recipe import Plan
 from convert.safetensors_file import read_checkpoint
@@ -59,15 +60,6 @@ class Estimate:
             f"about {duration(self.seconds)}: {self.tokens:,} tokens of {self.gflop:.2f} GFLOP at "
             f"{100 * EFFICIENCY:.0f} % of this CPU's {self.speed:.0f} GFLOP/s{roundings}"
         )
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    for unit, length in (("day", 86400.0), ("hour", 3600.0), ("minute", 60.0)):
-        if seconds >= 1.5 * length:
-            return f"{seconds / length:.{1 if unit == 'day' else 0}f} {unit}s"
-    whole = max(1, round(seconds))
-    return f"{whole} second{'s' if whole > 1 else ''}"
 
 
 def size_of(checkpoint: Path) -> Size:

@@ -31,7 +31,13 @@ def test_progress_lines_are_spared_but_messages_never():
 
 
 def test_durations_read_as_a_person_says_them():
-    assert [duration(value) for value in (0.4, 45, 185, 7800)] == ["0s", "45s", "3m05s", "2h10m"]
+    assert [duration(value) for value in (0.4, 45, 185, 7800, 400_000)] == [
+        "0s",
+        "45s",
+        "3m05s",
+        "2h10m",
+        "4d15h",
+    ]
 
 
 def test_a_sparkline_falls_with_its_values():

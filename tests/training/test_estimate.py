@@ -10,7 +10,7 @@ from appliance.events import ignore
 from appliance.training import estimate as estimating
 from appliance.training import train
 from appliance.training.encoding import Encoded
-from appliance.training.estimate import Size, duration, estimate, refuse_days, size_of
+from appliance.training.estimate import Size, estimate, refuse_days, size_of
 from appliance.training.recipe import resolve_plan
 from tests.training.test_session import prepared
 
@@ -27,7 +27,7 @@ def test_the_arithmetic_of_an_8b_on_two_cores(monkeypatch):
     assert cost.gflop == pytest.approx(4 * (6.98 + 0.4 * 0.525))
     assert cost.seconds == pytest.approx(200_000 * cost.gflop / 60.0)
     with pytest.raises(
-        TrainingError, match=r"would take about 27 hours: 200,000 tokens of 28\.76 GFLOP"
+        TrainingError, match=r"would take about 26h37m: 200,000 tokens of 28\.76 GFLOP"
     ) as raised:
         refuse_days(cost)
     assert "--yes" in raised.value.hint
@@ -46,14 +46,6 @@ def test_weights_that_do_not_fit_are_refused(monkeypatch):
     monkeypatch.setattr(estimating, "free_memory", lambda: 8_000_000_000)
     with pytest.raises(TrainingError, match=r"alone take 14\.0 GB of memory, and 8\.0 GB are free"):
         refuse_days(estimate(Size(6_500_000_000, 500_000_000), ROWS, PLAN, 0, 8, 400.0, 2))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0.2, "1 second"), (80, "80 seconds"), (520, "9 minutes"), (7200, "2 hours"), (400_000, "4.6 days")],
-)
-def test_durations(seconds, said):
-    assert duration(seconds) == said
 
 
 def test_a_training_of_days_is_refused_before_anything_is_loaded_and_begun_with_yes(

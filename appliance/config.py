@@ -15,7 +15,7 @@ FILE_NAME = "anchorhold.toml"
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Version = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
-QuantizationType = Literal["F16", "Q8_0", "Q4_0"]
+QuantizationType = Literal["F16", "Q8_0", "Q5_0", "Q4_1", "Q4_0", "IQ4_NL", "Q4_K"]
 
 
 class _Section(BaseModel):
@@ -93,8 +93,13 @@ class TrainingSection(_Section):
 class ConvertSection(_Section):
     """`[convert]`: what ships."""
 
-    type: QuantizationType = "Q4_0"
+    type: QuantizationType | Literal["auto"] = "Q4_0"
+    """`auto`: the smallest file that passes the gate (docs/formats.md, "frontier")."""
     embeddings: Literal["F16", "Q8_0", "Q4_0"] = "Q8_0"
+    overrides: dict[str, QuantizationType] = {}
+    """Other types for some tensors: a regular expression over GGUF names (`ffn_down`, `blk\\.0\\.`) and a type."""
+    gate: float = Field(default=0.99, gt=0, le=1)
+    """Share of the 16-bit file's score that `auto` asks of what ships; taken on the validation rows."""
 
 
 class EvaluationSection(_Section):
@@ -132,11 +137,15 @@ class Config(_Section):
     release: ReleaseSection = ReleaseSection()
 
     @property
-    def grid(self) -> dict[str, str] | None:
-        """The quantization types that the training computes with; None where it stays off the grid that ships."""
+    def grid(self) -> dict[str, Any] | None:
+        """The quantization types that the training computes with; None where it stays off the grid that ships.
+
+        Where the type is chosen after training, it is trained on the grid of the smallest.
+        """
         if self.training.grid_start >= 1 or self.convert.type == "F16":
             return None
-        return {"type": self.convert.type, "embeddings": self.convert.embeddings}
+        kind = "Q4_0" if self.convert.type == "auto" else self.convert.type
+        return {"type": kind, "embeddings": self.convert.embeddings, "overrides": self.convert.overrides}
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,41 @@ if TYPE_CHECKING:
     from convert.to_gguf import Conversion
 
 STAGE = "convert"
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Types of a file: one for its matrices, and (pattern over GGUF names, type) for those that take another."""
+
+    type: str
+    overrides: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        return self.type + "".join(f", {pattern} as {kind}" for pattern, kind in self.overrides)
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Choice:
+        """From what `asdict` made of one, read back from JSON."""
+        return cls(record["type"], tuple((pattern, kind) for pattern, kind in record["overrides"]))
+
+
+def ships(project: Project) -> Choice:
+    """What the project's shipped file is made of.
+
+    Raises:
+        ConversionError: the configuration leaves it to the frontier, which has not been measured yet.
+    """
+    settings = project.config.convert
+    if settings.type != AUTO:
+        return Choice(settings.type, tuple(settings.overrides.items()))
+    try:
+        record = json.loads((project.build / "frontier" / "frontier.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError) as error:
+        raise ConversionError(
+            "which type ships is not known yet", "`anchorhold convert` measures the types and chooses one"
+        ) from error
+    return Choice.of(record["chosen"])
 
 
 @contextlib.contextmanager
@@ -37,6 +73,7 @@ def write_gguf(
     adapter: Path | None = None,
     quantization: str = "Q4_0",
     embeddings: str = "Q8_0",
+    overrides: dict[str, str] | None = None,
     name: str = "",
     metadata: dict[str, str] | None = None,
     pre: str = "",
@@ -60,6 +97,7 @@ def write_gguf(
             adapter=adapter,
             quantization=quantization,
             embeddings=embeddings,
+            overrides=overrides,
             name=name,
             metadata=metadata,
             pre=pre,
@@ -88,6 +126,26 @@ def as_data(written: Conversion) -> dict[str, Any]:
     }
 
 
+def file_settings(project: Project) -> dict[str, Any]:
+    """What all files of a project's tuned model have in common, as arguments of `write_gguf`.
+
+    Raises:
+        ConversionError: no adapter yet.
+    """
+    settings = project.config
+    if not (project.adapter / "adapter_config.json").is_file():
+        raise ConversionError(f"{project.adapter}: no adapter there", "`anchorhold train` makes it")
+    metadata = {"general.version": settings.project.version}
+    if settings.project.description:
+        metadata["general.description"] = settings.project.description
+    return {
+        "adapter": project.adapter,
+        "embeddings": settings.convert.embeddings,
+        "name": settings.project.name,
+        "metadata": metadata,
+    }
+
+
 def convert_project(
     project: Project, types: Sequence[str] = (), *, base_only: bool = False, emit: Emit = ignore
 ) -> dict[str, Conversion]:
@@ -108,36 +166,26 @@ def convert_project(
     """
     from appliance import base_model
 
-    settings = project.config
-    adapter = None if base_only else project.adapter
-    if adapter is not None and not (adapter / "adapter_config.json").is_file():
-        raise ConversionError(f"{adapter}: no adapter there", "`anchorhold train` makes it")
-    checkpoint = base_model.resolve(settings.base.path, project.root, emit)
+    settings = project.config.convert
+    common = {"embeddings": settings.embeddings} if base_only else file_settings(project)
+    checkpoint = base_model.resolve(project.config.base.path, project.root, emit)
+    shipped = Choice("F16") if base_only else ships(project)
     done: dict[str, Conversion] = {}
-    for kind in dict.fromkeys(each.upper() for each in types or ("F16", settings.convert.type)):
+    for kind in dict.fromkeys(each.upper() for each in types or ("F16", shipped.type)):
         output = project.model / f"base-{kind.lower()}.gguf" if base_only else project.gguf(kind)
-        metadata = {} if base_only else {"general.version": settings.project.version}
-        if not base_only and settings.project.description:
-            metadata["general.description"] = settings.project.description
+        overrides = dict(shipped.overrides) if kind == shipped.type else {}
         done[kind] = write_gguf(
-            checkpoint,
-            output,
-            adapter=adapter,
-            quantization=kind,
-            embeddings=settings.convert.embeddings,
-            name="" if base_only else settings.project.name,
-            metadata=metadata,
-            emit=emit,
+            checkpoint, output, **common, quantization=kind, overrides=overrides, emit=emit
         )
     if not base_only:
-        inputs = _inputs_digest(project, checkpoint, adapter)
+        inputs = _inputs_digest(project, checkpoint)
         files = _still_there(project, inputs) | {kind: as_data(each) for kind, each in done.items()}
         record = {"format": 1, "inputs": inputs, "files": dict(sorted(files.items()))}
         storage.write_json(project.model / "convert.json", record)
     return done
 
 
-def _inputs_digest(project: Project, checkpoint: Path, adapter: Path | None) -> str:
+def _inputs_digest(project: Project, checkpoint: Path) -> str:
     """Of all that the files of every type are made from."""
     from appliance import base_model
 
@@ -145,8 +193,9 @@ def _inputs_digest(project: Project, checkpoint: Path, adapter: Path | None) -> 
     return storage.sha256_json(
         {
             "base": [base[name] for name in ("weights", "config", "tokenizer")],
-            "adapter": storage.sha256_tree(adapter) if adapter is not None else "",
+            "adapter": storage.sha256_tree(project.adapter),
             "embeddings": project.config.convert.embeddings,
+            "ships": asdict(ships(project)),
             "project": project.config.project.model_dump(),
         }
     )

@@ -71,10 +71,10 @@ TYPES: dict[str, TensorType] = {
         TensorType("Q4_0", 2, 32, 18, 2, "dequantize_row_q4_0"),
         TensorType("Q2_K", 10, 256, 84, None, "dequantize_row_q2_K"),
         TensorType("Q3_K", 11, 256, 110, None, "dequantize_row_q3_K"),
-        TensorType("Q4_K", 12, 256, 144, None, "dequantize_row_q4_K"),
-        TensorType("Q5_K", 13, 256, 176, None, "dequantize_row_q5_K"),
-        TensorType("Q6_K", 14, 256, 210, None, "dequantize_row_q6_K"),
-        TensorType("IQ4_NL", 20, 32, 18, None, "dequantize_row_iq4_nl"),
+        TensorType("Q4_K", 12, 256, 144, 14, "dequantize_row_q4_K"),
+        TensorType("Q5_K", 13, 256, 176, 16, "dequantize_row_q5_K"),
+        TensorType("Q6_K", 14, 256, 210, 18, "dequantize_row_q6_K"),
+        TensorType("IQ4_NL", 20, 32, 18, 25, "dequantize_row_iq4_nl"),
         TensorType("IQ4_XS", 23, 256, 136, None, "dequantize_row_iq4_xs"),
     )
 }
@@ -82,6 +82,9 @@ TYPES: dict[str, TensorType] = {
 
 WRITABLE = tuple(name for name, each in TYPES.items() if each.file_type is not None)
 """The types that `quantize` offers."""
+
+_NARROW = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
+"""What llama.cpp's own quantizer takes where a row doesn't fill the 256 wide blocks of a K type."""
 
 BY_NUMBER: dict[int, TensorType] = {each.number: each for each in TYPES.values()}
 
@@ -96,6 +99,13 @@ def tensor_type(name: str) -> TensorType:
     if found is None or found.file_type is None:
         raise ConvertError(f"unknown quantization type {name!r}", f"choose one of {', '.join(WRITABLE)}")
     return found
+
+
+def fitting(wanted: TensorType, columns: int) -> TensorType:
+    """The type that rows of `columns` weights take: `wanted`, or what llama.cpp puts in its place, or F16."""
+    if columns % wanted.block:
+        wanted = TYPES[_NARROW.get(wanted.name, "F16")]
+    return wanted if columns % wanted.block == 0 else TYPES["F16"]
 
 
 @functools.cache

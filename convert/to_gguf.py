@@ -27,12 +27,11 @@ from convert.errors import ConvertError
 from convert.gguf_file import PlannedTensor, Value, header, padding, string, u32
 from convert.libggml import Bytes, Floats, TensorType
 from convert.safetensors_file import StoredTensor, read_checkpoint
+from convert.type_mix import Mix
 
 Progress = Callable[[str, int, int], None]
 
 PIECE = 1 << 18  # weights worked on at a time by a thread: 1 MB of float32
-_FLOATS = {"F32", "F16", "BF16"}
-_EMBEDDINGS = {"token_embd.weight", "output.weight"}
 _QUANTIZATION_VERSION = 2  # ggml.h, GGML_QNT_VERSION
 _STRUCTURAL = {"architecture", "type", "alignment", "file_type", "quantization_version", "size_label"}
 
@@ -107,23 +106,12 @@ class _Source:
             yield begin, min(begin + step, shape[0])
 
 
-def _type_for(
-    name: str, shape: tuple[int, ...], quantization: TensorType, embeddings: TensorType
-) -> TensorType:
-    if len(shape) == 1:
-        return libggml.TYPES["F32"]  # norms and biases, as llama.cpp wants them
-    wanted = embeddings if name in _EMBEDDINGS else quantization
-    # Rows that don't fill whole blocks can't be quantized at all.
-    return wanted if shape[-1] % wanted.block == 0 else libggml.TYPES["F16"]
-
-
 def _plan(
     folder: Path,
     config: Mapping[str, Any],
     architecture: Architecture,
     adapter: lora.Adapter | None,
-    quantization: TensorType,
-    embeddings: TensorType,
+    mix: Mix,
 ) -> list[_Source]:
     stored = {
         name: each for name, each in read_checkpoint(folder).items() if not architecture.is_ignored(name)
@@ -152,7 +140,9 @@ def _plan(
             order = architectures.permutation(shape[0], count)
         each = named[name]
         update = adapter.update(each.name) if adapter is not None else None
-        planned = PlannedTensor(name, shape, _type_for(name, shape, quantization, embeddings))
+        # Norms and biases are F32, as llama.cpp wants them.
+        kind = libggml.TYPES["F32"] if len(shape) == 1 else mix.of(name, shape[-1])
+        planned = PlannedTensor(name, shape, kind)
         sources.append(_Source(planned, each, order, update))
     return sources
 
@@ -231,6 +221,7 @@ def convert(
     adapter: Path | None = None,
     quantization: str = "Q4_0",
     embeddings: str = "Q8_0",
+    overrides: Mapping[str, str] | None = None,
     name: str = "",
     metadata: Mapping[str, str] | None = None,
     pre: str = "",
@@ -246,6 +237,7 @@ def convert(
         quantization: the type of all matrices but the embeddings: one of `libggml.WRITABLE`.
         embeddings: the type of the embeddings (and of the output matrix if it isn't tied to them). Where
             `quantization` is F32, F16 or BF16, they take that type too.
+        overrides: other types for some tensors: a regular expression over GGUF names -> a type's name.
         name: `general.name`; taken from the checkpoint if empty.
         metadata: more keys with text values; `general.*` of ours can be replaced.
         pre: the pre-tokenizer's name for a tokenizer that isn't recognized.
@@ -260,9 +252,7 @@ def convert(
         OSError: the disk said no; nothing was written.
     """
     started = time.monotonic()
-    kind, embedding_kind = libggml.tensor_type(quantization), libggml.tensor_type(embeddings)
-    if kind.name in _FLOATS:
-        embedding_kind = kind
+    mix = Mix.named(quantization, embeddings, overrides)
     if not checkpoint.is_dir():
         raise ConvertError(f"{checkpoint}: no such folder", "a checkpoint is a folder with config.json")
     if output.is_dir():
@@ -274,9 +264,13 @@ def convert(
     hyperparameters = architecture.hyperparameters(config)
     tokenizer = vocabulary.from_checkpoint(checkpoint, config, pre=pre)
     merged = lora.read_adapter(adapter) if adapter is not None else None
-    sources = _plan(checkpoint, config, architecture, merged, kind, embedding_kind)
+    sources = _plan(checkpoint, config, architecture, merged, mix)
     parameters = sum(math.prod(source.planned.shape) for source in sources)
-    keys = _general(checkpoint, architecture, name, kind, parameters) | hyperparameters | tokenizer.metadata()
+    keys = (
+        _general(checkpoint, architecture, name, mix.matrices, parameters)
+        | hyperparameters
+        | tokenizer.metadata()
+    )
     _add(keys, metadata or {})
     planned = [source.planned for source in sources]
     head = header(keys, planned)

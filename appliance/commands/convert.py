@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,10 +11,14 @@ from appliance.commands.common import project_option
 from appliance.errors import UsageError
 from appliance.events import Event
 
+if TYPE_CHECKING:
+    from appliance.paths import Project
+
 _EPILOG = """\b
 Examples:
   anchorhold convert
   anchorhold convert --type Q4_0 --type Q8_0
+  anchorhold convert --frontier
   anchorhold convert models/my-llama out.gguf --adapter adapters/a --type Q4_0
   anchorhold convert model.gguf folder
 """
@@ -24,6 +29,21 @@ def _show(event: Event) -> None:
         click.echo(event.text)
 
 
+def _frontier(project: Project, types: tuple[str, ...]) -> None:
+    from appliance import base_model, offline
+    from appliance.commands.common import stage_events
+    from appliance.conversion import Choice
+    from appliance.evaluation import frontier
+
+    offline.seal()
+    candidates = tuple(Choice(kind.upper()) for kind in types) or frontier.CANDIDATES
+    with stage_events(project.events) as emit:
+        checkpoint = base_model.resolve(project.config.base.path, project.root, emit)
+        found = frontier.measure_frontier(project, checkpoint, emit, candidates)
+    click.echo(frontier.table(found))
+    click.echo(f"drawn: {project.build / 'frontier' / 'frontier.svg'}")
+
+
 @click.command(epilog=_EPILOG)
 @click.argument("source", required=False)
 @click.argument("output", required=False, type=click.Path(path_type=Path))
@@ -32,8 +52,12 @@ def _show(event: Event) -> None:
     "--adapter", type=click.Path(path_type=Path), help="Merge this LoRA adapter (with SOURCE and OUTPUT)."
 )
 @click.option(
-    "--type", "types", multiple=True, help="Quantization type: F32, F16, BF16, Q8_0, Q5_1, Q5_0, Q4_1, Q4_0."
+    "--type",
+    "types",
+    multiple=True,
+    help="Quantization type: F32, F16, BF16, Q8_0, Q5_1, Q5_0, Q4_1, Q4_0, IQ4_NL, Q4_K, Q5_K, Q6_K.",
 )
+@click.option("--frontier", is_flag=True, help="Measure file size against score for the types, and draw it.")
 @click.option(
     "--embeddings", default="Q8_0", show_default=True, help="Type of the embeddings (with SOURCE and OUTPUT)."
 )
@@ -47,6 +71,7 @@ def command(
     folder: Path,
     adapter: Path | None,
     types: tuple[str, ...],
+    frontier: bool,
     embeddings: str,
     name: str,
     pre: str,
@@ -58,6 +83,9 @@ def command(
     Face folder, a GGUF file) to the file OUTPUT.gguf, or a GGUF file to the folder OUTPUT.
 
     One pass, no merged copy on the disk; the file appears whole or not at all.
+
+    --frontier makes the file in each type (or each --type given) and in mixes, asks each the validation rows, and names
+    the smallest that keeps `convert.gate` of the 16-bit file's score; with convert.type = "auto" that one ships.
     """
     if source is None:
         from appliance import base_model
@@ -70,6 +98,9 @@ def command(
                 "--adapter, --name and --pre go with SOURCE and OUTPUT", "see `anchorhold convert --help`"
             )
         project = Project.open(folder)
+        if frontier:
+            _frontier(project, types)
+            return
         checkpoint = base_model.resolve(project.config.base.path, project.root, _show)
         run_stage(
             Journey(project, checkpoint, _show),
@@ -77,6 +108,8 @@ def command(
             lambda: convert_project(project, types, emit=_show),
         )
         return
+    if frontier:
+        raise UsageError("--frontier goes without SOURCE and OUTPUT", "it measures a project's adapter")
     if output is None:
         raise UsageError("OUTPUT is missing", "anchorhold convert SOURCE OUTPUT")
     if len(types) > 1:

@@ -50,8 +50,11 @@ dtype = "auto"             # auto (a two-second trial), float32, bfloat16
 threads = 0                # 0: all cores
 
 [convert]
-type = "Q4_0"              # what ships: Q4_0 (INT4), Q8_0 (INT8), F16
+type = "Q4_0"              # what ships: Q4_0 (INT4), IQ4_NL, Q4_1, Q4_K, Q5_0, Q8_0 (INT8), F16, or auto: the
+                           # smallest that passes the gate (`anchorhold convert --frontier` draws them all)
 embeddings = "Q8_0"
+gate = 0.99                # share of the 16-bit file's score, on the validation rows
+overrides = {}             # other types for some tensors, as { ffn_down = "Q8_0" }
 
 [evaluation]
 scorer = "json"            # json (parsed equality, fields) or exact (text)

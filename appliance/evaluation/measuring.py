@@ -47,12 +47,18 @@ class _Progress:
         self.tell()
 
 
-def _context(system: System, rows: Sequence[Row], checkpoint: Path, max_tokens: int) -> int:
+def context_for(system: System, rows: Sequence[Row], checkpoint: Path, max_tokens: int) -> int:
     """Tokens that the longest prompt and its answer need, rounded up."""
     count = counter(checkpoint)
     # Counted without the opening of the answer's turn, which is a few tokens.
     longest = max(count([system.prompt(row) for row in rows])) + 16 + max_tokens
     return -(-longest // _CONTEXT_STEP) * _CONTEXT_STEP
+
+
+def schema_of(project: Project) -> AnswerSchema | None:
+    """The schema that answers should satisfy, if the project has one."""
+    path = project.config.dataset.schema_path
+    return AnswerSchema.load(project.root / path) if path else None
 
 
 def _speeds(answers: dict[str, list[Answer]]) -> dict[str, dict[str, float]]:
@@ -109,7 +115,7 @@ def _ask_all(
         for system in systems:
             progress.title = system.title
             progress.tell()
-            context = _context(system, rows, checkpoint, settings.max_tokens)
+            context = context_for(system, rows, checkpoint, settings.max_tokens)
             with Engine(
                 system.file.path,
                 slots=slots_for(context, len(rows)),
@@ -190,8 +196,7 @@ def evaluate(
     """
     rows, train = _test_rows(project), read_rows(project.dataset / "train.jsonl")
     expected = expected_values(rows, project.config.evaluation.scorer)
-    schema_path = project.config.dataset.schema_path
-    schema = AnswerSchema.load(project.root / schema_path) if schema_path else None
+    schema = schema_of(project)
     if checkpoint is None:
         from appliance.base_model import resolve
 

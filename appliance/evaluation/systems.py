@@ -130,8 +130,10 @@ def plan_systems(
     Raises:
         EvaluationError: a tuned file is missing.
     """
+    from appliance.conversion import ships
+
     settings: EvaluationSection = project.config.evaluation
-    shipped = project.config.convert.type
+    shipped = ships(project).type
     systems = []
     if settings.baselines:
         base = base_file(checkpoint, emit)

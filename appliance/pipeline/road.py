@@ -119,9 +119,19 @@ def _train(journey: Journey) -> None:
 
 
 def _convert(journey: Journey) -> None:
-    from appliance.conversion import convert_project
+    from appliance.conversion import AUTO, convert_project
 
+    if journey.project.config.convert.type == AUTO:
+        from appliance.evaluation.frontier import measure_frontier
+
+        measure_frontier(journey.project, journey.checkpoint, journey.emit)
     convert_project(journey.project, emit=journey.emit)
+
+
+def _shipped_type(project: Project) -> str:
+    from appliance.conversion import ships
+
+    return ships(project).type
 
 
 def _evaluate(journey: Journey) -> None:
@@ -182,11 +192,12 @@ STAGES: tuple[Stage, ...] = (
             "adapter": _digest(project.adapter / "adapter_model.safetensors"),
             "base": _base(base),
             "config": project.config.convert.model_dump(),
+            "asked": _splits(project, "valid") if project.config.convert.type == "auto" else "",
             "project": project.config.project.model_dump(),
         },
         lambda project: [
             project.gguf("F16"),
-            project.gguf(project.config.convert.type),
+            project.gguf(_shipped_type(project)),
             project.model / "convert.json",
         ],
         _convert,

@@ -110,11 +110,12 @@ def assemble(project: Project, emit: Emit) -> Release:
         UpdateError: something is missing or doesn't belong together; the hint names the verb that makes it.
     """
     from appliance import base_model
+    from appliance.conversion import ships
 
     settings = project.config
     emit(Event("release", "started", f"assembling {settings.project.name} {settings.project.version}"))
     versions.parse(settings.project.version)
-    kind = settings.convert.type
+    kind = ships(project).type
     model = project.gguf(kind)
     converted = _read(project.model / "convert.json", "convert")["files"].get(kind)
     if converted is None or not model.is_file():

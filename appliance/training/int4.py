@@ -22,9 +22,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from convert.libggml import TYPES, dequantize, quantize
+from convert.architectures import of_config
+from convert.libggml import dequantize, quantize
 from convert.lora import merge_rows
 from convert.safetensors_file import StoredTensor, read_checkpoint
+from convert.type_mix import Mix
+from convert.vocabulary import read_json
 
 Floats = npt.NDArray[np.float32]
 
@@ -48,26 +51,28 @@ class Merged:
 class Grid:
     """A checkpoint's weights, and what becomes of them in a quantization type."""
 
-    def __init__(self, checkpoint: Path, quantization: str, embeddings: str, scale: float) -> None:
+    def __init__(self, checkpoint: Path, mix: Mix, scale: float) -> None:
         """Open the checkpoint.
 
         Args:
             checkpoint: the base's folder; its weights stay on disk, memory-mapped.
-            quantization: the type that the matrices ship in.
-            embeddings: the type that the embeddings and the output projection ship in.
+            mix: the types that its matrices ship in.
             scale: alpha / rank.
         """
-        self.quantization, self.embeddings, self.scale = quantization, embeddings, scale
+        self.mix, self.scale = mix, scale
         self._stored: dict[str, StoredTensor] = read_checkpoint(checkpoint)
+        config = read_json(checkpoint / "config.json", required=False)
+        self._architecture = of_config(config) if config else None
 
-    def _type(self, wanted: str, columns: int) -> str:
-        return wanted if columns % TYPES[wanted].block == 0 else "F16"  # as convert falls back
+    def _type(self, name: str, columns: int) -> str:
+        known = self._architecture.to_gguf(name) if self._architecture else None
+        return self.mix.of(known or name, columns).name
 
     def held(self, merged: Merged) -> tuple[Floats, Floats, Floats]:
         """(W, W + s·B·A, and what the file will hold of it), each [out, in]."""
         base = self._stored[merged.name].rows(slice(None))
         rows = merge_rows(base, merged.b.numpy(), merged.a.numpy(), self.scale)
-        kind = self._type(self.quantization, rows.shape[1])
+        kind = self._type(merged.name, rows.shape[1])
         return base, rows, dequantize(quantize(rows, kind), kind)
 
     def round(self, merged: Merged) -> None:
@@ -86,5 +91,5 @@ class Grid:
         if stored is None:
             return None
         rows = stored.rows(slice(None))
-        kind = self._type(self.embeddings, rows.shape[1])
+        kind = self._type(name, rows.shape[1])
         return torch.from_numpy(dequantize(quantize(rows, kind), kind)).to(dtype)

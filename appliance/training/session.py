@@ -28,6 +28,7 @@ from appliance.training.llama import load
 from appliance.training.precision import pinned_dtype
 from appliance.training.recipe import Plan, resolve_plan
 from appliance.training.trainable import Trainable
+from convert.type_mix import Mix
 
 STAGE = "train"
 VALIDATION_BATCH = 32  # rows
@@ -149,14 +150,12 @@ class _Session:
     def prepare(self, step: int) -> None:
         """Round the weights where `step` is due for it."""
         since = step - self.grid_after - 1
-        if not self.on_grid(step) or since % self.recipe.grid_every:
+        if self.grid is None or not self.on_grid(step) or since % self.recipe.grid_every:
             return
         if since == 0:
             # Losses off the grid say nothing about what ships: from here the best adapter is chosen anew.
             self.progress, self.best = self.progress.fresh, {}
-            self.report(
-                f"from step {step} on with the weights as they ship ({self.project.config.convert.type})"
-            )
+            self.report(f"from step {step} on with the weights as they ship ({self.grid.mix.matrices.name})")
         self.round_weights()
 
     def step(self, numbers: list[int]) -> float:
@@ -263,14 +262,15 @@ class _Session:
 
 def _grid(project: Project, checkpoint: Path, trainable: Trainable, emit: Emit) -> Grid | None:
     """The grid to train on, if there is one to train on."""
-    recipe, wanted = project.config.training, project.config.convert
-    if project.config.grid is None:
+    recipe, wanted = project.config.training, project.config.grid
+    if wanted is None:
         return None
     if not trainable.takes_grid:
-        text = f"trained off the {wanted.type} grid, which this architecture or dropout doesn't allow here"
+        text = f"trained off the {wanted['type']} grid, which this architecture or dropout doesn't allow here"
         emit(Event(STAGE, "warning", text))
         return None
-    return Grid(checkpoint, wanted.type, wanted.embeddings, recipe.alpha / recipe.rank)
+    mix = Mix.named(wanted["type"], wanted["embeddings"], wanted["overrides"])
+    return Grid(checkpoint, mix, recipe.alpha / recipe.rank)
 
 
 def _discard(folder: Path, reason: str, emit: Emit) -> None:

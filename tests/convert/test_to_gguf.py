@@ -29,7 +29,7 @@ def copy_with(source: Path, folder: Path, **changes: Any) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", [name for name in libggml.WRITABLE if name.startswith("Q")])
+@pytest.mark.parametrize("name", ["Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0"])
 def test_quantizing_in_pieces_equals_the_whole_and_the_reference(
     small: Path, tmp_path: Path, name: str
 ) -> None:

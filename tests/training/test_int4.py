@@ -27,6 +27,7 @@ from appliance.training.llama import LlamaTrainable, load
 from appliance.training.modules import ModuleTrainable, load_modules
 from convert.gguf_file import read
 from convert.libggml import dequantize
+from convert.type_mix import Mix
 from tests.training.test_decoder import RECIPE, gradients, rows_of, trained
 
 
@@ -53,12 +54,12 @@ def adversarial() -> np.ndarray:
     return np.array(rows, dtype=np.float32)
 
 
-@pytest.mark.parametrize("kind", ["Q4_0", "Q8_0"])
+@pytest.mark.parametrize("kind", ["Q4_0", "Q8_0", "Q4_1", "Q5_0"])
 def test_the_grid_is_that_of_an_independent_quantizer_on_adversarial_blocks(tmp_path, kind):
     base = adversarial()
     save_file({"w": base}, tmp_path / "model.safetensors")
     zeros = torch.zeros(len(base), 4), torch.zeros(4, base.shape[1])
-    _, _, held = Grid(tmp_path, kind, "Q8_0", 2.0).held(Merged("w", *zeros, torch.empty(0)))
+    _, _, held = Grid(tmp_path, Mix.named(kind, "Q8_0"), 2.0).held(Merged("w", *zeros, torch.empty(0)))
     number = gguf.GGMLQuantizationType[kind]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         expected = gguf.quants.dequantize(gguf.quants.quantize(base, number), number)
@@ -70,7 +71,7 @@ def test_loss_and_gradient_are_those_of_the_rounded_weights_straight_through(tin
     batch = collate(rows_of([20, 31], common=12))
     ours = trained(tiny_checkpoint, Plain())
     off = ours.learn(batch)
-    grid = Grid(tiny_checkpoint, "Q4_0", "F16", RECIPE.alpha / RECIPE.rank)
+    grid = Grid(tiny_checkpoint, Mix.named("Q4_0", "F16"), RECIPE.alpha / RECIPE.rank)
     ours.enter_grid(grid)
     value = ours.learn(batch)
     assert abs(value - off) > 1e-4  # rounding is felt

@@ -9,6 +9,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.events import ScreenResume
 from textual.widgets import Static
 
 from tui.asking import Asking
@@ -68,6 +69,8 @@ class ChatScreen(HouseScreen):
         self._overview = Overview()
         self._line = ""
         self._ticks = 0
+        # Whether the end of the answer stays in view: until the person scrolls up to read.
+        self._follows = True
 
     def contents(self) -> ComposeResult:
         """See `HouseScreen`."""
@@ -78,8 +81,6 @@ class ChatScreen(HouseScreen):
 
     def on_mount(self) -> None:
         super().on_mount()
-        # Follow the answer, also while another screen is shown, unless the person has scrolled up to read.
-        self.query_one("#talk", VerticalScroll).anchor()
         self.query_one(Prompt).focus()
         self.set_interval(FLUSH_SECONDS, self._tick)
 
@@ -144,7 +145,8 @@ class ChatScreen(HouseScreen):
         self._answer = Answer(self._overview.model, plain=self.house.plain)
         talk = self.query_one("#talk", VerticalScroll)
         await talk.mount(self._answer)
-        talk.scroll_end(animate=False)
+        self._follows = True
+        self._follow()
         messages = [{"role": turn.role, "content": turn.text} for turn in self._turns]
         self._asking = Asking(self._numbers, self.house.backend, messages, self.post_message)
         self._asking.start()
@@ -187,15 +189,25 @@ class ChatScreen(HouseScreen):
             self._turns.append(turn)
             self.house.history.add(self._conversation, turn)
         await answer.finish(note, failed)
+        self._follow()
         self._draw_line()
 
     async def _tick(self) -> None:
         if self._asking is not None and self._answer is not None:
             await self._answer.flush()
+            self._follow()
             self._ticks += 1
             # On a serial line the answer comes first: what is known of it follows once a second.
             if self._ticks % (PLAIN_LINE_TICKS if self.house.plain else 1) == 0:
                 self._draw_line()
+
+    def _follow(self) -> None:
+        if self._follows:
+            self.query_one("#talk", VerticalScroll).scroll_end(animate=False)
+
+    @on(ScreenResume)
+    def _shown_again(self) -> None:
+        self._follow()  # what came meanwhile has its place on the screen only now
 
     # The line between conversation and prompt.
 
@@ -267,9 +279,11 @@ class ChatScreen(HouseScreen):
     def action_scroll(self, pages: int) -> None:
         talk = self.query_one("#talk", VerticalScroll)
         if pages < 0:
+            self._follows = False
             talk.scroll_page_up(animate=False)
         else:
             talk.scroll_page_down(animate=False)
+            self._follows = talk.scroll_target_y >= talk.max_scroll_y
 
     @work
     async def action_list(self) -> None:
@@ -302,4 +316,5 @@ class ChatScreen(HouseScreen):
         ]
         if widgets:
             await talk.mount(*widgets)
-            talk.scroll_end(animate=False)
+            self._follows = True
+            self._follow()

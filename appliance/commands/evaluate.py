@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from appliance.commands.common import project_option, stage_events
 
+if TYPE_CHECKING:
+    from appliance.paths import Project
+
 _EPILOG = "Example: `anchorhold evaluate --project station`; stopped half-way, run it again and it goes on"
+
+
+def _other(project: Project, file: Path) -> None:
+    from appliance.base_model import resolve
+    from appliance.dataset import read_other_rows
+    from appliance.evaluation import measure_other
+    from appliance.evaluation.terminal import score_lines
+
+    rows = read_other_rows(project, file)
+    with stage_events(project.events) as emit:
+        checkpoint = resolve(project.config.base.path, project.root, emit)
+        score = measure_other(project, checkpoint, rows, emit)
+    for line in score_lines([score], {}):
+        click.echo(line)
 
 
 @click.command("evaluate", epilog=_EPILOG)
@@ -16,7 +34,13 @@ _EPILOG = "Example: `anchorhold evaluate --project station`; stopped half-way, r
 @click.option(
     "--threads", type=click.IntRange(0), default=0, help="CPU threads of the engine (0: all cores)."
 )
-def command(folder: Path, threads: int) -> None:
+@click.option(
+    "--rows",
+    "file",
+    type=click.Path(path_type=Path),
+    help="Ask the shipped file these examples instead (JSONL or CSV, none trained on), and print its scores.",
+)
+def command(folder: Path, threads: int, file: Path | None) -> None:
     """Measure the file that ships; write the report.
 
     Asks the shipped GGUF every row of the test split through the engine that serves, and beside it the tuned
@@ -34,6 +58,9 @@ def command(folder: Path, threads: int) -> None:
     from appliance.pipeline import Journey, run_stage
 
     project = Project.open(folder)
+    if file is not None:
+        _other(project, file)
+        return
     results: list[EvaluationResult] = []
     with stage_events(project.events) as emit:
         checkpoint = resolve(project.config.base.path, project.root, emit)

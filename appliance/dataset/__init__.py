@@ -5,6 +5,7 @@
 
 from appliance.dataset.card import DatasetCard, load_card
 from appliance.dataset.lengths import counter
+from appliance.dataset.other_rows import read_other_rows
 from appliance.dataset.preparing import prepare, source_files
 from appliance.dataset.rows import Row, read_rows
 from appliance.dataset.schema import AnswerSchema
@@ -18,6 +19,7 @@ __all__ = [
     "counter",
     "load_card",
     "prepare",
+    "read_other_rows",
     "read_rows",
     "source_files",
 ]

@@ -7,25 +7,20 @@ left alone: what is chosen here is measured there.
 
 from __future__ import annotations
 
-import itertools
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from appliance import storage
 from appliance.conversion import Choice, file_settings, write_gguf
-from appliance.dataset import AnswerSchema, Row, read_rows
+from appliance.dataset import read_rows
 from appliance.errors import EvaluationError
-from appliance.evaluation.answers import AnswerStore
-from appliance.evaluation.asking import ask, slots_for
-from appliance.evaluation.measuring import context_for, schema_of
-from appliance.evaluation.results import Share, expected_values, score_answers, summarise
+from appliance.evaluation.one_file import measure_file
+from appliance.evaluation.results import Share
 from appliance.evaluation.systems import ModelFile, System, plain_prompt
 from appliance.events import Emit, Event
 from appliance.paths import Project
-from appliance.serving.engine_client import Engine, Sampling
 
 STAGE = "convert"
 FULL = Choice("F16")
@@ -119,71 +114,38 @@ def measure_frontier(
         raise EvaluationError(
             "there is no validation row to ask", "run `anchorhold dataset` and read its card"
         )
-    settings, schema = project.config.evaluation, schema_of(project)
-    expected = expected_values(rows, settings.scorer)
     tried = list(dict.fromkeys([*candidates, FULL]))
-    done = itertools.count()
+    done = 0
     folder = project.build / "frontier"
     folder.mkdir(parents=True, exist_ok=True)
     points = []
     emit(Event(STAGE, "started", f"asking {len(tried)} files {len(rows)} validation rows each"))
-    with AnswerStore(folder / "answers.jsonl") as store, tempfile.TemporaryDirectory(dir=folder) as scratch:
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
         for choice in tried:
 
-            def tell(*_: object, choice: Choice = choice) -> None:
+            def tell(more: int, choice: Choice = choice) -> None:
+                nonlocal done
+                done += more
                 total = len(tried) * len(rows)
-                emit(
-                    Event(
-                        STAGE,
-                        "progress",
-                        str(choice),
-                        done=min(next(done), total),
-                        total=total,
-                        unit="answers",
-                    )
-                )
+                emit(Event(STAGE, "progress", str(choice), done=done, total=total, unit="answers"))
 
             path = Path(scratch) / "candidate.gguf"
-            written = write_gguf(
-                checkpoint,
-                path,
-                **file_settings(project),
-                quantization=choice.type,
-                overrides=dict(choice.overrides),
-            )
+            common = file_settings(project) | {
+                "quantization": choice.type,
+                "overrides": dict(choice.overrides),
+            }
+            written = write_gguf(checkpoint, path, **common)
             file = ModelFile(path, written.sha256, written.bytes, written.bits_per_weight)
             system = System(str(choice), str(choice), file, plain_prompt)
-            points.append(_ask(project, checkpoint, system, choice, rows, expected, schema, store, tell))
-            point = points[-1]
-            text = f"{choice}: {100 * point.exact.share:.1f} % exact, {written.bytes / 1e6:.1f} MB"
+            score = measure_file(project, checkpoint, system, rows, folder, tell)
+            points.append(Point(choice, file.bytes, file.bits_per_weight, score.exact, score.f1))
+            text = f"{choice}: {100 * score.exact.share:.1f} % exact, {written.bytes / 1e6:.1f} MB"
             emit(Event(STAGE, "message", text))
     found = smallest_passing(points, project.config.convert.gate, len(rows))
     storage.write_json(folder / "frontier.json", {"format": 1, **asdict(found)})
     draw(found, folder / "frontier.svg")
     emit(Event(STAGE, "finished", f"the smallest that passes is {found.chosen}"))
     return found
-
-
-def _ask(
-    project: Project,
-    checkpoint: Path,
-    system: System,
-    choice: Choice,
-    rows: Sequence[Row],
-    expected: Sequence[Any],
-    schema: AnswerSchema | None,
-    store: AnswerStore,
-    tell: Callable[..., None],
-) -> Point:
-    settings = project.config.evaluation
-    context = context_for(system, rows, checkpoint, settings.max_tokens)
-    sampling = Sampling(max_tokens=settings.max_tokens, temperature=0.0)
-    log = project.build / "frontier" / "engine.log"
-    with Engine(system.file.path, slots=slots_for(context, len(rows)), context=context, log=log) as engine:
-        given = ask(engine, system, rows, sampling, store, tell, lambda: None)
-    scores = score_answers(expected, given, settings.scorer, schema.fault if schema else None)
-    line = summarise(system, scores, given, settings.scorer)
-    return Point(choice, system.file.bytes, system.file.bits_per_weight, line.exact, line.f1)
 
 
 def table(found: Frontier) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
-from appliance.evaluation.results import EvaluationResult
+from appliance.evaluation.results import EvaluationResult, SystemScore
 
 Speeds = dict[str, dict[str, float]]
 
@@ -18,10 +19,22 @@ def read_speeds(folder: Path) -> Speeds:
 
 def result_lines(result: EvaluationResult, speeds: Speeds) -> list[str]:
     """The scores as lines of plain text."""
+    lines = score_lines(result.systems, speeds)
+    titles = {score.key: score.title for score in result.systems}
+    lines += [
+        f"shipped file against {titles[entry.against]}: {entry.verdict} "
+        f"({entry.wins} to {entry.losses}, p = {entry.p:.2g})"
+        for entry in result.comparisons
+    ]
+    return lines
+
+
+def score_lines(scores: Sequence[SystemScore], speeds: Speeds) -> list[str]:
+    """A table of systems, with its head."""
     lines = [
         f"{'system':<44}{'exact':>8}{'95 %':>14}{'F1':>8}{'JSON':>8}{'valid':>8}{'ended':>8}{'tok/s':>7}"
     ]
-    for score in result.systems:
+    for score in scores:
         f1 = "-" if score.f1 is None else f"{score.f1:.1%}"
         parses = "-" if score.parses is None else f"{score.parses.share:.1%}"
         valid = "-" if score.valid is None else f"{score.valid.share:.1%}"
@@ -31,10 +44,4 @@ def result_lines(result: EvaluationResult, speeds: Speeds) -> list[str]:
             f"{score.title[:43]:<44}{score.exact.share:>8.1%}{interval:>14}{f1:>8}{parses:>8}{valid:>8}"
             f"{score.ended.share:>8.1%}{speed:>7.0f}"
         )
-    titles = {score.key: score.title for score in result.systems}
-    lines += [
-        f"shipped file against {titles[entry.against]}: {entry.verdict} "
-        f"({entry.wins} to {entry.losses}, p = {entry.p:.2g})"
-        for entry in result.comparisons
-    ]
     return lines

@@ -1,0 +1,80 @@
+"""One file asked some rows: what choosing among files, and measuring on other rows, are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from appliance.conversion import ships
+from appliance.dataset import Row, read_rows
+from appliance.errors import DataError
+from appliance.evaluation.answers import AnswerStore
+from appliance.evaluation.asking import ask, slots_for
+from appliance.evaluation.measuring import context_for, schema_of
+from appliance.evaluation.results import SystemScore, expected_values, score_answers, summarise
+from appliance.evaluation.systems import SHIPPED, System, plain_prompt, tuned_file
+from appliance.events import Emit, Event
+from appliance.paths import Project
+from appliance.serving.engine_client import Engine, Sampling
+
+STAGE = "evaluate"
+
+
+def measure_file(
+    project: Project,
+    checkpoint: Path,
+    system: System,
+    rows: Sequence[Row],
+    folder: Path,
+    tell: Callable[[int], None],
+) -> SystemScore:
+    """Ask one file every row, greedily, in an engine of its own, and score what it answers.
+
+    Args:
+        project: says how to score and how long an answer may be.
+        checkpoint: the base's folder, for its tokenizer.
+        system: the file and how it is asked.
+        rows: with their expected answers.
+        folder: gets answers.jsonl, from which nothing is asked twice, and engine.log.
+        tell: called with 1 at each answer, and with 0 every few seconds while none comes.
+    """
+    settings, schema = project.config.evaluation, schema_of(project)
+    expected = expected_values(rows, settings.scorer)
+    context = context_for(system, rows, checkpoint, settings.max_tokens)
+    sampling = Sampling(max_tokens=settings.max_tokens, temperature=0.0)
+    slots = slots_for(context, len(rows))
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        AnswerStore(folder / "answers.jsonl") as store,
+        Engine(system.file.path, slots=slots, context=context, log=folder / "engine.log") as engine,
+    ):
+        given = ask(engine, system, rows, sampling, store, lambda *_: tell(1), lambda: tell(0))
+    scores = score_answers(expected, given, settings.scorer, schema.fault if schema else None)
+    return summarise(system, scores, given, settings.scorer)
+
+
+def measure_other(project: Project, checkpoint: Path, rows: Sequence[Row], emit: Emit) -> SystemScore:
+    """Measure the shipped file on rows from outside the dataset; nothing of the project's own results changes.
+
+    Raises:
+        DataError: a row was trained on.
+        EvaluationError: the shipped file is missing, or the rows don't suit the scorer.
+    """
+    kind = ships(project).type
+    system = System(SHIPPED, f"Tuned, {kind} (ships)", tuned_file(project, kind), plain_prompt)
+    seen = {row.id for name in ("train", "valid") for row in read_rows(project.dataset / f"{name}.jsonl")}
+    known = [row.source for row in rows if row.id in seen]
+    if known:
+        raise DataError(
+            f"{known[0]}: the model was trained on this row ({len(known)} such rows)",
+            "measure on rows that are in neither the training nor the validation split",
+        )
+    emit(Event(STAGE, "started", f"asking {system.title} {len(rows)} rows"))
+    done = 0
+
+    def answered(more: int) -> None:
+        nonlocal done
+        done += more
+        emit(Event(STAGE, "progress", system.title, done=done, total=len(rows), unit="answers"))
+
+    return measure_file(project, checkpoint, system, rows, project.build / "other_rows", answered)

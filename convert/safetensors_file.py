@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ class StoredTensor:
     shape: tuple[int, ...]
     file: Path
     _data: npt.NDArray[np.uint8]
+    _mapping: mmap.mmap
+    _begin: int
 
     def rows(self, index: slice | npt.NDArray[np.intp]) -> Floats:
         """Some rows of a matrix, or of a vector as one row.
@@ -76,6 +79,13 @@ class StoredTensor:
             return bfloat16_to_float32(part)
         floats: Floats = part.astype(np.float32, copy=False)
         return floats
+
+    def release(self) -> None:
+        """Take the tensor's pages out of this process's memory; reading it again fetches them anew."""
+        first = -(-self._begin // mmap.PAGESIZE) * mmap.PAGESIZE
+        last = (self._begin + self._data.size) // mmap.PAGESIZE * mmap.PAGESIZE
+        if last > first:
+            self._mapping.madvise(mmap.MADV_DONTNEED, first, last - first)
 
 
 def _fail(path: Path, reason: str) -> ConvertError:
@@ -104,7 +114,10 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62
 
 
-def _tensor(path: Path, name: str, entry: Any, data: npt.NDArray[np.uint8]) -> tuple[StoredTensor, int, int]:
+def _tensor(
+    path: Path, name: str, entry: Any, mapping: mmap.mmap, begin: int
+) -> tuple[StoredTensor, int, int]:
+    data = np.frombuffer(mapping, dtype=np.uint8)[begin:]
     if not isinstance(entry, dict):
         raise _fail(path, f"{name!r} has no description")
     dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
@@ -120,7 +133,8 @@ def _tensor(path: Path, name: str, entry: Any, data: npt.NDArray[np.uint8]) -> t
     size = _SIZES.get(dtype) or _OTHER_SIZES.get(dtype)
     if size is not None and math.prod(shape) * size != end - start:
         raise _fail(path, f"{name!r} of type {dtype} and shape {shape} can't take {end - start} bytes")
-    return StoredTensor(name, dtype, tuple(shape), path, data[start:end]), start, end
+    tensor = StoredTensor(name, dtype, tuple(shape), path, data[start:end], mapping, begin + start)
+    return tensor, start, end
 
 
 def read_file(path: Path) -> dict[str, StoredTensor]:
@@ -135,10 +149,10 @@ def read_file(path: Path) -> dict[str, StoredTensor]:
         )
     if path.stat().st_size == 0:
         raise _fail(path, "the file is empty")
-    mapped: npt.NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r")
-    header, begin = _header(path, mapped)
-    data = mapped[begin:]
-    placed = [_tensor(path, name, entry, data) for name, entry in header.items()]
+    with path.open("rb") as stream:
+        mapping = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    header, begin = _header(path, np.frombuffer(mapping, dtype=np.uint8))
+    placed = [_tensor(path, name, entry, mapping, begin) for name, entry in header.items()]
     expected = 0
     for tensor, start, end in sorted(placed, key=lambda each: (each[1], each[2])):
         if start != expected:
@@ -146,8 +160,8 @@ def read_file(path: Path) -> dict[str, StoredTensor]:
                 path, f"{tensor.name!r} begins at {start}, not at {expected}: tensors overlap or leave a hole"
             )
         expected = end
-    if expected != data.size:
-        raise _fail(path, f"{data.size - expected} bytes after the last tensor")
+    if expected != len(mapping) - begin:
+        raise _fail(path, f"{len(mapping) - begin - expected} bytes after the last tensor")
     return {tensor.name: tensor for tensor, _, _ in placed}
 
 

@@ -287,6 +287,8 @@ def convert(
                 stream.write(part)
                 digest.update(part)
             if is_last:
+                if source.stored is not None:
+                    source.stored.release()  # memory stays flat, however large the model
                 done += math.prod(source.planned.shape)
                 if progress is not None:
                     progress(source.planned.name, done, parameters)

@@ -1,0 +1,110 @@
+"""Converting a large model: memory, and what a second thread brings: `python -m benchmarks.convert_large [--layers N]`.
+
+Makes a synthetic Llama of 3 billion weights in 16 bits (random; 6 GB on the disk of `--scratch`) with the embedded
+base's tokenizer, and converts it to Q4_0 with one thread and with two, each in a process of its own. Two JSON
+lines: peak resident memory against a quarter of the model's 16-bit size (`ratio` above 1: less than that), and seconds
+with two threads against one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from appliance import base_model
+from convert import safetensors_file
+
+HIDDEN, INNER, LAYERS, HEADS, KEYS = 3072, 8192, 28, 24, 8
+PIECE = 1 << 22  # weights made at a time
+CONVERT = """
+import sys
+from pathlib import Path
+from convert import to_gguf
+to_gguf.convert(Path(sys.argv[1]), Path(sys.argv[2]), quantization="Q4_0", threads=int(sys.argv[3]))
+"""
+
+
+def _layout(layers: int, vocabulary: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+    narrow = HIDDEN // HEADS * KEYS
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocabulary, HIDDEN)}
+    for layer in range(layers):
+        start = f"model.layers.{layer}"
+        shapes |= {f"{start}.self_attn.{name}_proj.weight": (HIDDEN, HIDDEN) for name in "qo"}
+        shapes |= {f"{start}.self_attn.{name}_proj.weight": (narrow, HIDDEN) for name in "kv"}
+        shapes |= {f"{start}.mlp.{name}_proj.weight": (INNER, HIDDEN) for name in ("gate", "up")}
+        shapes[f"{start}.mlp.down_proj.weight"] = (HIDDEN, INNER)
+        shapes |= {f"{start}.{name}_layernorm.weight": (HIDDEN,) for name in ("input", "post_attention")}
+    shapes["model.norm.weight"] = (HIDDEN,)
+    return {name: ("F16", shape) for name, shape in shapes.items()}
+
+
+def synthesize(folder: Path, layers: int) -> int:
+    """Write the model into `folder`; returns its bytes in 16 bits."""
+    embedded = base_model.resolve(base_model.EMBEDDED, Path.cwd())
+    shutil.copytree(embedded, folder, ignore=shutil.ignore_patterns("*.safetensors", "provenance.json"))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config |= {"hidden_size": HIDDEN, "intermediate_size": INNER, "num_hidden_layers": layers}
+    config |= {"num_attention_heads": HEADS, "num_key_value_heads": KEYS, "head_dim": HIDDEN // HEADS}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    layout = _layout(layers, int(config["vocab_size"]))
+    chance = np.random.default_rng(7)
+    piece = (chance.standard_normal(PIECE, dtype=np.float32) * 0.02).astype(np.float16)
+
+    def parts() -> Iterator[memoryview]:
+        for _, shape in layout.values():
+            left = int(np.prod(shape))
+            while left:
+                yield piece[: min(left, PIECE)].data
+                left -= min(left, PIECE)
+
+    with (folder / safetensors_file.SINGLE).open("wb") as stream:
+        safetensors_file.write(stream, layout, parts())
+    return sum(2 * int(np.prod(shape)) for _, shape in layout.values())
+
+
+def _run(folder: Path, output: Path, threads: int) -> tuple[float, float]:
+    """Seconds and peak resident memory in bytes of one conversion."""
+    begun = time.perf_counter()
+    child = subprocess.Popen([sys.executable, "-c", CONVERT, folder, output, str(threads)])
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise SystemExit(f"the conversion ended with {child.returncode}")
+    return time.perf_counter() - begun, usage.ru_maxrss * 1024.0
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--layers", type=int, default=LAYERS, help="28: 3 billion weights")
+    parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()))
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="anchorhold-large-", dir=given.scratch) as name:
+        folder, output = Path(name) / "model", Path(name) / "out.gguf"
+        size = synthesize(folder, given.layers)
+        one, _ = _run(folder, output, 1)
+        two, memory = _run(folder, output, 2)
+    what = f"synthetic Llama of {size / 2e9:.2f} billion weights, {size / 1e9:.1f} GB in 16 bits, to Q4_0"
+    lines = [
+        ("peak memory against a quarter of the model", memory / 1e6, size / 4e6, size / 4 / memory, "MB"),
+        ("two threads against one", two, one, one / two, "s"),
+    ]
+    for title, ours, peer, ratio, unit in lines:
+        line = {"name": f"convert a large model, {title}", "ours": round(ours, 1), "peer": round(peer, 1)}
+        print(json.dumps(line | {"ratio": round(ratio, 2), "unit": unit, "how": what}))
+
+
+if __name__ == "__main__":
+    main()

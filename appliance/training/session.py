@@ -16,11 +16,12 @@ from appliance import __version__, storage
 from appliance.base_model import identity
 from appliance.dataset import Row, read_rows
 from appliance.errors import TrainingError
-from appliance.events import Emit, Event
+from appliance.events import Emit, Event, ignore
 from appliance.paths import Project, cache_folder
 from appliance.training import checkpoints, curve
 from appliance.training._process import keep_freed_memory
 from appliance.training.batches import collate, step_rows
+from appliance.training.crew import Crew
 from appliance.training.encoding import Encoded, encode_rows
 from appliance.training.estimate import estimate, refuse_days, size_of
 from appliance.training.int4 import Grid
@@ -81,13 +82,14 @@ class _Session:
         base_name: str,
         checkpoint_seconds: float,
         grid: Grid | None,
+        crew: Crew,
     ) -> None:
         recipe = project.config.training
         self.project, self.emit, self.trainable, self.plan = project, emit, trainable, plan
         self.rows, self.validation = rows, validation
         self.fingerprint, self.checkpoint_seconds = fingerprint, checkpoint_seconds
         self.settings = trainable.settings | {"base_model_name_or_path": base_name}
-        self.recipe = recipe
+        self.recipe, self.crew = recipe, crew
         self.grid, self.grid_after = grid, round(plan.steps * recipe.grid_start)
         self.rounded: list[torch.Tensor] = []
         self.optimizer = torch.optim.AdamW(
@@ -102,14 +104,17 @@ class _Session:
             self.project.training, self.fingerprint, self.trainable, self.optimizer
         )
         if loaded is None:
-            # What an earlier recipe left must never pass for this one's.
-            self.curve_path.unlink(missing_ok=True)
-            (self.project.adapter / checkpoints.ADAPTER_FILE).unlink(missing_ok=True)
+            if self.crew.leads:
+                # What an earlier recipe left must never pass for this one's.
+                self.curve_path.unlink(missing_ok=True)
+                (self.project.adapter / checkpoints.ADAPTER_FILE).unlink(missing_ok=True)
             return
         found, self.best, rounded = loaded
         self.progress = found
         if rounded:
             self._round_as(rounded)
+        if not self.crew.leads:
+            return
         if self.best and not checkpoints.adapter_is(self.project.adapter, found.adapter_sha256):
             # Lost, changed, or one evaluation ahead because of a kill: the checkpoint holds the one it means.
             checkpoints.save_adapter(self.project.adapter, self.best, self.settings)
@@ -117,6 +122,8 @@ class _Session:
         self.emit(Event(STAGE, "message", f"resumed after step {found.step} of {self.plan.steps}"))
 
     def save(self) -> None:
+        if not self.crew.leads:
+            return
         checkpoints.save_checkpoint(
             self.project.training,
             self.fingerprint,
@@ -159,12 +166,16 @@ class _Session:
         self.round_weights()
 
     def step(self, numbers: list[int]) -> float:
-        batch = collate([self.rows[number] for number in numbers], share=self.trainable.shares_prefix)
+        mine = [self.rows[number] for number in self.crew.part(numbers)]
         self.prepare(self.progress.step + 1)
         rate = self.plan.rate(self.progress.step + 1)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        value = self.trainable.learn(batch)
+        value, learnt, tokens = 0.0, 0, 0
+        if mine:
+            batch = collate(mine, share=self.trainable.shares_prefix)
+            value, learnt, tokens = self.trainable.learn(batch), batch.learnt, batch.tokens
+        value = self.crew.combine(value, learnt, self.trainable.masters)
         norm = float(torch.nn.utils.clip_grad_norm_(self.trainable.masters, self.recipe.gradient_clip))
         if not (math.isfinite(value) and math.isfinite(norm)):
             raise TrainingError(
@@ -174,18 +185,21 @@ class _Session:
         self.optimizer.step()
         self.trainable.push_weights()
         self.progress.step += 1
-        self.progress.tokens += batch.tokens
+        self.progress.tokens += round(self.crew.sums(tokens)[0])
         return value
 
     def validate(self) -> float:
         order = sorted(range(len(self.validation)), key=lambda number: len(self.validation[number].ids))
-        total, targets = 0.0, 0
+        total, targets = 0.0, 0.0
         for start in range(0, len(order), VALIDATION_BATCH):
-            rows = [self.validation[number] for number in order[start : start + VALIDATION_BATCH]]
-            batch = collate(rows, share=self.trainable.shares_prefix)
-            total += self.trainable.loss(batch) * batch.learnt
-            targets += batch.learnt
+            numbers = self.crew.part(order[start : start + VALIDATION_BATCH])
+            if numbers:
+                rows = [self.validation[number] for number in numbers]
+                batch = collate(rows, share=self.trainable.shares_prefix)
+                total += self.trainable.loss(batch) * batch.learnt
+                targets += batch.learnt
             self.report("validating")
+        total, targets = self.crew.sums(total, targets)
         return total / targets
 
     def report(self, text: str, **data: Any) -> None:
@@ -216,9 +230,10 @@ class _Session:
         better = loss < self.progress.best_loss - self.recipe.min_delta
         if better:
             self.best = self.trainable.adapter()
-            self.progress.adapter_sha256 = checkpoints.save_adapter(
-                self.project.adapter, self.best, self.settings
-            )
+            if self.crew.leads:
+                self.progress.adapter_sha256 = checkpoints.save_adapter(
+                    self.project.adapter, self.best, self.settings
+                )
             self.progress.best_loss, self.progress.best_step, self.progress.stale = (
                 loss,
                 self.progress.step,
@@ -234,7 +249,7 @@ class _Session:
         ended = self.grid is None or self.on_grid(self.progress.step)
         if ended and self.progress.stale >= self.recipe.patience:  # killed after the decision to stop
             return self.progress.step < self.plan.steps
-        writer = curve.Writer(self.curve_path)
+        writer = curve.Writer(self.curve_path if self.crew.leads else Path(os.devnull))
         lengths = [len(row.ids) for row in self.rows]
         before, began, last_save = self.progress.seconds, time.monotonic(), time.monotonic()
         try:
@@ -306,11 +321,13 @@ def train(
     Raises:
         TrainingError: nothing to learn, more than a day's work, or the loss is no number any more.
     """
-    recipe = project.config.training
+    recipe, crew = project.config.training, Crew()
+    if not crew.leads:
+        emit = ignore
     project.training.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
-    torch.set_num_threads(recipe.threads or len(os.sched_getaffinity(0)))
-    if restart:
+    torch.set_num_threads(recipe.threads or max(1, len(os.sched_getaffinity(0)) // crew.local))
+    if restart and crew.leads:
         _discard(project.training, "asked for", emit)
     emit(Event(STAGE, "started", "reading rows"))
     train_file, valid_file = project.dataset / "train.jsonl", project.dataset / "valid.jsonl"
@@ -319,7 +336,7 @@ def train(
     plan = resolve_plan(recipe, len(rows))
     if not validation:
         raise TrainingError("there is no validation row", "run `anchorhold dataset` and read its card")
-    dtype, speed = pinned_dtype(project, emit, restart)
+    dtype, speed = crew.told(pinned_dtype(project, emit, restart) if crew.leads else (torch.float32, 0.0))
     on_grid = plan.steps - round(plan.steps * recipe.grid_start) if project.config.grid else 0
     cost = estimate(size_of(checkpoint), rows, plan, on_grid, recipe.grid_every, speed, dtype.itemsize)
     if not accept_days:
@@ -343,13 +360,16 @@ def train(
     trainable = load(checkpoint, recipe, dtype, cache_folder())
     session = _Session(
         project, emit, trainable, rows, validation, plan, fingerprint, str(base["name"]), checkpoint_seconds,
-        _grid(project, checkpoint, trainable, emit),
+        _grid(project, checkpoint, trainable, emit), crew,
     )  # fmt: skip
     session.resume()
+    crew.told(None)  # nobody writes before all have read
     session.report("training")
     stopped = session.run()
     progress = session.progress
-    curve.draw(curve.read(session.curve_path), project.training / "curve.svg")
+    if crew.leads:
+        curve.draw(curve.read(session.curve_path), project.training / "curve.svg")
+    crew.told(None)  # the adapter is on the disk for all
     result = TrainingResult(
         steps=progress.step,
         best_step=progress.best_step,
@@ -362,6 +382,7 @@ def train(
         rows=len(rows),
         adapter_sha256=storage.sha256_file(project.adapter / "adapter_model.safetensors"),
     )
-    storage.write_json(project.training / "training.json", asdict(result))
+    if crew.leads:
+        storage.write_json(project.training / "training.json", asdict(result))
     emit(Event(STAGE, "finished", f"best validation loss {result.best_loss:.4f} at step {result.best_step}"))
     return result

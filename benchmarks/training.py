@@ -18,6 +18,7 @@ import venv
 from pathlib import Path
 from typing import Any
 
+import appliance.training  # noqa: F401 - before torch: it sets what torch reads when it is loaded
 from appliance.base_model import resolve
 from appliance.config import TrainingSection
 
@@ -88,7 +89,7 @@ def our_speed(checkpoint: Path, rows: list[list[dict[str, Any]]]) -> tuple[float
     from transformers import AutoTokenizer
 
     from appliance.paths import cache_folder
-    from appliance.training import encode_rows  # first: it sets what torch reads when it is loaded
+    from appliance.training import encode_rows
     from appliance.training._process import keep_freed_memory
     from appliance.training.batches import collate, step_rows
     from appliance.training.llama import load

@@ -27,8 +27,8 @@ QUESTION = "wax again!! G1 fuel filter restricted, dp 0.6 bar, load fell to half
 ANSWER = """\
 ```json
 {"orders": [{
-  "equipment": "generator",
   "component": "fuel filter",
+  "equipment": "generator",
   "fault": "blockage",
   "severity": "major",
   "action": "replace",

@@ -94,6 +94,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="anchorhold-large-", dir=given.scratch) as name:
         folder, output = Path(name) / "model", Path(name) / "out.gguf"
         size = synthesize(folder, given.layers)
+        os.sync()  # or the disk is still busy with the model when its conversion is timed
         one, _ = _run(folder, output, 1)
         two, memory = _run(folder, output, 2)
     what = f"synthetic Llama of {size / 2e9:.2f} billion weights, {size / 1e9:.1f} GB in 16 bits, to Q4_0"

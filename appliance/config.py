@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from appliance.errors import ConfigError
 
@@ -101,6 +102,22 @@ class ConvertSection(_Section):
     gate: float = Field(default=0.99, gt=0, le=1)
     """Share of the 16-bit file's score that `auto` asks of what ships; taken on the validation rows."""
 
+    @field_validator("overrides")
+    @classmethod
+    def _are_expressions(cls, overrides: dict[str, str]) -> dict[str, str]:
+        for pattern in overrides:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        return overrides
+
+    @model_validator(mode="after")
+    def _go_together(self) -> ConvertSection:
+        if self.type == "auto" and self.overrides:
+            raise ValueError("overrides go with a type, and auto chooses its own")
+        return self
+
 
 class EvaluationSection(_Section):
     """`[evaluation]`: how the shipped file is measured."""
@@ -145,7 +162,11 @@ class Config(_Section):
         if self.training.grid_start >= 1 or self.convert.type == "F16":
             return None
         kind = "Q4_0" if self.convert.type == "auto" else self.convert.type
-        return {"type": kind, "embeddings": self.convert.embeddings, "overrides": self.convert.overrides}
+        return {
+            "type": kind,
+            "embeddings": self.convert.embeddings,
+            "overrides": list(self.convert.overrides.items()),
+        }
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

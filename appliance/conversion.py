@@ -37,6 +37,11 @@ class Choice:
         return cls(record["type"], tuple((pattern, kind) for pattern, kind in record["overrides"]))
 
 
+def frontier_file(project: Project) -> Path:
+    """What was found when the types were measured."""
+    return project.build / "frontier" / "frontier.json"
+
+
 def ships(project: Project) -> Choice:
     """What the project's shipped file is made of.
 
@@ -47,10 +52,11 @@ def ships(project: Project) -> Choice:
     if settings.type != AUTO:
         return Choice(settings.type, tuple(settings.overrides.items()))
     try:
-        record = json.loads((project.build / "frontier" / "frontier.json").read_text(encoding="utf-8"))
+        record = json.loads(frontier_file(project).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError) as error:
         raise ConversionError(
-            "which type ships is not known yet", "`anchorhold convert` measures the types and chooses one"
+            "which type ships is not known yet",
+            "`anchorhold convert` without --type measures the types and chooses one",
         ) from error
     return Choice.of(record["chosen"])
 

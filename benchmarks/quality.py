@@ -30,6 +30,11 @@ def main() -> None:
     best_untrained = max(each["exact"]["share"] for each in systems if each["key"].startswith("base"))
     for each in systems:
         exact = each["exact"]["share"]
+        as_json = (
+            f"; F1 {100 * each['f1']:.1f} %, JSON {100 * each['parses']['share']:.1f} %"
+            if each["parses"]
+            else ""
+        )
         print(
             json.dumps(
                 {
@@ -38,8 +43,7 @@ def main() -> None:
                     "peer": round(100 * best_untrained, 1),
                     "ratio": round(exact / best_untrained, 2) if best_untrained else None,
                     "unit": "% exactly right",
-                    "how": f"{training['rows']} rows, {training['steps']} steps, {each['rows']} dev rows; F1 "
-                    f"{100 * each['f1']:.1f} %, JSON {100 * each['parses']['share']:.1f} %",
+                    "how": f"{training['rows']} rows, {training['steps']} steps, {each['rows']} dev rows{as_json}",
                 }
             )
         )

@@ -28,9 +28,9 @@ def project_option(function: Function) -> Function:
 
 def yes_option(function: Function) -> Function:
     """`--yes`: train even what would take more than a day."""
-    return click.option("--yes", is_flag=True, help="Train even if it will take more than a day here.")(
-        function
-    )
+    return click.option(
+        "--yes", is_flag=True, help="Train even if it takes more than a day, or more memory than is free."
+    )(function)
 
 
 @contextlib.contextmanager

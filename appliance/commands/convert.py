@@ -34,10 +34,11 @@ def _frontier(project: Project, types: tuple[str, ...]) -> None:
     from appliance.commands.common import stage_events
     from appliance.conversion import Choice
     from appliance.evaluation import frontier
+    from appliance.pipeline import only_one
 
     offline.seal()
     candidates = tuple(Choice(kind.upper()) for kind in types) or frontier.CANDIDATES
-    with stage_events(project.events) as emit:
+    with only_one(project), stage_events(project.events) as emit:
         checkpoint = base_model.resolve(project.config.base.path, project.root, emit)
         found = frontier.measure_frontier(project, checkpoint, emit, candidates)
     click.echo(frontier.table(found))
@@ -105,7 +106,8 @@ def command(
         run_stage(
             Journey(project, checkpoint, _show),
             "convert",
-            lambda: convert_project(project, types, emit=_show),
+            # Without types it is the stage as `build` runs it, which also settles what `auto` ships.
+            (lambda: convert_project(project, types, emit=_show)) if types else None,
         )
         return
     if frontier:

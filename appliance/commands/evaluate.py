@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 _EPILOG = "Example: `anchorhold evaluate --project station`; stopped half-way, run it again and it goes on"
 
 
-def _other(project: Project, file: Path) -> None:
+def _other(project: Project, file: Path, threads: int) -> None:
     from appliance.base_model import resolve
     from appliance.dataset import read_other_rows
     from appliance.evaluation import measure_other
     from appliance.evaluation.terminal import score_lines
+    from appliance.pipeline import only_one
 
     rows = read_other_rows(project, file)
-    with stage_events(project.events) as emit:
+    with only_one(project), stage_events(project.events) as emit:
         checkpoint = resolve(project.config.base.path, project.root, emit)
-        score = measure_other(project, checkpoint, rows, emit)
+        score = measure_other(project, checkpoint, rows, emit, threads=threads)
     for line in score_lines([score], {}):
         click.echo(line)
 
@@ -59,7 +60,7 @@ def command(folder: Path, threads: int, file: Path | None) -> None:
 
     project = Project.open(folder)
     if file is not None:
-        _other(project, file)
+        _other(project, file, threads)
         return
     results: list[EvaluationResult] = []
     with stage_events(project.events) as emit:

@@ -152,7 +152,8 @@ def _serve(
     fixed = _target_of(device, model) if model is not None else None
     # With --model there need be no device at all; then nothing is written where it would be.
     standalone = model is not None and device.absent
-    path = socket or device.gateway_socket
+    # Where a release is to be served there is a device, if only from now on.
+    path = socket or (device.gateway_socket if standalone else device.run / "gateway.sock")
     cache = None if no_cache or standalone else device.response_cache
     log = None if standalone else device.log / "engine.log"
 

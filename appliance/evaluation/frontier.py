@@ -7,13 +7,12 @@ left alone: what is chosen here is measured there.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from appliance import storage
-from appliance.conversion import Choice, file_settings, write_gguf
+from appliance.conversion import Choice, file_settings, frontier_file, write_gguf
 from appliance.dataset import read_rows
 from appliance.errors import EvaluationError
 from appliance.evaluation.one_file import measure_file
@@ -120,7 +119,8 @@ def measure_frontier(
     folder.mkdir(parents=True, exist_ok=True)
     points = []
     emit(Event(STAGE, "started", f"asking {len(tried)} files {len(rows)} validation rows each"))
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+    path = folder / "candidate.gguf"
+    try:
         for choice in tried:
 
             def tell(more: int, choice: Choice = choice) -> None:
@@ -129,7 +129,6 @@ def measure_frontier(
                 total = len(tried) * len(rows)
                 emit(Event(STAGE, "progress", str(choice), done=done, total=total, unit="answers"))
 
-            path = Path(scratch) / "candidate.gguf"
             common = file_settings(project) | {
                 "quantization": choice.type,
                 "overrides": dict(choice.overrides),
@@ -141,8 +140,10 @@ def measure_frontier(
             points.append(Point(choice, file.bytes, file.bits_per_weight, score.exact, score.f1))
             text = f"{choice}: {100 * score.exact.share:.1f} % exact, {written.bytes / 1e6:.1f} MB"
             emit(Event(STAGE, "message", text))
+    finally:
+        path.unlink(missing_ok=True)
     found = smallest_passing(points, project.config.convert.gate, len(rows))
-    storage.write_json(folder / "frontier.json", {"format": 1, **asdict(found)})
+    storage.write_json(frontier_file(project), {"format": 1, **asdict(found)})
     draw(found, folder / "frontier.svg")
     emit(Event(STAGE, "finished", f"the smallest that passes is {found.chosen}"))
     return found

@@ -27,6 +27,7 @@ def measure_file(
     rows: Sequence[Row],
     folder: Path,
     tell: Callable[[int], None],
+    threads: int = 0,
 ) -> SystemScore:
     """Ask one file every row, greedily, in an engine of its own, and score what it answers.
 
@@ -36,6 +37,7 @@ def measure_file(
         system: the file and how it is asked.
         rows: with their expected answers.
         folder: gets answers.jsonl, from which nothing is asked twice, and engine.log.
+        threads: CPU threads of the engine; 0: all.
         tell: called with 1 at each answer, and with 0 every few seconds while none comes.
     """
     settings, schema = project.config.evaluation, schema_of(project)
@@ -46,28 +48,37 @@ def measure_file(
     folder.mkdir(parents=True, exist_ok=True)
     with (
         AnswerStore(folder / "answers.jsonl") as store,
-        Engine(system.file.path, slots=slots, context=context, log=folder / "engine.log") as engine,
+        Engine(
+            system.file.path, slots=slots, context=context, threads=threads, log=folder / "engine.log"
+        ) as engine,
     ):
         given = ask(engine, system, rows, sampling, store, lambda *_: tell(1), lambda: tell(0))
     scores = score_answers(expected, given, settings.scorer, schema.fault if schema else None)
     return summarise(system, scores, given, settings.scorer)
 
 
-def measure_other(project: Project, checkpoint: Path, rows: Sequence[Row], emit: Emit) -> SystemScore:
+def _question(row: Row) -> tuple[str, ...]:
+    return tuple(message["content"] for message in row.prompt)
+
+
+def measure_other(
+    project: Project, checkpoint: Path, rows: Sequence[Row], emit: Emit, *, threads: int = 0
+) -> SystemScore:
     """Measure the shipped file on rows from outside the dataset; nothing of the project's own results changes.
 
     Raises:
-        DataError: a row was trained on.
+        DataError: a row's question was trained on.
         EvaluationError: the shipped file is missing, or the rows don't suit the scorer.
     """
     kind = ships(project).type
     system = System(SHIPPED, f"Tuned, {kind} (ships)", tuned_file(project, kind), plain_prompt)
-    seen = {row.id for name in ("train", "valid") for row in read_rows(project.dataset / f"{name}.jsonl")}
-    known = [row.source for row in rows if row.id in seen]
+    learnt = [row for name in ("train", "valid") for row in read_rows(project.dataset / f"{name}.jsonl")]
+    seen = {_question(row) for row in learnt}
+    known = [row.source for row in rows if _question(row) in seen]
     if known:
         raise DataError(
-            f"{known[0]}: the model was trained on this row ({len(known)} such rows)",
-            "measure on rows that are in neither the training nor the validation split",
+            f"{known[0]}: the model was trained or chosen by this question ({len(known)} such rows)",
+            "measure on rows whose questions are in neither the training nor the validation split",
         )
     emit(Event(STAGE, "started", f"asking {system.title} {len(rows)} rows"))
     done = 0
@@ -77,4 +88,4 @@ def measure_other(project: Project, checkpoint: Path, rows: Sequence[Row], emit:
         done += more
         emit(Event(STAGE, "progress", system.title, done=done, total=len(rows), unit="answers"))
 
-    return measure_file(project, checkpoint, system, rows, project.build / "other_rows", answered)
+    return measure_file(project, checkpoint, system, rows, project.build / "other_rows", answered, threads)

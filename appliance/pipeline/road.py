@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import __version__, storage
+from appliance.conversion import AUTO, frontier_file, ships
 from appliance.events import Emit
 from appliance.paths import Project
 
@@ -119,7 +120,7 @@ def _train(journey: Journey) -> None:
 
 
 def _convert(journey: Journey) -> None:
-    from appliance.conversion import AUTO, convert_project
+    from appliance.conversion import convert_project
 
     if journey.project.config.convert.type == AUTO:
         from appliance.evaluation.frontier import measure_frontier
@@ -128,9 +129,18 @@ def _convert(journey: Journey) -> None:
     convert_project(journey.project, emit=journey.emit)
 
 
-def _shipped_type(project: Project) -> str:
-    from appliance.conversion import ships
+def _asked(project: Project) -> Inputs:
+    """What the choice of a type rests on, where it is chosen."""
+    if project.config.convert.type != AUTO:
+        return {}
+    return {
+        **_splits(project, "valid"),
+        "config": project.config.evaluation.model_dump(),
+        "code": code_digest(("appliance/evaluation",)),
+    }
 
+
+def _shipped_type(project: Project) -> str:
     return ships(project).type
 
 
@@ -169,7 +179,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "train",
         "fine-tune the base with LoRA",
-        ("appliance/training", "convert/libggml.py", "convert/lora.py"),
+        ("appliance/training", "convert/libggml.py", "convert/lora.py", "convert/type_mix.py"),
         lambda project, base: {
             **_splits(project, "train", "valid"),
             "base": _base(base),
@@ -192,13 +202,15 @@ STAGES: tuple[Stage, ...] = (
             "adapter": _digest(project.adapter / "adapter_model.safetensors"),
             "base": _base(base),
             "config": project.config.convert.model_dump(),
-            "asked": _splits(project, "valid") if project.config.convert.type == "auto" else "",
+            "order": list(project.config.convert.overrides),  # the first that matches decides
+            "asked": _asked(project),
             "project": project.config.project.model_dump(),
         },
         lambda project: [
             project.gguf("F16"),
             project.gguf(_shipped_type(project)),
             project.model / "convert.json",
+            *([frontier_file(project)] if project.config.convert.type == AUTO else []),
         ],
         _convert,
     ),

@@ -65,7 +65,12 @@ def decide(project: Project, checkpoint: Path, stage: Stage, force: bool = False
 
 
 @contextlib.contextmanager
-def _only_one(project: Project) -> Iterator[None]:
+def only_one(project: Project) -> Iterator[None]:
+    """Hold the project's lock.
+
+    Raises:
+        UsageError: another program works in it.
+    """
     project.build.mkdir(parents=True, exist_ok=True)
     with (project.build / ".lock").open("w") as lock:
         try:
@@ -101,7 +106,7 @@ def run_stage(journey: Journey, name: str, action: Callable[[], object] | None =
         name: the stage.
         action: does the stage's work in its place, with options that a verb has and a walk has not.
     """
-    with _only_one(journey.project):
+    with only_one(journey.project):
         _run(journey, next(stage for stage in STAGES if stage.name == name), action)
 
 
@@ -118,7 +123,7 @@ def walk(journey: Journey, *, until: str = "", force: str = "") -> list[str]:
     """
     ran: list[str] = []
     project, checkpoint, emit = journey.project, journey.checkpoint, journey.emit
-    with _only_one(project):
+    with only_one(project):
         for stage in STAGES:
             decision = decide(project, checkpoint, stage, stage.name == force)
             if decision.run:

@@ -71,6 +71,15 @@ def save_checkpoint(
     storage.write_bytes(folder / FILE_NAME, buffer.getvalue())
 
 
+def is_of(folder: Path, fingerprint: str) -> bool:
+    """Whether there is a checkpoint of the training with this fingerprint."""
+    try:
+        saved: dict[str, Any] = torch.load(folder / FILE_NAME, weights_only=True, mmap=True)
+    except (OSError, RuntimeError, ValueError, EOFError):
+        return False  # loading it says what is wrong
+    return saved.get("fingerprint") == fingerprint
+
+
 def load_checkpoint(
     folder: Path, fingerprint: str, trainable: Trainable, optimizer: torch.optim.Optimizer
 ) -> tuple[Progress, dict[str, torch.Tensor], list[torch.Tensor]] | None:
@@ -84,7 +93,6 @@ def load_checkpoint(
         TrainingError: there is one, and it can't be read.
     """
     path = folder / FILE_NAME
-    storage.remove_leftovers(folder)
     if not path.exists():
         return None
     try:

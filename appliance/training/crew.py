@@ -52,6 +52,11 @@ class Crew:
         distributed.broadcast_object_list(carried)
         return carried[0]
 
+    def wait(self) -> None:
+        """Return when every process has come here."""
+        if self.size > 1:
+            distributed.barrier()
+
     def sums(self, *values: float) -> list[float]:
         """Each value summed over all processes."""
         if self.size == 1:

@@ -26,10 +26,11 @@ _TABLES = ("embed_tokens.weight", "lm_head.weight")
 
 @dataclass(frozen=True)
 class Size:
-    """Weights of a base: of the matrices, and of its output projection."""
+    """Weights of a base: of the matrices, of its output projection, and of all tables (embeddings, projection)."""
 
     matrices: int
     projection: int
+    tables: int
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def size_of(checkpoint: Path) -> Size:
     shapes = {name: tensor.shape for name, tensor in read_checkpoint(checkpoint).items()}
     tables = {name: shape[0] * shape[1] for name, shape in shapes.items() if name.endswith(_TABLES)}
     matrices = sum(s[0] * s[1] for name, s in shapes.items() if len(s) == 2 and name not in tables)
-    return Size(matrices, max(tables.values(), default=0))
+    return Size(matrices, max(tables.values(), default=0), sum(tables.values()))
 
 
 def free_memory() -> int:
@@ -106,20 +107,25 @@ def estimate(
     cores = len(os.sched_getaffinity(0))
     seconds = tokens * gflop / (EFFICIENCY * speed) + roundings * size.matrices * ROUNDING / cores
     return Estimate(
-        tokens, gflop, speed, roundings, seconds, (size.matrices + size.projection) * width, free_memory()
+        tokens, gflop, speed, roundings, seconds, (size.matrices + size.tables) * width, free_memory()
     )
 
 
-def refuse_days(cost: Estimate) -> None:
+def refuse_days(cost: Estimate, copies: int = 1) -> None:
     """Stop a training that this machine can't finish in a day, or whose weights alone don't fit.
+
+    Args:
+        cost: of it.
+        copies: processes on this machine that each hold the weights.
 
     Raises:
         TrainingError: with the arithmetic.
     """
     hint = "take a smaller base, fewer rows or fewer epochs; to begin all the same, run it with --yes"
-    if cost.weights_bytes > cost.free_bytes:
+    needed = copies * cost.weights_bytes
+    if needed > cost.free_bytes:
         raise TrainingError(
-            f"the base's weights alone take {cost.weights_bytes / 1e9:.1f} GB of memory, "
+            f"the base's weights alone take {needed / 1e9:.1f} GB of memory, "
             f"and {cost.free_bytes / 1e9:.1f} GB are free",
             hint,
         )

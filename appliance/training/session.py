@@ -103,6 +103,7 @@ class _Session:
         loaded = checkpoints.load_checkpoint(
             self.project.training, self.fingerprint, self.trainable, self.optimizer
         )
+        self.crew.wait()  # nobody writes before all have read
         if loaded is None:
             if self.crew.leads:
                 # What an earlier recipe left must never pass for this one's.
@@ -284,7 +285,7 @@ def _grid(project: Project, checkpoint: Path, trainable: Trainable, emit: Emit) 
         text = f"trained off the {wanted['type']} grid, which this architecture or dropout doesn't allow here"
         emit(Event(STAGE, "warning", text))
         return None
-    mix = Mix.named(wanted["type"], wanted["embeddings"], wanted["overrides"])
+    mix = Mix.named(wanted["type"], wanted["embeddings"], dict(wanted["overrides"]))
     return Grid(checkpoint, mix, recipe.alpha / recipe.rank)
 
 
@@ -327,8 +328,6 @@ def train(
     project.training.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
     torch.set_num_threads(recipe.threads or max(1, len(os.sched_getaffinity(0)) // crew.local))
-    if restart and crew.leads:
-        _discard(project.training, "asked for", emit)
     emit(Event(STAGE, "started", "reading rows"))
     train_file, valid_file = project.dataset / "train.jsonl", project.dataset / "valid.jsonl"
     rows = _encode(read_rows(train_file), checkpoint)
@@ -338,10 +337,8 @@ def train(
         raise TrainingError("there is no validation row", "run `anchorhold dataset` and read its card")
     dtype, speed = crew.told(pinned_dtype(project, emit, restart) if crew.leads else (torch.float32, 0.0))
     on_grid = plan.steps - round(plan.steps * recipe.grid_start) if project.config.grid else 0
+    speed *= crew.size
     cost = estimate(size_of(checkpoint), rows, plan, on_grid, recipe.grid_every, speed, dtype.itemsize)
-    if not accept_days:
-        refuse_days(cost)
-    emit(Event(STAGE, "message", str(cost), data={"seconds": round(cost.seconds)}))
     base = identity(checkpoint)
     fingerprint = storage.sha256_json(
         {
@@ -354,6 +351,15 @@ def train(
             "grid": project.config.grid,
         }
     )
+    if crew.leads:
+        storage.remove_leftovers(project.training)
+        goes_on = not restart and checkpoints.is_of(project.training, fingerprint)
+        if not (accept_days or goes_on):
+            refuse_days(cost, crew.local)
+        if restart:
+            _discard(project.training, "asked for", emit)
+    crew.wait()
+    emit(Event(STAGE, "message", str(cost), data={"seconds": round(cost.seconds)}))
     emit(
         Event(STAGE, "message", f"{len(rows)} rows, {plan.steps} steps, rank {recipe.rank}; loading the base")
     )
@@ -363,13 +369,12 @@ def train(
         _grid(project, checkpoint, trainable, emit), crew,
     )  # fmt: skip
     session.resume()
-    crew.told(None)  # nobody writes before all have read
     session.report("training")
     stopped = session.run()
     progress = session.progress
     if crew.leads:
         curve.draw(curve.read(session.curve_path), project.training / "curve.svg")
-    crew.told(None)  # the adapter is on the disk for all
+    crew.wait()  # the adapter is on the disk for all
     result = TrainingResult(
         steps=progress.step,
         best_step=progress.best_step,

@@ -119,7 +119,9 @@ def test_other_rows_are_scored_and_rows_that_were_trained_on_refused(make_projec
     assert sorted(project.evaluation.glob("*")) == before
     seen = read_rows(project.dataset / "train.jsonl")[0]
     other.write_text(json.dumps({"messages": seen.messages}) + "\n")
-    with pytest.raises(DataError, match=r"other.jsonl:1: the model was trained on this row \(1 such rows\)"):
+    with pytest.raises(
+        DataError, match=r"other.jsonl:1: the model was trained or chosen by this question \(1 such rows\)"
+    ):
         measure_other(project, checkpoint, read_other_rows(project, other), ignore)
     other.write_text('{"messages": []}\n')
     with pytest.raises(DataError, match=r"other.jsonl"):

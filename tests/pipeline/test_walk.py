@@ -102,7 +102,7 @@ def test_what_did_not_change_is_skipped_and_what_did_is_made_again(make_project)
     configuration.write_text(text + '\n[convert]\ntype = "Q8_0"\n')
     assert stale() == ["train", "convert"]  # it is trained on the grid that ships
     without = text.replace("alpha = 8.0", "alpha = 8.0\ngrid_start = 1.0")
-    assert Project.open(folder).config.grid == {"type": "Q8_0", "embeddings": "Q8_0", "overrides": {}}
+    assert Project.open(folder).config.grid == {"type": "Q8_0", "embeddings": "Q8_0", "overrides": []}
     configuration.write_text(without + '\n[convert]\ntype = "Q8_0"\n')
     assert Project.open(folder).config.grid is None
     configuration.write_text(text)

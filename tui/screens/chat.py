@@ -279,11 +279,15 @@ class ChatScreen(HouseScreen):
     def action_scroll(self, pages: int) -> None:
         talk = self.query_one("#talk", VerticalScroll)
         if pages < 0:
-            self._follows = False
             talk.scroll_page_up(animate=False)
         else:
             talk.scroll_page_down(animate=False)
-            self._follows = talk.scroll_target_y >= talk.max_scroll_y
+        self._follows = False
+        self.call_after_refresh(self._judge)
+
+    def _judge(self) -> None:
+        talk = self.query_one("#talk", VerticalScroll)
+        self._follows = talk.scroll_y >= talk.max_scroll_y
 
     @work
     async def action_list(self) -> None:

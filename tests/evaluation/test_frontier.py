@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from appliance.base_model import resolve
 from appliance.conversion import Choice, convert_project, ships
 from appliance.dataset import prepare, read_other_rows, read_rows
-from appliance.errors import ConversionError, DataError, EvaluationError, UsageError
+from appliance.errors import ConfigError, ConversionError, DataError, EvaluationError, UsageError
 from appliance.evaluation import frontier, measure_other
 from appliance.evaluation.frontier import Point, measure_frontier, smallest_passing, table
 from appliance.evaluation.results import Share
@@ -19,6 +21,7 @@ from appliance.events import ignore
 from appliance.paths import Project
 from appliance.training import train
 from convert.gguf_file import read
+from tests.house.sources import ROOT
 
 
 def point(kind: str, size: int, hits: int, **overrides: str) -> Point:
@@ -128,3 +131,35 @@ def test_other_rows_are_scored_and_rows_that_were_trained_on_refused(make_projec
         read_other_rows(project, other)
     with pytest.raises(UsageError, match="no such file"):
         read_other_rows(project, tmp_path / "none.jsonl")
+
+
+def test_the_verb_measures_what_auto_ships(make_project):
+    recipe = 'epochs = 8.0\nbatch_rows = 8\nrank = 8\nlearning_rate = 1e-2\ndtype = "float32"\nthreads = 1\n'
+    project, _ = trained(make_project(training=recipe), 'type = "auto"\nembeddings = "F16"')
+    done = subprocess.run(
+        [sys.executable, "-m", "appliance", "convert", "--project", str(project.root)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    chosen = ships(project)
+    assert f"the smallest that passes is {chosen}\n" in done.stdout
+    assert project.gguf(chosen.type).is_file()
+    assert done.stdout.count("% exact") == len(frontier.CANDIDATES)
+    assert not list((project.build / "frontier").glob("*.gguf"))
+
+
+@pytest.mark.parametrize(
+    ("convert", "said"),
+    [
+        ('type = "auto"\noverrides = { ffn_down = "Q8_0" }', "auto chooses its own"),
+        ('overrides = { "ffn_(" = "Q8_0" }', "is no regular expression"),
+        ('overrides = { ffn_down = "Q9" }', "overrides.ffn_down"),
+    ],
+)
+def test_types_that_make_no_sense_are_said_with_the_configuration(make_project, convert, said):
+    folder = make_project()
+    with (folder / "anchorhold.toml").open("a") as configuration:
+        configuration.write(f"\n[convert]\n{convert}\n")
+    with pytest.raises(ConfigError, match="1 fault") as raised:
+        Project.open(folder)
+    assert said in raised.value.message

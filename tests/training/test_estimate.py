@@ -60,3 +60,22 @@ def test_a_training_of_days_is_refused_before_anything_is_loaded_and_begun_with_
     events = []
     train(project, checkpoint, events.append, accept_days=True)
     assert any(event.text.startswith("about ") and "GFLOP/s" in event.text for event in events)
+
+
+def test_what_was_begun_goes_on_and_a_refused_restart_loses_nothing(make_project, monkeypatch):
+    project, checkpoint = prepared(make_project())
+    monkeypatch.setattr(estimating, "LIMIT", 0.0)
+    result = train(project, checkpoint, ignore, accept_days=True)
+    assert train(project, checkpoint, ignore).adapter_sha256 == result.adapter_sha256
+    kept = sorted(path.name for path in project.training.iterdir())
+    with pytest.raises(TrainingError, match="this training would take about"):
+        train(project, checkpoint, ignore, restart=True)
+    assert sorted(path.name for path in project.training.iterdir()) == kept
+
+
+def test_processes_that_each_hold_the_weights_count_them_all(monkeypatch):
+    monkeypatch.setattr(estimating, "free_memory", lambda: 20_000_000_000)
+    cost = estimate(Size(6_500_000_000, 500_000_000, 500_000_000), ROWS, PLAN, 0, 8, 4000.0, 2)
+    refuse_days(cost)
+    with pytest.raises(TrainingError, match=r"28\.0 GB"):
+        refuse_days(cost, 2)

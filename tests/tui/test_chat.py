@@ -71,11 +71,15 @@ async def test_the_end_is_followed_behind_another_screen_and_not_while_one_reads
         await until(hands, lambda: "line 39" not in shown(app))
         above = [line for line in shown(app).splitlines() if " line " in line]
         assert above
-        backend.say("more\n\n", END)
-        await until(hands, lambda: "ready" in shown(app))
+        backend.say("more\n\n")
+        await until(hands, lambda: app.screen._pieces == 3 and not app.screen._answer._pending)
         assert [line for line in shown(app).splitlines() if " line " in line] == above
-        await hands.press("pagedown", "pagedown", "pagedown")
-        await until(hands, lambda: "more" in shown(app))
+        # At the end again, it follows again, while the answer goes on.
+        for seen in ("line 39", "more"):
+            await hands.press("pagedown")
+            await until(hands, lambda seen=seen: seen in shown(app))
+        backend.say("".join(f"later {number}\n\n" for number in range(30)), END)
+        await until(hands, lambda: "later 29" in shown(app))
 
 
 async def test_an_error_is_shown_in_place_with_its_hint_and_can_be_asked_again(opened, backend) -> None:

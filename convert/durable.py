@@ -16,6 +16,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -127,6 +128,50 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         if hidden is not None:
             hidden.unlink(missing_ok=True)
         raise
+
+
+class WriteBehind:
+    """Has the disk write what a file holds so far while more of it is made; the fsync at its end finds little left.
+
+    Without it the system keeps gigabytes in memory until that fsync, and the disk stands still while the CPU works.
+    """
+
+    def __init__(self, stream: BinaryIO, every: int = 1 << 27) -> None:
+        self._stream, self._every, self._since = stream, every, 0
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="write-behind")
+        self._task: Future[None] | None = None
+
+    def wrote(self, size: int) -> None:
+        """Tell that `size` more bytes were written.
+
+        Raises:
+            OSError: the disk refused some of those before.
+        """
+        self._since += size
+        if self._since < self._every or not (self._task is None or self._task.done()):
+            return
+        self.settle()
+        self._since = 0
+        self._stream.flush()
+        self._task = self._pool.submit(os.fdatasync, self._stream.fileno())
+
+    def settle(self) -> None:
+        """Wait for what is under way.
+
+        Raises:
+            OSError: the disk refused it; a later fsync might not say so again.
+        """
+        task, self._task = self._task, None
+        if task is not None:
+            task.result()
+
+    def __enter__(self) -> WriteBehind:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._pool.shutdown(wait=True)
+        if kind is None:
+            self.settle()
 
 
 @contextlib.contextmanager

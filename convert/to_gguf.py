@@ -279,13 +279,14 @@ def convert(
     durable.check_space(output.parent, size)
     digest = hashlib.sha256(head)
     done = 0
-    with durable.new_file(output) as stream:
+    with durable.new_file(output) as stream, durable.WriteBehind(stream) as behind:
         stream.write(head)
         for source, data, is_last in _produce(sources, threads or len(os.sched_getaffinity(0))):
             pad = padding(source.planned.bytes) if is_last else b""
             for part in (data.data, pad):
                 stream.write(part)
                 digest.update(part)
+            behind.wrote(data.nbytes + len(pad))
             if is_last:
                 if source.stored is not None:
                     source.stored.release()  # memory stays flat, however large the model

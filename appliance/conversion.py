@@ -53,12 +53,12 @@ def ships(project: Project) -> Choice:
         return Choice(settings.type, tuple(settings.overrides.items()))
     try:
         record = json.loads(frontier_file(project).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError) as error:
+        return Choice.of(record["chosen"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise ConversionError(
             "which type ships is not known yet",
             "`anchorhold convert` without --type measures the types and chooses one",
         ) from error
-    return Choice.of(record["chosen"])
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +58,9 @@ def command(folder: Path, restart: bool, checkpoint_seconds: float, yes: bool) -
     from appliance.pipeline import Journey, run_stage
 
     project = Project.open(folder)
-    if int(os.environ.get("RANK", "0")):
+    from appliance.training.crew import leads
+
+    if not leads():
         _help_along(project, restart, yes)
         return
     with stage_events(project.events) as emit:

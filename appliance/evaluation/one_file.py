@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from appliance.conversion import ships
-from appliance.dataset import Row, read_rows
+from appliance.dataset import Row, counter, read_rows
 from appliance.errors import DataError
 from appliance.evaluation.answers import AnswerStore
 from appliance.evaluation.asking import ask, slots_for
@@ -80,6 +80,13 @@ def measure_other(
             f"{known[0]}: the model was trained or chosen by this question ({len(known)} such rows)",
             "measure on rows whose questions are in neither the training nor the validation split",
         )
+    limit = project.config.dataset.max_tokens
+    for row, tokens in zip(rows, counter(checkpoint)([row.messages for row in rows]), strict=True):
+        if tokens > limit:
+            raise DataError(
+                f"{row.source}: {tokens} tokens, more than dataset.max_tokens = {limit}",
+                "shorten the row, or raise the limit: the engine makes room for the longest",
+            )
     emit(Event(STAGE, "started", f"asking {system.title} {len(rows)} rows"))
     done = 0
 

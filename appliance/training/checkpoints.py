@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,13 +72,17 @@ def save_checkpoint(
     storage.write_bytes(folder / FILE_NAME, buffer.getvalue())
 
 
+_DAMAGED = (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError)
+"""What torch.load and the reading of its result raise for a file that isn't one of ours, or not whole."""
+
+
 def is_of(folder: Path, fingerprint: str) -> bool:
     """Whether there is a checkpoint of the training with this fingerprint."""
     try:
         saved: dict[str, Any] = torch.load(folder / FILE_NAME, weights_only=True, mmap=True)
-    except (OSError, RuntimeError, ValueError, EOFError):
+        return bool(saved["fingerprint"] == fingerprint)
+    except _DAMAGED:
         return False  # loading it says what is wrong
-    return saved.get("fingerprint") == fingerprint
 
 
 def load_checkpoint(
@@ -105,7 +110,7 @@ def load_checkpoint(
         optimizer.load_state_dict(saved["optimizer"])
         torch.set_rng_state(saved["random"])
         rounded = list(saved["rounded"])
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
+    except _DAMAGED as error:
         raise TrainingError(f"{path}: can't be read: {error}", "delete it, or run with --restart") from error
     trainable.push_weights()
     return Progress(**saved["progress"]), saved["best"], rounded

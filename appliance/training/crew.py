@@ -16,6 +16,11 @@ from torch import distributed
 Value = TypeVar("Value")
 
 
+def leads() -> bool:
+    """Whether this process is alone or the first of torchrun's; RANK without a WORLD_SIZE is some other program's."""
+    return int(os.environ.get("WORLD_SIZE", "1")) < 2 or os.environ.get("RANK", "0") == "0"
+
+
 class Crew:
     """This process among those that train together.
 
@@ -28,7 +33,7 @@ class Crew:
     def __init__(self) -> None:
         """Join those that the environment names (torchrun's variables)."""
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
-        self.rank = int(os.environ.get("RANK", "0"))
+        self.rank = 0 if leads() else int(os.environ["RANK"])
         self.local = int(os.environ.get("LOCAL_WORLD_SIZE", str(self.size)))
         if self.size > 1 and not distributed.is_initialized():
             if self.local == self.size:  # one machine: its host name may have no address

@@ -295,6 +295,21 @@ def _discard(folder: Path, reason: str, emit: Emit) -> None:
         emit(Event(STAGE, "message", f"begins again: {reason}"))
 
 
+def _fingerprint(project: Project, base: dict[str, Any], dtype: torch.dtype, code: str) -> str:
+    """Digest of all that a training's course depends on."""
+    return storage.sha256_json(
+        {
+            "recipe": project.config.training.model_dump(),
+            "rows": storage.sha256_file(project.dataset / "train.jsonl"),
+            "validation": storage.sha256_file(project.dataset / "valid.jsonl"),
+            "base": base,
+            "dtype": str(dtype),
+            "code": code,
+            "grid": project.config.grid,
+        }
+    )
+
+
 def train(
     project: Project,
     checkpoint: Path,
@@ -329,9 +344,8 @@ def train(
     keep_freed_memory()
     torch.set_num_threads(recipe.threads or max(1, len(os.sched_getaffinity(0)) // crew.local))
     emit(Event(STAGE, "started", "reading rows"))
-    train_file, valid_file = project.dataset / "train.jsonl", project.dataset / "valid.jsonl"
-    rows = _encode(read_rows(train_file), checkpoint)
-    validation = _encode(read_rows(valid_file)[: recipe.validation_rows], checkpoint)
+    rows = _encode(read_rows(project.dataset / "train.jsonl"), checkpoint)
+    validation = _encode(read_rows(project.dataset / "valid.jsonl")[: recipe.validation_rows], checkpoint)
     plan = resolve_plan(recipe, len(rows))
     if not validation:
         raise TrainingError("there is no validation row", "run `anchorhold dataset` and read its card")
@@ -340,17 +354,7 @@ def train(
     speed *= crew.size
     cost = estimate(size_of(checkpoint), rows, plan, on_grid, recipe.grid_every, speed, dtype.itemsize)
     base = identity(checkpoint)
-    fingerprint = storage.sha256_json(
-        {
-            "recipe": recipe.model_dump(),
-            "rows": storage.sha256_file(train_file),
-            "validation": storage.sha256_file(valid_file),
-            "base": base,
-            "dtype": str(dtype),
-            "code": code,
-            "grid": project.config.grid,
-        }
-    )
+    fingerprint = _fingerprint(project, base, dtype, code)
     if crew.leads:
         storage.remove_leftovers(project.training)
         goes_on = not restart and checkpoints.is_of(project.training, fingerprint)

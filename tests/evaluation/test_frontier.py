@@ -126,6 +126,10 @@ def test_other_rows_are_scored_and_rows_that_were_trained_on_refused(make_projec
         DataError, match=r"other.jsonl:1: the model was trained or chosen by this question \(1 such rows\)"
     ):
         measure_other(project, checkpoint, read_other_rows(project, other), ignore)
+    long = {"role": "user", "content": "pump " * 3000}
+    other.write_text(json.dumps({"messages": [long, {"role": "assistant", "content": "{}"}]}) + "\n")
+    with pytest.raises(DataError, match=r"other.jsonl:1: \d+ tokens, more than dataset.max_tokens"):
+        measure_other(project, checkpoint, read_other_rows(project, other), ignore)
     other.write_text('{"messages": []}\n')
     with pytest.raises(DataError, match=r"other.jsonl"):
         read_other_rows(project, other)

@@ -52,6 +52,8 @@ def test_alone_nothing_is_shared(monkeypatch):
     for name in ("WORLD_SIZE", "RANK"):
         monkeypatch.delenv(name, raising=False)
     crew = Crew()
+    monkeypatch.setenv("RANK", "3")  # some other program's: it must not make us silent
+    assert Crew().leads
     master = torch.ones(3, requires_grad=True)
     master.grad = torch.full((3,), 2.0)
     assert crew.leads

@@ -7,8 +7,8 @@ import pytest
 from appliance.config import TrainingSection
 from appliance.errors import TrainingError
 from appliance.events import ignore
+from appliance.training import checkpoints, train
 from appliance.training import estimate as estimating
-from appliance.training import train
 from appliance.training.encoding import Encoded
 from appliance.training.estimate import Size, estimate, refuse_days, size_of
 from appliance.training.recipe import resolve_plan
@@ -79,3 +79,12 @@ def test_processes_that_each_hold_the_weights_count_them_all(monkeypatch):
     refuse_days(cost)
     with pytest.raises(TrainingError, match=r"28\.0 GB"):
         refuse_days(cost, 2)
+
+
+@pytest.mark.parametrize("left", [b"", b"garbage", b"PK\x03\x04 cut"])
+def test_a_damaged_checkpoint_is_said_not_a_fault_of_the_program(make_project, left):
+    project, checkpoint = prepared(make_project())
+    project.training.mkdir(parents=True)
+    (project.training / checkpoints.FILE_NAME).write_bytes(left)
+    with pytest.raises(TrainingError, match="can't be read"):
+        train(project, checkpoint, ignore)

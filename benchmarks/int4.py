@@ -1,7 +1,8 @@
 """Does training on the INT4 grid keep what the model learnt? `python -m benchmarks.int4 [--sets A,B] [--seeds 7,8,9]`.
 
 Each set is trained twice with each seed: in 16 bits throughout, as others do, which gives a merged 16-bit model and its
-INT4 file quantized afterwards; and with the second half of the steps on the grid that ships. One JSON line a set and
+INT4 file quantized afterwards; and, from that training's half-way checkpoint, with the second half of the steps on the
+grid that ships. One JSON line a set and
 seed: `ours` is what the INT4 file of the second scores, `peer` what the merged 16-bit model of the first scores; so
 `ratio` says what of it survives (bar: 0.99). What quantizing afterwards gives, and the times, stand in `how`. A last
 line has the mean ratio of all. Finished runs are kept in .bench/int4 and not walked again.
@@ -11,16 +12,39 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from appliance.base_model import resolve
+from appliance.dataset import read_rows
+from appliance.pipeline import Journey, walk
+from appliance.pipeline.road import code_digest
+from appliance.progress import terminal_progress
+from appliance.training import resolve_plan
+from appliance.training.checkpoints import FILE_NAME
+from benchmarks.forked import Keeper, continue_from
 from benchmarks.open_data import ROOT, SETS, SHARED, measured, project_of
 
 
-def _walk(name: str, data: Path, seed: int, kind: str, **training: Any) -> dict[str, Any]:
-    folder = ROOT / ".bench" / "int4" / f"{name}-{seed}-{kind}"
-    return measured(project_of(name, data, folder, baselines=False, seed=seed, **training))
+def _pair(name: str, data: Path, seed: int, **training: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the training on the grid and the one in 16 bits gave; both have the same steps before the grid."""
+    folders = [ROOT / ".bench" / "int4" / f"{name}-{seed}-{kind}" for kind in ("grid", "plain")]
+    grid = project_of(name, data, folders[0], baselines=False, seed=seed, **training)
+    plain = project_of(name, data, folders[1], baselines=False, seed=seed, **{**training, "grid_start": 1.0})
+    kept = plain.build / "fork"
+    with terminal_progress() as emit:
+        checkpoint = resolve(plain.config.base.path, plain.root, emit)
+        journey = Journey(grid, checkpoint, emit, checkpoint_seconds=math.inf)
+        walk(journey, until="dataset")
+        recipe = grid.config.training
+        steps = resolve_plan(recipe, len(read_rows(grid.dataset / "train.jsonl"))).steps
+        keeper = Keeper(plain, {round(steps * recipe.grid_start): kept}, emit)
+        in_16_bits = measured(plain, keeper)
+        if not (grid.training / FILE_NAME).exists():
+            continue_from(kept, grid, checkpoint, code_digest(("appliance/training",)))
+        return measured(grid, emit), in_16_bits
 
 
 def _exact(found: dict[str, Any], key: str) -> float:
@@ -29,8 +53,7 @@ def _exact(found: dict[str, Any], key: str) -> float:
 
 def one(name: str, data: Path, seed: int, **training: Any) -> dict[str, Any]:
     """The line of one set and seed."""
-    grid = _walk(name, data, seed, "grid", **training)
-    plain = _walk(name, data, seed, "plain", **{**training, "grid_start": 1.0})
+    grid, plain = _pair(name, data, seed, **training)
     ours, peer = _exact(grid, "shipped"), _exact(plain, "tuned_f16")
     after = _exact(plain, "shipped")
     shipped = grid["systems"]["shipped"]

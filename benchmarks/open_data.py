@@ -7,6 +7,7 @@ limited to a number, chosen by hash.
 from __future__ import annotations
 
 import json
+import math
 import os
 import tomllib
 from dataclasses import dataclass
@@ -15,9 +16,9 @@ from typing import Any
 
 from appliance import offline, storage
 from appliance.base_model import resolve
+from appliance.events import Emit
 from appliance.paths import Project
 from appliance.pipeline import Journey, walk
-from appliance.progress import terminal_progress
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("ANCHORHOLD_SHARED", ROOT.parent / "shared")) / "data"
@@ -112,12 +113,11 @@ def project_of(
     return Project.open(folder)
 
 
-def measured(project: Project) -> dict[str, Any]:
+def measured(project: Project, emit: Emit) -> dict[str, Any]:
     """Walk the road to the report; what results.json and training.json hold, by the names `systems` and `training`."""
     offline.seal()
-    with terminal_progress() as emit:
-        checkpoint = resolve(project.config.base.path, project.root, emit)
-        walk(Journey(project, checkpoint, emit), until="evaluate")
+    checkpoint = resolve(project.config.base.path, project.root, emit)
+    walk(Journey(project, checkpoint, emit, checkpoint_seconds=math.inf), until="evaluate")
     results = json.loads((project.evaluation / "results.json").read_text(encoding="utf-8"))
     training = json.loads((project.training / "training.json").read_text(encoding="utf-8"))
     return {"systems": {system["key"]: system for system in results["systems"]}, "training": training}

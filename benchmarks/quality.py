@@ -12,6 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
+from appliance.progress import terminal_progress
 from benchmarks.open_data import ROOT, SETS, SHARED, measured, project_of
 
 
@@ -25,7 +26,8 @@ def main() -> None:
     options = parser.parse_args()
     folder = ROOT / ".bench" / "quality" / options.set
     project = project_of(options.set, options.data, folder, rows=options.rows, epochs=options.epochs)
-    found = measured(project)
+    with terminal_progress() as emit:
+        found = measured(project, emit)
     systems, training = found["systems"].values(), found["training"]
     best_untrained = max(each["exact"]["share"] for each in systems if each["key"].startswith("base"))
     for each in systems:

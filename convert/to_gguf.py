@@ -30,6 +30,8 @@ from convert.safetensors_file import StoredTensor, read_checkpoint
 from convert.type_mix import Mix
 
 Progress = Callable[[str, int, int], None]
+Quantize = Callable[[str, Floats, str], Bytes]
+"""(a tensor's GGUF name, float32 [rows, columns], a type's name) -> uint8 [rows, bytes of a row]."""
 
 PIECE = 1 << 18  # weights worked on at a time by a thread: 1 MB of float32
 _QUANTIZATION_VERSION = 2  # ggml.h, GGML_QNT_VERSION
@@ -69,7 +71,7 @@ class _Source:
     update: lora.Update | None = None
     computed: Floats | None = None
 
-    def rows(self, begin: int, end: int) -> Bytes:
+    def rows(self, begin: int, end: int, quantize: Quantize) -> Bytes:
         index: slice | npt.NDArray[np.intp] = (
             slice(begin, end) if self.order is None else self.order[begin:end]
         )
@@ -81,7 +83,7 @@ class _Source:
         if not np.isfinite(total) and not np.isfinite(rows).all():
             hint = "the model or adapter was damaged in training: use an earlier one"
             raise ConvertError(f"tensor {self.planned.name} holds NaN or infinity", hint)
-        return libggml.quantize(rows, self.planned.type.name)
+        return quantize(self.planned.name, rows, self.planned.type.name)
 
     def _floats(self, index: slice | npt.NDArray[np.intp]) -> Floats:
         if self.computed is not None:
@@ -192,7 +194,14 @@ def _add(keys: dict[str, Value], metadata: Mapping[str, str]) -> None:
         keys[key] = string(value)
 
 
-def _produce(sources: list[_Source], threads: int) -> Iterator[tuple[_Source, Bytes, bool]]:
+def as_libggml(_name: str, rows: Floats, type_name: str) -> Bytes:
+    """Every weight to the nearest on its block's grid, as llama.cpp does it."""
+    return libggml.quantize(rows, type_name)
+
+
+def _produce(
+    sources: list[_Source], threads: int, quantize: Quantize
+) -> Iterator[tuple[_Source, Bytes, bool]]:
     """Each source's bytes in order, piece by piece, made ahead by a pool; a flag marks the last."""
     work = ((source, piece) for source in sources for piece in source.pieces())
     ahead: deque[tuple[_Source, int, Future[Bytes]]] = deque()
@@ -203,7 +212,7 @@ def _produce(sources: list[_Source], threads: int) -> Iterator[tuple[_Source, By
 
     try:
         for source, (begin, end) in work:
-            ahead.append((source, end, pool.submit(source.rows, begin, end)))
+            ahead.append((source, end, pool.submit(source.rows, begin, end, quantize)))
             if len(ahead) > 2 * threads + 2:
                 done, reached, future = ahead.popleft()
                 yield done, future.result(), last(done, reached)
@@ -227,6 +236,7 @@ def convert(
     pre: str = "",
     threads: int = 0,
     progress: Progress | None = None,
+    quantize: Quantize = as_libggml,
 ) -> Conversion:
     """Write a checkpoint, with an adapter merged into it, as a GGUF file.
 
@@ -243,6 +253,7 @@ def convert(
         pre: the pre-tokenizer's name for a tokenizer that isn't recognized.
         threads: 0: all cores that this process may use.
         progress: called with a tensor's name, the weights done and all weights.
+        quantize: makes bytes of rows, in several threads; another one may choose each weight's rounding.
 
     Returns:
         What was written. Equal inputs give equal bytes.
@@ -281,7 +292,7 @@ def convert(
     done = 0
     with durable.new_file(output) as stream, durable.WriteBehind(stream) as behind:
         stream.write(head)
-        for source, data, is_last in _produce(sources, threads or len(os.sched_getaffinity(0))):
+        for source, data, is_last in _produce(sources, threads or len(os.sched_getaffinity(0)), quantize):
             pad = padding(source.planned.bytes) if is_last else b""
             for part in (data.data, pad):
                 stream.write(part)

@@ -20,11 +20,12 @@ from appliance.events import Emit, Event, ignore
 from appliance.paths import Project, cache_folder
 from appliance.training import checkpoints, curve
 from appliance.training._process import keep_freed_memory
-from appliance.training.batches import collate, step_rows
+from appliance.training.batches import step_rows
 from appliance.training.crew import Crew
 from appliance.training.encoding import Encoded, encode_rows
 from appliance.training.estimate import estimate, refuse_days, size_of
 from appliance.training.int4 import Grid
+from appliance.training.lanes import spread
 from appliance.training.llama import load
 from appliance.training.precision import pinned_dtype
 from appliance.training.recipe import Plan, resolve_plan
@@ -174,8 +175,11 @@ class _Session:
             group["lr"] = rate
         value, learnt, tokens = 0.0, 0, 0
         if mine:
-            batch = collate(mine, share=self.trainable.shares_prefix)
-            value, learnt, tokens = self.trainable.learn(batch), batch.learnt, batch.tokens
+            batches = spread(mine, self.trainable.lanes, share=self.trainable.shares_prefix)
+            value = self.trainable.learn(*batches)
+            learnt, tokens = (
+                sum(each) for each in zip(*((b.learnt, b.tokens) for b in batches), strict=True)
+            )
         value = self.crew.combine(value, learnt, self.trainable.masters)
         norm = float(torch.nn.utils.clip_grad_norm_(self.trainable.masters, self.recipe.gradient_clip))
         if not (math.isfinite(value) and math.isfinite(norm)):
@@ -196,9 +200,10 @@ class _Session:
             numbers = self.crew.part(order[start : start + VALIDATION_BATCH])
             if numbers:
                 rows = [self.validation[number] for number in numbers]
-                batch = collate(rows, share=self.trainable.shares_prefix)
-                total += self.trainable.loss(batch) * batch.learnt
-                targets += batch.learnt
+                batches = spread(rows, self.trainable.lanes, share=self.trainable.shares_prefix)
+                learnt = sum(batch.learnt for batch in batches)
+                total += self.trainable.loss(*batches) * learnt
+                targets += learnt
             self.report("validating")
         total, targets = self.crew.sums(total, targets)
         return total / targets
@@ -295,7 +300,7 @@ def _discard(folder: Path, reason: str, emit: Emit) -> None:
         emit(Event(STAGE, "message", f"begins again: {reason}"))
 
 
-def _fingerprint(project: Project, base: dict[str, Any], dtype: torch.dtype, code: str) -> str:
+def fingerprint_of(project: Project, base: dict[str, Any], dtype: torch.dtype, code: str) -> str:
     """Digest of all that a training's course depends on."""
     return storage.sha256_json(
         {
@@ -354,7 +359,7 @@ def train(
     speed *= crew.size
     cost = estimate(size_of(checkpoint), rows, plan, on_grid, recipe.grid_every, speed, dtype.itemsize)
     base = identity(checkpoint)
-    fingerprint = _fingerprint(project, base, dtype, code)
+    fingerprint = fingerprint_of(project, base, dtype, code)
     if crew.leads:
         storage.remove_leftovers(project.training)
         goes_on = not restart and checkpoints.is_of(project.training, fingerprint)

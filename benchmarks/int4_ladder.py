@@ -30,8 +30,8 @@ from appliance.events import Emit
 from appliance.paths import Project, cache_folder
 from appliance.progress import terminal_progress
 from appliance.training import resolve_plan, session
+from appliance.training.batches import collate
 from appliance.training.encoding import Encoded
-from appliance.training.lanes import spread
 from appliance.training.llama import load
 from benchmarks import int4_rounding, int4_teacher
 from benchmarks.forked import Keeper, continue_from
@@ -154,9 +154,8 @@ class Ladder:
         rows = sorted(self._encoded("test"), key=lambda row: len(row.ids))
         total, targets = 0.0, 0
         for start in range(0, len(rows), 32):
-            batches = spread(rows[start : start + 32], trainable.lanes, share=trainable.shares_prefix)
-            learnt = sum(batch.learnt for batch in batches)
-            total, targets = total + trainable.loss(*batches) * learnt, targets + learnt
+            batch = collate(rows[start : start + 32], share=trainable.shares_prefix)
+            total, targets = total + trainable.loss(batch) * batch.learnt, targets + batch.learnt
         shutil.rmtree(folder)
         return total / targets
 

@@ -17,7 +17,6 @@ from appliance.training.batches import Batch
 from appliance.training.decoder import CHUNK, Decoder, Group
 from appliance.training.int4 import Grid
 from appliance.training.kernels import load as load_kernels
-from appliance.training.lanes import best_count
 from appliance.training.llama import LlamaTrainable
 from appliance.training.modules import load_modules
 
@@ -37,24 +36,22 @@ class _Pupil(Decoder):
         self._teacher, self._share = teacher, share
         self._said = self.embeddings[:0]
 
-    def loss(self, batch: Batch, learn: bool, targets: int = 0) -> float:
+    def loss(self, batch: Batch, learn: bool) -> float:
         if learn:
             self._said = self._teacher.outlook(batch)
-        return super().loss(batch, learn, targets)
+        return super().loss(batch, learn)
 
-    def _cross_entropy(
-        self, hidden: torch.Tensor, batch: Batch, grad: torch.Tensor | None, divisor: int
-    ) -> float:
+    def _cross_entropy(self, hidden: torch.Tensor, batch: Batch, grad: torch.Tensor | None) -> float:
         if grad is None:
-            return super()._cross_entropy(hidden, batch, grad, divisor)
-        total, targets = 0.0, batch.targets
+            return super()._cross_entropy(hidden, batch, grad)
+        total, targets, learnt = 0.0, batch.targets, batch.learnt
         for start in range(0, len(targets), CHUNK):
             part = slice(start, start + CHUNK)
             mine = hidden[part] @ self.projection.t()
             theirs = self._said[part] @ self._teacher.projection.t()
-            total += float(self.kernels.cross_entropy(mine, targets[part], 1.0 / divisor).sum())
+            total += float(self.kernels.cross_entropy(mine, targets[part], 1.0 / learnt).sum())
             # (p - y) - share (t - y) = p - ((1 - share) y + share t)
-            self.kernels.cross_entropy(theirs, targets[part], self._share / divisor)
+            self.kernels.cross_entropy(theirs, targets[part], self._share / learnt)
             torch.mm(mine.sub_(theirs), self.projection, out=grad[part])
         return total
 
@@ -66,8 +63,8 @@ class Taught(LlamaTrainable):
 
     def enter_grid(self, grid: Grid) -> None:
         """As its base, but the first time the teacher is kept before the weights are overwritten."""
-        if not isinstance(self.decoders[0], _Pupil):
-            first = self.decoders[0]
+        if not isinstance(self.decoder, _Pupil):
+            first = self.decoder
             layers = [
                 replace(
                     layer,
@@ -82,7 +79,7 @@ class Taught(LlamaTrainable):
                 first.embeddings.clone(), layers, first.norm, first.projection.clone(), first.attention,
                 first.eps, first.kernels,
             )  # fmt: skip
-            self.decoders = [_Pupil(each, teacher.twin(), self.share) for each in self.decoders]
+            self.decoder = _Pupil(first, teacher, self.share)
         super().enter_grid(grid)
 
 
@@ -91,7 +88,7 @@ def loader(share: float) -> object:
 
     def load(checkpoint: Path, recipe: TrainingSection, dtype: torch.dtype, cache: Path) -> Taught:
         model = load_modules(checkpoint, recipe, dtype)
-        taught = Taught(model, dtype, recipe.alpha / recipe.rank, load_kernels(cache), best_count())
+        taught = Taught(model, dtype, recipe.alpha / recipe.rank, load_kernels(cache))
         taught.share = share
         return taught
 

@@ -106,8 +106,7 @@ def our_speed(checkpoint: Path, rows: list[list[dict[str, Any]]]) -> tuple[float
     from appliance.paths import cache_folder
     from appliance.training import encode_rows
     from appliance.training._process import keep_freed_memory
-    from appliance.training.batches import step_rows
-    from appliance.training.lanes import spread
+    from appliance.training.batches import collate, step_rows
     from appliance.training.llama import load
     from appliance.training.probe import probe
 
@@ -129,8 +128,7 @@ def our_speed(checkpoint: Path, rows: list[list[dict[str, Any]]]) -> tuple[float
     steps = -(-len(encoded) // BATCH)
     begun = time.perf_counter()
     for numbers in step_rows(lengths, BATCH, 7, 1, steps):
-        mine = [encoded[number] for number in numbers]
-        trainable.learn(*spread(mine, trainable.lanes, share=trainable.shares_prefix))
+        trainable.learn(collate([encoded[number] for number in numbers], share=trainable.shares_prefix))
         torch.nn.utils.clip_grad_norm_(trainable.masters, 1.0)
         optimizer.step()
         trainable.push_weights()

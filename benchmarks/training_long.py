@@ -36,9 +36,9 @@ def main() -> None:
     from appliance.config import TrainingSection
     from appliance.paths import cache_folder
     from appliance.training._process import keep_freed_memory
+    from appliance.training.batches import collate
     from appliance.training.encoding import Encoded
     from appliance.training.estimate import size_of
-    from appliance.training.lanes import spread
     from appliance.training.llama import load
     from appliance.training.probe import probe
 
@@ -57,9 +57,9 @@ def main() -> None:
 
     seconds = []
     for step in range(given.steps + 2):
-        rows = spread(batch(step), trainable.lanes, share=trainable.shares_prefix)
+        rows = collate(batch(step), share=trainable.shares_prefix)
         begun = time.perf_counter()
-        trainable.learn(*rows)
+        trainable.learn(rows)
         torch.nn.utils.clip_grad_norm_(trainable.masters, 1.0)
         optimizer.step()
         trainable.push_weights()

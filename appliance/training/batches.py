@@ -45,11 +45,6 @@ class Batch:
     tokens: int
 
     @property
-    def computed(self) -> int:
-        """How many tokens go through the layers."""
-        return len(self.prefix) + self.ids.numel()
-
-    @property
     def flat(self) -> torch.Tensor:
         """All token ids as the decoder computes them, shape [prefix + rows * width]."""
         return torch.cat([self.prefix, self.ids.flatten()])

@@ -9,8 +9,7 @@ memory that stays (arena.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 
@@ -124,41 +123,17 @@ class Decoder:
         self.attention, self.eps, self.kernels = attention, eps, kernels
         self._kept, self._scratch = Arena(), Arena()
 
-    @property
-    def groups(self) -> Iterator[Group]:
-        """All groups, from the first layer to the last."""
-        for layer in self.layers:
-            yield from (layer.qkv, layer.out, layer.gate_up, layer.down)
-
-    def twin(self) -> Decoder:
-        """Another one over the same weights, with gradients and memory of its own, to be used at the same time."""
-        layers = [
-            replace(
-                layer,
-                qkv=replace(layer.qkv),
-                out=replace(layer.out),
-                gate_up=replace(layer.gate_up),
-                down=replace(layer.down),
-            )
-            for layer in self.layers
-        ]
-        return Decoder(
-            self.embeddings, layers, self.norm, self.projection, self.attention, self.eps, self.kernels
-        )
-
-    def loss(self, batch: Batch, learn: bool, targets: int = 0) -> float:
-        """Cross-entropy over the batch's targets, in nats.
+    def loss(self, batch: Batch, learn: bool) -> float:
+        """Mean cross-entropy over the batch's targets, in nats.
 
         Args:
             batch: what to go over.
             learn: also take every group's gradients.
-            targets: what the sum is divided by, where the batch is a part of a step; 0: its own targets, for the mean.
         """
-        divisor = targets or batch.learnt
         x, saved = self._through(batch, learn)
         hidden, inverse = self._norm(x, self.norm, self._kept)
         grad_hidden = torch.empty_like(hidden) if learn else None
-        total = self._cross_entropy(hidden, batch, grad_hidden, divisor)
+        total = self._cross_entropy(hidden, batch, grad_hidden)
         if grad_hidden is not None:
             grad = torch.zeros_like(x)
             self.kernels.rms_backward(grad_hidden, x, self.norm, inverse, grad)
@@ -166,7 +141,7 @@ class Decoder:
                 only = batch.positions if number == len(self.layers) - 1 else None
                 grad = self._backward(self.layers[number], saved.pop(), grad, batch, only, number > 0)
                 self._scratch.release((0, 0))
-        return total / divisor
+        return total / batch.learnt
 
     def outlook(self, batch: Batch) -> torch.Tensor:
         """What the output projection gets where something is learnt, [targets, width]; good until the next call."""
@@ -269,10 +244,8 @@ class Decoder:
             self.kernels.rms_backward(grad_x, saved.x, layer.attention_norm, saved.inverse, grad)
         return grad
 
-    def _cross_entropy(
-        self, hidden: torch.Tensor, batch: Batch, grad: torch.Tensor | None, divisor: int
-    ) -> float:
-        total, scale, targets = 0.0, 0.0 if grad is None else 1.0 / divisor, batch.targets
+    def _cross_entropy(self, hidden: torch.Tensor, batch: Batch, grad: torch.Tensor | None) -> float:
+        total, scale, targets = 0.0, 0.0 if grad is None else 1.0 / batch.learnt, batch.targets
         logits = self._take(min(CHUNK, len(targets)), len(self.projection))
         for start in range(0, len(targets), CHUNK):
             part = slice(start, min(start + CHUNK, len(targets)))

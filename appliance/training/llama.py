@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from appliance.training.decoder import Decoder, Group, Layer
 from appliance.training.int4 import Grid, Merged
 from appliance.training.kernels import Plain
 from appliance.training.kernels import load as load_kernels
-from appliance.training.lanes import Lanes, best_count
 from appliance.training.modules import ADAPTER, ModuleTrainable, adapter_settings, file_names, load_modules
 from appliance.training.trainable import Trainable
 
@@ -41,7 +38,7 @@ def load(checkpoint: Path, recipe: TrainingSection, dtype: torch.dtype, cache: P
     """
     model = load_modules(checkpoint, recipe, dtype)
     if recipe.dropout == 0.0 and written_out(model.base_model.model.config):
-        return LlamaTrainable(model, dtype, recipe.alpha / recipe.rank, load_kernels(cache), best_count())
+        return LlamaTrainable(model, dtype, recipe.alpha / recipe.rank, load_kernels(cache))
     return ModuleTrainable(model, dtype, fused=recipe.dropout == 0.0)
 
 
@@ -78,16 +75,14 @@ class LlamaTrainable(Trainable):
     shares_prefix = True
     takes_grid = True
 
-    def __init__(
-        self, model: PeftModel, dtype: torch.dtype, scale: float, kernels: Plain, lanes: int = 1
-    ) -> None:
+    def __init__(self, model: PeftModel, dtype: torch.dtype, scale: float, kernels: Plain) -> None:
         """Take `model` apart; it is not usable afterwards."""
         names, settings = file_names(model), adapter_settings(model)
         count = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
         master = torch.empty(count)
         self._working = torch.empty(count, dtype=dtype)
         self._scale, self._filled = scale, 0
-        self._places: list[list[_Place]] = []  # of each group of a decoder
+        self._placed: list[tuple[Group, list[_Place]]] = []
         self._shapes: dict[str, tuple[int, tuple[int, ...]]] = {}
         llama = model.base_model.model
         config, inner = llama.config, llama.model
@@ -110,7 +105,7 @@ class LlamaTrainable(Trainable):
         self._tables: Grid | None = None
         groups = config.num_key_value_heads
         self._rotary = inner.rotary_emb
-        decoder = Decoder(
+        self.decoder = Decoder(
             inner.embed_tokens.weight.data,
             layers,
             inner.norm.weight.data,
@@ -119,10 +114,6 @@ class LlamaTrainable(Trainable):
             config.rms_norm_eps,
             kernels,
         )
-        self.decoders = [decoder, *(decoder.twin() for _ in range(lanes - 1))]
-        # The gradients of one lane are the masters' own; those of the others are added to them.
-        self._gradients = [torch.empty_like(master) for _ in self.decoders]
-        self.lanes, self._lanes = lanes, Lanes(lanes)
         self.push_weights()
 
     def _group(self, parent: Any, parts: tuple[str, ...], where: str, master: torch.Tensor) -> Group:
@@ -147,40 +138,33 @@ class LlamaTrainable(Trainable):
             module.base_layer.weight.data = torch.empty(0)
         down = self._working[start : start + len(parts) * rank * inputs].view(-1, inputs)
         group = Group(stacked, down, stacked.new_zeros(sum(outs), len(parts) * rank))
-        self._places.append(places)
+        self._placed.append((group, places))
         return group
-
-    @property
-    def placed(self) -> Iterator[tuple[Group, list[_Place]]]:
-        """The groups, whose weights all lanes share, each with the places of its LoRA pairs."""
-        return zip(self.decoders[0].groups, self._places, strict=True)
 
     def _angles(self, positions: int) -> tuple[torch.Tensor, torch.Tensor]:
         cosine, sine = self._rotary(torch.empty(0, dtype=torch.float32), torch.arange(positions)[None])
         half = cosine.shape[-1] // 2
         return cosine[0, :, :half].float().contiguous(), sine[0, :, :half].float().contiguous()
 
-    def _reach(self, batches: Sequence[Batch]) -> None:
-        attention = self.decoders[0].attention  # all lanes' own
-        wanted = max(len(batch.prefix) + batch.ids.shape[1] for batch in batches)
-        if wanted > len(attention.angles[0]):
-            attention.angles = self._angles(max(wanted, 2 * len(attention.angles[0])))
+    def _reach(self, batch: Batch) -> None:
+        wanted, known = len(batch.prefix) + batch.ids.shape[1], len(self.decoder.attention.angles[0])
+        if wanted > known:
+            self.decoder.attention.angles = self._angles(max(wanted, 2 * known))
 
-    def _over(self, batches: Sequence[Batch], learn: bool) -> float:
-        self._reach(batches)
-        targets = sum(batch.learnt for batch in batches)
+    def loss(self, batch: Batch) -> float:
+        """Mean cross-entropy, nothing learnt."""
+        self._reach(batch)
+        return self.decoder.loss(batch, learn=False)
 
-        def one(lane: int) -> float:
-            loss = self.decoders[lane].loss(batches[lane], learn, targets)
-            if learn:
-                self._gather(self.decoders[lane], self._gradients[lane])
-            return loss
-
-        return sum(self._lanes.run([partial(one, lane) for lane in range(len(batches))]))
-
-    def _gather(self, decoder: Decoder, flat: torch.Tensor) -> None:
-        """Bring the gradients of a decoder's groups to where their masters stand."""
-        for group, places in zip(decoder.groups, self._places, strict=True):
+    def learn(self, batch: Batch) -> float:
+        """Mean cross-entropy, and the gradients of the masters."""
+        self._reach(batch)
+        loss = self.decoder.loss(batch, learn=True)
+        (master,) = self.masters
+        if master.grad is None:
+            master.grad = torch.empty_like(master)
+        flat = master.grad
+        for group, places in self._placed:
             for place in places:
                 rank = place.columns.stop - place.columns.start
                 size = rank * place.inputs
@@ -188,18 +172,6 @@ class LlamaTrainable(Trainable):
                 block = group.grad_up[place.columns, place.rows].t()
                 # `up` holds the scale, so the gradient of B itself is that many times its own.
                 torch.mul(block, self._scale, out=flat[place.b : place.b + block.numel()].view(block.shape))
-
-    def loss(self, *batches: Batch) -> float:
-        """Mean cross-entropy, nothing learnt."""
-        return self._over(batches, learn=False)
-
-    def learn(self, *batches: Batch) -> float:
-        """Mean cross-entropy, and the gradients of the masters."""
-        loss = self._over(batches, learn=True)
-        first, *others = self._gradients[: len(batches)]
-        for other in others:
-            first.add_(other)
-        self.masters[0].grad = first
         return loss
 
     def push_weights(self) -> None:
@@ -207,7 +179,7 @@ class LlamaTrainable(Trainable):
         (master,) = self.masters
         with torch.no_grad():
             self._working.copy_(master)
-            for group, places in self.placed:
+            for group, places in self._placed:
                 for place in places:
                     block = group.up[place.rows, place.columns]
                     block.copy_(master[place.b : place.b + block.numel()].view(block.shape) * self._scale)
@@ -219,7 +191,7 @@ class LlamaTrainable(Trainable):
         """
         flat = self.masters[0].detach()
         matrices = []
-        for group, places in self.placed:
+        for group, places in self._placed:
             for place in places:
                 rank, outs = place.columns.stop - place.columns.start, place.rows.stop - place.rows.start
                 matrices.append(
@@ -232,12 +204,11 @@ class LlamaTrainable(Trainable):
                 )
         grid.round_all(matrices)
         if self._tables is not grid:  # the base's own, so once is enough
-            dtype = self._working.dtype
+            dtype = self.decoder.embeddings.dtype
             embeddings = grid.table("model.embed_tokens.weight", dtype)
             projection = embeddings if self._tied else grid.table("lm_head.weight", dtype)
             assert embeddings is not None and projection is not None
-            for decoder in self.decoders:
-                decoder.embeddings, decoder.projection = embeddings, projection
+            self.decoder.embeddings, self.decoder.projection = embeddings, projection
             self._tables = grid
 
     def tensors(self) -> list[torch.Tensor]:

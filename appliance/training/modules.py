@@ -125,15 +125,13 @@ class ModuleTrainable(Trainable):
         at_targets = hidden.reshape(-1, hidden.shape[-1])[batch.positions[: batch.learnt]]
         return cast(torch.Tensor, TargetLoss.apply(at_targets, projection, batch.targets[: batch.learnt]))  # type: ignore[no-untyped-call]
 
-    def loss(self, *batches: Batch) -> float:
+    def loss(self, batch: Batch) -> float:
         """Mean cross-entropy, nothing learnt."""
-        (batch,) = batches
         with torch.no_grad():
             return float(self._loss(batch))
 
-    def learn(self, *batches: Batch) -> float:
+    def learn(self, batch: Batch) -> float:
         """Mean cross-entropy, and the gradients of the masters."""
-        (batch,) = batches
         loss = self._loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
         for parameter, master in zip(self.working, self.masters, strict=True):

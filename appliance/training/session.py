@@ -20,12 +20,11 @@ from appliance.events import Emit, Event, ignore
 from appliance.paths import Project, cache_folder
 from appliance.training import checkpoints, curve
 from appliance.training._process import keep_freed_memory
-from appliance.training.batches import step_rows
+from appliance.training.batches import collate, step_rows
 from appliance.training.crew import Crew
 from appliance.training.encoding import Encoded, encode_rows
 from appliance.training.estimate import estimate, refuse_days, size_of
 from appliance.training.int4 import Grid
-from appliance.training.lanes import spread
 from appliance.training.llama import load
 from appliance.training.precision import pinned_dtype
 from appliance.training.recipe import Plan, resolve_plan
@@ -175,11 +174,8 @@ class _Session:
             group["lr"] = rate
         value, learnt, tokens = 0.0, 0, 0
         if mine:
-            batches = spread(mine, self.trainable.lanes, share=self.trainable.shares_prefix)
-            value = self.trainable.learn(*batches)
-            learnt, tokens = (
-                sum(each) for each in zip(*((b.learnt, b.tokens) for b in batches), strict=True)
-            )
+            batch = collate(mine, share=self.trainable.shares_prefix)
+            value, learnt, tokens = self.trainable.learn(batch), batch.learnt, batch.tokens
         value = self.crew.combine(value, learnt, self.trainable.masters)
         norm = float(torch.nn.utils.clip_grad_norm_(self.trainable.masters, self.recipe.gradient_clip))
         if not (math.isfinite(value) and math.isfinite(norm)):
@@ -200,10 +196,9 @@ class _Session:
             numbers = self.crew.part(order[start : start + VALIDATION_BATCH])
             if numbers:
                 rows = [self.validation[number] for number in numbers]
-                batches = spread(rows, self.trainable.lanes, share=self.trainable.shares_prefix)
-                learnt = sum(batch.learnt for batch in batches)
-                total += self.trainable.loss(*batches) * learnt
-                targets += learnt
+                batch = collate(rows, share=self.trainable.shares_prefix)
+                total += self.trainable.loss(batch) * batch.learnt
+                targets += batch.learnt
             self.report("validating")
         total, targets = self.crew.sums(total, targets)
         return total / targets

@@ -21,22 +21,20 @@ class Trainable(ABC):
         settings: peft's `adapter_config.json` for it.
         shares_prefix: whether it takes batches whose rows share their beginning.
         takes_grid: whether it can compute on the grid that ships.
-        lanes: into how many batches the rows of a step may be divided (lanes.py).
     """
 
     shares_prefix: bool
     takes_grid: bool
-    lanes: int = 1
 
     def __init__(self, names: list[str], masters: list[torch.Tensor], settings: dict[str, Any]) -> None:
         self.names, self.masters, self.settings = names, masters, settings
 
     @abstractmethod
-    def loss(self, *batches: Batch) -> float:
-        """Mean cross-entropy over the targets of a step, in nats; at most `lanes` batches."""
+    def loss(self, batch: Batch) -> float:
+        """Mean cross-entropy over the batch's targets, in nats."""
 
     @abstractmethod
-    def learn(self, *batches: Batch) -> float:
+    def learn(self, batch: Batch) -> float:
         """The same, and the gradients of `masters`."""
 
     @abstractmethod

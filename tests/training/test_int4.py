@@ -79,7 +79,7 @@ def test_loss_and_gradient_are_those_of_the_rounded_weights_straight_through(tin
     plain = trained(tiny_checkpoint, None)
     state = dict(plain.model.named_modules())
     with torch.no_grad():
-        for _, places in ours.placed:
+        for _, places in ours._placed:
             for place in places:
                 module = state[f"base_model.model.{place.name.removesuffix('.weight')}"]
                 low = module.lora_B["default"].weight @ module.lora_A["default"].weight
@@ -88,7 +88,7 @@ def test_loss_and_gradient_are_those_of_the_rounded_weights_straight_through(tin
                 shipped = torch.from_numpy(grid.held(merged)[2])
                 module.base_layer.weight.copy_(shipped - low * module.scaling["default"])
         tables = plain.model.base_model.model
-        tables.model.embed_tokens.weight.copy_(ours.decoders[0].embeddings)
+        tables.model.embed_tokens.weight.copy_(ours.decoder.embeddings)
     expected = plain.learn(collate(rows_of([20, 31], common=12), share=False))
     assert value == pytest.approx(expected, rel=1e-5)
     theirs = gradients(plain)
@@ -147,7 +147,7 @@ def test_what_the_last_validation_saw_is_what_the_file_holds(make_project, tmp_p
         "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
     }  # fmt: skip
     seen, types = 0, set()
-    for group, places in trainable.placed:
+    for group, places in trainable._placed:
         for place in places:
             layer, part = place.name.removeprefix("model.layers.").removesuffix(".weight").split(".", 1)
             if part not in names:  # queries and keys stand in another order of rows
@@ -162,7 +162,7 @@ def test_what_the_last_validation_saw_is_what_the_file_holds(make_project, tmp_p
     assert seen == 5 * 2
     # A row of the tiny base is too narrow for a K type; llama.cpp takes Q5_0 then.
     assert types == ({"Q4_0", "Q8_0", "Q4_1"} if ships.overrides else {"Q5_0" if kind == "Q4_K" else kind})
-    assert np.array_equal(held["token_embd.weight"], trainable.decoders[0].embeddings.numpy())
+    assert np.array_equal(held["token_embd.weight"], trainable.decoder.embeddings.numpy())
 
 
 @pytest.mark.parametrize("off", [{"grid_start": 1.0}, {"dropout": 0.1}])

@@ -30,6 +30,7 @@ from convert.type_mix import Mix
 from convert.vocabulary import read_json
 
 Floats = npt.NDArray[np.float32]
+EMBEDDINGS, PROJECTION = "model.embed_tokens.weight", "lm_head.weight"  # their names in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,9 @@ class Grid:
             checkpoint: the base's folder; its weights stay on disk, memory-mapped.
             mix: the types that its matrices ship in.
             scale: alpha / rank.
+
+        Raises:
+            ConvertError: the checkpoint is of an architecture that can't be converted.
         """
         self.mix, self.scale = mix, scale
         self._stored: dict[str, StoredTensor] = read_checkpoint(checkpoint)
@@ -85,11 +89,8 @@ class Grid:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             list(pool.map(self.round, matrices))
 
-    def table(self, name: str, dtype: torch.dtype) -> torch.Tensor | None:
-        """The embeddings or the output projection as they ship; None where the checkpoint has no such tensor."""
-        stored = self._stored.get(name)
-        if stored is None:
-            return None
-        rows = stored.rows(slice(None))
+    def fill_table(self, name: str, out: torch.Tensor) -> None:
+        """Fill `out`, [tokens, width], with the embeddings (EMBEDDINGS) or the output projection as they ship."""
+        rows = self._stored[name].rows(slice(None))
         kind = self._type(name, rows.shape[1])
-        return torch.from_numpy(dequantize(quantize(rows, kind), kind)).to(dtype)
+        out.copy_(torch.from_numpy(dequantize(quantize(rows, kind), kind)))

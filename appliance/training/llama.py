@@ -13,13 +13,19 @@ from appliance.config import TrainingSection
 from appliance.training.attention import Attention
 from appliance.training.batches import Batch
 from appliance.training.decoder import Decoder, Group, Layer
-from appliance.training.int4 import Grid, Merged
+from appliance.training.int4 import EMBEDDINGS, PROJECTION, Grid, Merged
 from appliance.training.kernels import Plain
 from appliance.training.kernels import load as load_kernels
-from appliance.training.modules import ADAPTER, ModuleTrainable, adapter_settings, file_names, load_modules
+from appliance.training.modules import (
+    ADAPTER,
+    PREFIX,
+    ModuleTrainable,
+    adapter_settings,
+    file_names,
+    load_modules,
+)
 from appliance.training.trainable import Trainable
 
-PREFIX = "base_model.model."  # what peft puts before a checkpoint's names
 # Rotary embeddings whose angles depend on the length of what is read can't be tabled once.
 TABLED_ROPE = {"default", "linear", "llama3", "yarn"}
 
@@ -73,7 +79,6 @@ class LlamaTrainable(Trainable):
     """The LoRA weights of all layers in one flat tensor, and the decoder that computes with them."""
 
     shares_prefix = True
-    takes_grid = True
 
     def __init__(self, model: PeftModel, dtype: torch.dtype, scale: float, kernels: Plain) -> None:
         """Take `model` apart; it is not usable afterwards."""
@@ -204,11 +209,9 @@ class LlamaTrainable(Trainable):
                 )
         grid.round_all(matrices)
         if self._tables is not grid:  # the base's own, so once is enough
-            dtype = self.decoder.embeddings.dtype
-            embeddings = grid.table("model.embed_tokens.weight", dtype)
-            projection = embeddings if self._tied else grid.table("lm_head.weight", dtype)
-            assert embeddings is not None and projection is not None
-            self.decoder.embeddings, self.decoder.projection = embeddings, projection
+            grid.fill_table(EMBEDDINGS, self.decoder.embeddings)
+            if not self._tied:
+                grid.fill_table(PROJECTION, self.decoder.projection)
             self._tables = grid
 
     def tensors(self) -> list[torch.Tensor]:

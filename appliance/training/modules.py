@@ -22,10 +22,12 @@ from transformers.utils import logging as transformers_logging
 from appliance.config import TrainingSection
 from appliance.errors import ModelError
 from appliance.training.batches import Batch
+from appliance.training.int4 import EMBEDDINGS, PROJECTION, Grid, Merged
 from appliance.training.objective import TargetLoss
 from appliance.training.trainable import Trainable
 
 ADAPTER = "default"
+PREFIX = "base_model.model."  # what peft puts before a checkpoint's names
 DENSE_LIMIT = 256  # tokens; above it the score matrix outgrows the caches and the tiled kernel wins
 
 
@@ -104,7 +106,6 @@ class ModuleTrainable(Trainable):
     """A peft model in training; its working weights are the modules' own parameters."""
 
     shares_prefix = False
-    takes_grid = False
 
     def __init__(self, model: PeftModel, dtype: torch.dtype, fused: bool) -> None:
         """Take over `model`, put its LoRA weights into `dtype`, and fuse its LoRA products where that may be."""
@@ -115,9 +116,18 @@ class ModuleTrainable(Trainable):
         self.working = [weight for _, weight in named]
         for weight in self.working:
             weight.data = weight.data.to(dtype)
-        for module in model.modules() if fused else ():
-            if isinstance(module, LoraLinear) and module.base_layer.bias is None:
+        self._layers = {
+            name: module for name, module in model.named_modules() if isinstance(module, LoraLinear)
+        }
+        for module in self._layers.values() if fused else ():
+            if module.base_layer.bias is None:
                 module.forward = types.MethodType(_fused_forward, module)
+        self._tables: Grid | None = None
+
+    def _drop(self, wanted: bool) -> None:
+        """Dropout belongs to learning; the base itself stays as it was loaded, without."""
+        for module in self._layers.values():
+            module.lora_dropout.train(wanted)
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         decoder, projection = self.model.base_model.model.model, self.model.base_model.model.lm_head.weight
@@ -127,11 +137,13 @@ class ModuleTrainable(Trainable):
 
     def loss(self, batch: Batch) -> float:
         """Mean cross-entropy, nothing learnt."""
+        self._drop(False)
         with torch.no_grad():
             return float(self._loss(batch))
 
     def learn(self, batch: Batch) -> float:
         """Mean cross-entropy, and the gradients of the masters."""
+        self._drop(True)
         loss = self._loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
         for parameter, master in zip(self.working, self.masters, strict=True):
@@ -148,6 +160,30 @@ class ModuleTrainable(Trainable):
         with torch.no_grad():
             for parameter, master in zip(self.working, self.masters, strict=True):
                 parameter.copy_(master)
+
+    def enter_grid(self, grid: Grid) -> None:
+        """Compute with the merged weights as they ship, rounded from the masters as they are now.
+
+        The base's own weights are overwritten; the checkpoint has them. Dropout acts on what goes into A alone, so what
+        is merged, and ships, is the same with it.
+        """
+        master_of = dict(zip(map(id, self.working), self.masters, strict=True))
+        grid.round_all(
+            Merged(
+                f"{name.removeprefix(PREFIX)}.weight",
+                master_of[id(module.lora_B[ADAPTER].weight)].detach(),
+                master_of[id(module.lora_A[ADAPTER].weight)].detach(),
+                module.base_layer.weight.data,
+            )
+            for name, module in self._layers.items()
+        )
+        if self._tables is not grid:  # the base's own, so once is enough
+            base = self.model.base_model.model
+            embeddings, projection = base.get_input_embeddings().weight, base.lm_head.weight
+            grid.fill_table(EMBEDDINGS, embeddings.data)
+            if projection is not embeddings:
+                grid.fill_table(PROJECTION, projection.data)
+            self._tables = grid
 
     def tensors(self) -> list[torch.Tensor]:
         """The LoRA weights in the order of `names`."""

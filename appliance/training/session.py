@@ -14,6 +14,7 @@ import torch
 
 from appliance import __version__, storage
 from appliance.base_model import identity
+from appliance.conversion import reported_errors
 from appliance.dataset import Row, read_rows
 from appliance.errors import TrainingError
 from appliance.events import Emit, Event, ignore
@@ -276,17 +277,14 @@ class _Session:
         return False
 
 
-def _grid(project: Project, checkpoint: Path, trainable: Trainable, emit: Emit) -> Grid | None:
+def _grid(project: Project, checkpoint: Path) -> Grid | None:
     """The grid to train on, if there is one to train on."""
     recipe, wanted = project.config.training, project.config.grid
     if wanted is None:
         return None
-    if not trainable.takes_grid:
-        text = f"trained off the {wanted['type']} grid, which this architecture or dropout doesn't allow here"
-        emit(Event(STAGE, "warning", text))
-        return None
     mix = Mix.named(wanted["type"], wanted["embeddings"], dict(wanted["overrides"]))
-    return Grid(checkpoint, mix, recipe.alpha / recipe.rank)
+    with reported_errors():
+        return Grid(checkpoint, mix, recipe.alpha / recipe.rank)
 
 
 def _discard(folder: Path, reason: str, emit: Emit) -> None:
@@ -336,6 +334,7 @@ def train(
 
     Raises:
         TrainingError: nothing to learn, more than a day's work, or the loss is no number any more.
+        ConversionError: a base that can't be converted, and so has no grid.
     """
     recipe, crew = project.config.training, Crew()
     if not crew.leads:
@@ -353,6 +352,7 @@ def train(
     on_grid = plan.steps - round(plan.steps * recipe.grid_start) if project.config.grid else 0
     speed *= crew.size
     cost = estimate(size_of(checkpoint), rows, plan, on_grid, recipe.grid_every, speed, dtype.itemsize)
+    grid = _grid(project, checkpoint)
     base = identity(checkpoint)
     fingerprint = fingerprint_of(project, base, dtype, code)
     if crew.leads:
@@ -370,7 +370,7 @@ def train(
     trainable = load(checkpoint, recipe, dtype, cache_folder())
     session = _Session(
         project, emit, trainable, rows, validation, plan, fingerprint, str(base["name"]), checkpoint_seconds,
-        _grid(project, checkpoint, trainable, emit), crew,
+        grid, crew,
     )  # fmt: skip
     session.resume()
     session.report("training")

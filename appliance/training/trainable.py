@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from appliance.errors import TrainingError
 from appliance.training.batches import Batch
 from appliance.training.int4 import Grid
 
@@ -20,11 +19,9 @@ class Trainable(ABC):
         masters: the float32 tensors that the optimizer changes; `learn` fills their gradients.
         settings: peft's `adapter_config.json` for it.
         shares_prefix: whether it takes batches whose rows share their beginning.
-        takes_grid: whether it can compute on the grid that ships.
     """
 
     shares_prefix: bool
-    takes_grid: bool
 
     def __init__(self, names: list[str], masters: list[torch.Tensor], settings: dict[str, Any]) -> None:
         self.names, self.masters, self.settings = names, masters, settings
@@ -45,11 +42,9 @@ class Trainable(ABC):
     def tensors(self) -> list[torch.Tensor]:
         """The LoRA weights in the order of `names`, float32; views of `masters`."""
 
-    def enter_grid(self, grid: Grid) -> None:  # noqa: ARG002 - for those that can
+    @abstractmethod
+    def enter_grid(self, grid: Grid) -> None:
         """From now on compute with the merged weights as they ship, rounded from the masters as they are now."""
-        raise TrainingError(
-            "this architecture can't be trained on the grid that ships", "set training.grid_start = 1"
-        )
 
     def adapter(self) -> dict[str, torch.Tensor]:
         """A copy of the LoRA weights under peft's names, float32."""

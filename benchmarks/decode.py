@@ -31,7 +31,7 @@ QUESTIONS = (
 )
 
 
-def peer_model(model: Path, threads: int) -> Any:
+def peer_model(model: Path, threads: int, *, context: int = 2048, **options: Any) -> Any:
     """llama-cpp-python's own class, with the CPU variant for this machine."""
     import llama_cpp
 
@@ -40,7 +40,9 @@ def peer_model(model: Path, threads: int) -> Any:
     if variants.is_dir():
         ggml = ctypes.CDLL(str(package / "lib" / "libggml.so.0"))
         ggml.ggml_backend_load_all_from_path(str(variants).encode())
-    return llama_cpp.Llama(str(model), n_ctx=2048, n_threads=threads, n_threads_batch=threads, verbose=False)
+    return llama_cpp.Llama(
+        str(model), n_ctx=context, n_threads=threads, n_threads_batch=threads, verbose=False, **options
+    )
 
 
 def peer_speed(peer: Any, questions: tuple[str, ...], tokens: int) -> float:

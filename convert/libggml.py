@@ -132,6 +132,8 @@ def library() -> ctypes.CDLL:
         ctypes.c_int64,
         ctypes.c_void_p,
     ]
+    loaded.ggml_fp16_to_fp32_row.restype = None
+    loaded.ggml_fp16_to_fp32_row.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
     return loaded
 
 
@@ -205,8 +207,19 @@ def dequantize(rows: Bytes, type_name: str) -> Floats:
     return out
 
 
-def bfloat16_to_float32(bits: npt.NDArray[np.uint16]) -> Floats:
-    """Exact widening: bfloat16 is the upper half of float32."""
-    wide = bits.astype(np.uint32)
-    wide <<= 16
-    return wide.view(np.float32)
+def bfloat16_to_float32(bits: npt.NDArray[np.uint16], out: Floats | None = None) -> Floats:
+    """Exact widening: bfloat16 is the upper half of float32. `out` has the shape of `bits` and is filled."""
+    if out is None:
+        out = np.empty(bits.shape, dtype=np.float32)
+    wide = out.view(np.uint32)
+    np.left_shift(bits, 16, out=wide, dtype=np.uint32)
+    return out
+
+
+def float16_to_float32(values: npt.NDArray[np.float16], out: Floats | None = None) -> Floats:
+    """Exact widening, by libggml, in half of numpy's time. `out`: contiguous, the shape of `values`; filled."""
+    if out is None:
+        out = np.empty(values.shape, dtype=np.float32)
+    values = np.ascontiguousarray(values)
+    library().ggml_fp16_to_fp32_row(values.ctypes.data, out.ctypes.data, values.size)
+    return out

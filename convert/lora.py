@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from convert.errors import ConvertError
 from convert.libggml import Floats
 from convert.safetensors_file import StoredTensor, read_file
@@ -88,7 +90,9 @@ class Adapter:
 _ANOTHER_BASE = "the adapter was trained on another base: give that one"
 
 
-def merge_rows(weights: Floats, update_b: Floats, update_a: Floats, scale: float) -> Floats:
+def merge_rows(
+    weights: Floats, update_b: Floats, update_a: Floats, scale: float, out: Floats | None = None
+) -> Floats:
     """W + scale · B·A for some rows of W.
 
     Args:
@@ -96,11 +100,12 @@ def merge_rows(weights: Floats, update_b: Floats, update_a: Floats, scale: float
         update_b: the same rows of B, rows x rank.
         update_a: rank x columns.
         scale: alpha/r, or alpha/sqrt(r).
+        out: filled, rows x columns; fresh memory otherwise.
 
     Returns:
         float32, rows x columns.
     """
-    merged: Floats = update_b @ update_a
+    merged: Floats = np.matmul(update_b, update_a, out=out)
     merged *= scale
     merged += weights
     return merged

@@ -10,7 +10,7 @@ import json
 import math
 import mmap
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,8 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from convert.errors import ConvertError
-from convert.libggml import Floats, bfloat16_to_float32
+from convert.libggml import Floats, bfloat16_to_float32, float16_to_float32
 
+Memory = Callable[[tuple[int, ...]], Floats]
+"""(a shape) -> uninitialized contiguous float32 of it."""
 _SIZES = {"F32": 4, "F16": 2, "BF16": 2}
 _OTHER_SIZES = {
     "F64": 8,
@@ -58,14 +60,15 @@ class StoredTensor:
     _mapping: mmap.mmap
     _begin: int
 
-    def rows(self, index: slice | npt.NDArray[np.intp]) -> Floats:
+    def rows(self, index: slice | npt.NDArray[np.intp], into: Memory | None = None) -> Floats:
         """Some rows of a matrix, or of a vector as one row.
 
         Args:
             index: which rows, in which order.
+            into: gives the memory that they are widened into; fresh memory otherwise.
 
         Returns:
-            float32, shape (rows, columns); fresh memory, or a read-only view of an F32 file.
+            float32, shape (rows, columns); of an F32 file, a read-only view where that can be.
         """
         storage = _STORAGE.get(self.dtype)
         if storage is None:
@@ -75,10 +78,11 @@ class StoredTensor:
             )
         matrix = self._data.view(storage).reshape((-1, self.shape[-1]) if len(self.shape) > 1 else (1, -1))
         part = matrix[index]
-        if self.dtype == "BF16":
-            return bfloat16_to_float32(part)
-        floats: Floats = part.astype(np.float32, copy=False)
-        return floats
+        if self.dtype == "F32":
+            floats: Floats = part.astype(np.float32, copy=False)
+            return floats
+        out = into(part.shape) if into is not None else None
+        return bfloat16_to_float32(part, out) if self.dtype == "BF16" else float16_to_float32(part, out)
 
     def release(self) -> None:
         """Take the tensor's pages out of this process's memory; reading it again fetches them anew."""

@@ -10,11 +10,13 @@ import hashlib
 import math
 import os
 import re
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,21 @@ class Conversion:
     seconds: float
 
 
+class _Scratch(threading.local):
+    """Float32 that a thread uses again from piece to piece: fresh pages would cost as much as the work on them."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Floats] = {}
+
+    def take(self, use: str, shape: tuple[int, ...]) -> Floats:
+        """Uninitialized; good until the thread asks for the same use again."""
+        count = math.prod(shape)
+        held = self._held.get(use)
+        if held is None or held.size < count:
+            held = self._held[use] = np.empty(count, dtype=np.float32)
+        return held[:count].reshape(shape)
+
+
 @dataclass(frozen=True)
 class _Source:
     """Where a planned tensor's rows come from."""
@@ -71,11 +88,11 @@ class _Source:
     update: lora.Update | None = None
     computed: Floats | None = None
 
-    def rows(self, begin: int, end: int, quantize: Quantize) -> Bytes:
+    def rows(self, begin: int, end: int, quantize: Quantize, scratch: _Scratch) -> Bytes:
         index: slice | npt.NDArray[np.intp] = (
             slice(begin, end) if self.order is None else self.order[begin:end]
         )
-        rows = self._floats(index)
+        rows = self._floats(index, scratch)
         # A sum is not finite if one of its items isn't; it could also overflow, so look closer before
         # refusing.
         with np.errstate(over="ignore", invalid="ignore"):
@@ -83,19 +100,22 @@ class _Source:
         if not np.isfinite(total) and not np.isfinite(rows).all():
             hint = "the model or adapter was damaged in training: use an earlier one"
             raise ConvertError(f"tensor {self.planned.name} holds NaN or infinity", hint)
-        return quantize(self.planned.name, rows, self.planned.type.name)
+        data = quantize(self.planned.name, rows, self.planned.type.name)
+        # Of F32 the bytes are the rows themselves, whose memory is used again.
+        return data.copy() if np.may_share_memory(data, rows) else data
 
-    def _floats(self, index: slice | npt.NDArray[np.intp]) -> Floats:
+    def _floats(self, index: slice | npt.NDArray[np.intp], scratch: _Scratch) -> Floats:
         if self.computed is not None:
             return self.computed.reshape(1, -1)
         assert self.stored is not None
         if len(self.planned.shape) == 1:
             vector = self.stored.rows(slice(None))
             return vector if self.order is None else vector[:, self.order]
-        rows = self.stored.rows(index)
+        rows = self.stored.rows(index, partial(scratch.take, "base"))
         if self.update is None:
             return rows
-        return lora.merge_rows(rows, self.update.b[index], self.update.a, self.update.scale)
+        out = scratch.take("merged", rows.shape)
+        return lora.merge_rows(rows, self.update.b[index], self.update.a, self.update.scale, out)
 
     def pieces(self) -> Iterator[tuple[int, int]]:
         """Ranges of rows; a vector is one piece."""
@@ -202,17 +222,22 @@ def as_libggml(_name: str, rows: Floats, type_name: str) -> Bytes:
 def _produce(
     sources: list[_Source], threads: int, quantize: Quantize
 ) -> Iterator[tuple[_Source, Bytes, bool]]:
-    """Each source's bytes in order, piece by piece, made ahead by a pool; a flag marks the last."""
+    """Each source's bytes in order, piece by piece; a flag marks the last. Several threads work ahead of the writer."""
+    scratch = _Scratch()
     work = ((source, piece) for source in sources for piece in source.pieces())
-    ahead: deque[tuple[_Source, int, Future[Bytes]]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="convert")
 
     def last(source: _Source, end: int) -> bool:
         return len(source.planned.shape) == 1 or end == source.planned.shape[0]
 
+    if threads == 1:
+        for source, (begin, end) in work:
+            yield source, source.rows(begin, end, quantize, scratch), last(source, end)
+        return
+    ahead: deque[tuple[_Source, int, Future[Bytes]]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="convert")
     try:
         for source, (begin, end) in work:
-            ahead.append((source, end, pool.submit(source.rows, begin, end, quantize)))
+            ahead.append((source, end, pool.submit(source.rows, begin, end, quantize, scratch)))
             if len(ahead) > 2 * threads + 2:
                 done, reached, future = ahead.popleft()
                 yield done, future.result(), last(done, reached)

@@ -39,14 +39,15 @@ def duration(seconds: float) -> str:
 
 
 class _Stage:
-    def __init__(self, first: Event) -> None:
-        self.began = first.time
-        self.begun_at = first.done
+    def __init__(self) -> None:
+        self._mark: Event | None = None  # from where speed is judged: what was resumed took no time now
         self.losses: list[float] = []
         self.validation: float | None = None
         self.speed = 0.0
 
     def take(self, event: Event) -> None:
+        if event.total > 0 and (self._mark is None or event.done < self._mark.done):
+            self._mark = event
         if "loss" in event.data:
             self.losses.append(float(event.data["loss"]))
         if "validation_loss" in event.data:
@@ -54,10 +55,9 @@ class _Stage:
         self.speed = float(event.data.get("tokens_per_second", self.speed))
 
     def eta(self, event: Event) -> float | None:
-        moved = event.done - self.begun_at
-        if moved <= 0 or event.total <= 0:
+        if self._mark is None or event.total <= 0 or event.done <= self._mark.done:
             return None
-        return (event.time - self.began) * (event.total - event.done) / moved
+        return (event.time - self._mark.time) * (event.total - event.done) / (event.done - self._mark.done)
 
     def figures(self) -> str:
         parts = []
@@ -93,7 +93,9 @@ class PlainProgress:
         self._last = time.monotonic()
 
     def __call__(self, event: Event) -> None:
-        stage = self._stages.setdefault(event.stage, _Stage(event))
+        if event.kind == "started" or event.stage not in self._stages:
+            self._stages[event.stage] = _Stage()  # the same stage again begins anew
+        stage = self._stages[event.stage]
         stage.take(event)
         if event.kind not in {"progress", "metric"}:
             mark = {"warning": "warning: ", "failed": "failed: ", "skipped": "unchanged: "}.get(
@@ -143,7 +145,9 @@ class LiveProgress:
     def __call__(self, event: Event) -> None:
         from rich.markup import escape
 
-        stage = self._stages.setdefault(event.stage, _Stage(event))
+        if event.kind == "started" or event.stage not in self._stages:
+            self._stages[event.stage] = _Stage()  # the same stage again begins anew
+        stage = self._stages[event.stage]
         stage.take(event)
         if event.stage not in self._tasks:
             self._tasks[event.stage] = self._bars.add_task(

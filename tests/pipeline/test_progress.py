@@ -12,12 +12,26 @@ def test_a_plain_line_tells_how_far_and_how_long():
     out = io.StringIO()
     show = PlainProgress(out, every=0.0)
     show(Event("train", "started", "reading", time=100.0))
-    show(
-        Event("train", "metric", "", 10, 100, "steps", {"loss": 1.5, "tokens_per_second": 300.0}, time=110.0)
-    )
+    show(Event("train", "progress", "training", 0, 100, "steps", time=140.0))  # after 40 s of reading
+    figures = {"loss": 1.5, "tokens_per_second": 300.0}
+    show(Event("train", "metric", "", 10, 100, "steps", figures, time=150.0))
     assert out.getvalue().splitlines() == [
         "train     reading",
+        "train     0/100 steps  training",
         "train     10/100 steps  loss 1.500  300 tokens/s  ETA 1m30s",
+    ]
+
+
+def test_what_was_resumed_and_what_ran_before_don_t_count_as_speed():
+    out = io.StringIO()
+    show = PlainProgress(out, every=0.0)
+    for began, done in ((0.0, 0), (1000.0, 50)):
+        show(Event("train", "started", "reading", time=began))
+        show(Event("train", "progress", "training", done, 100, "steps", time=began + 5))
+        show(Event("train", "metric", "", done + 10, 100, "steps", time=began + 15))
+    assert out.getvalue().splitlines()[2::3] == [
+        "train     10/100 steps  ETA 1m30s",
+        "train     60/100 steps  ETA 40s",
     ]
 
 

@@ -89,6 +89,8 @@ class TrainingSection(_Section):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: int = Field(default=0, ge=0)
     """CPU threads; 0: all cores this process may use."""
+    shard: bool = False
+    """Several processes (torchrun) each hold a part of the base's weights, for a base that doesn't fit into one."""
 
 
 class ConvertSection(_Section):

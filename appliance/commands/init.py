@@ -48,6 +48,7 @@ min_delta = 0.0
 seed = 7
 dtype = "auto"             # auto (a two-second trial), float32, bfloat16
 threads = 0                # 0: all cores
+shard = false              # true: under torchrun, each process holds a part of the base's weights
 
 [convert]
 type = "Q4_0"              # what ships: Q4_0 (INT4), IQ4_NL, Q4_1, Q4_K, Q5_0, Q8_0 (INT8), F16, or auto: the

@@ -111,12 +111,12 @@ def estimate(
     )
 
 
-def refuse_days(cost: Estimate, copies: int = 1) -> None:
+def refuse_days(cost: Estimate, copies: float = 1) -> None:
     """Stop a training that this machine can't finish in a day, or whose weights alone don't fit.
 
     Args:
         cost: of it.
-        copies: processes on this machine that each hold the weights.
+        copies: of the weights that the processes on this machine hold together.
 
     Raises:
         TrainingError: with the arithmetic.

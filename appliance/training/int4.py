@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +40,15 @@ class Merged:
     Attributes:
         name: of the base's tensor in its checkpoint.
         b, a: float32 LoRA factors, [out, rank] and [rank, in].
-        out: where W + R goes, [out, in], in the type that is computed with.
+        out: where W + R goes, [rows, in], in the type that is computed with.
+        rows: those of the matrix that are to be rounded; all of them unless it is sharded.
     """
 
     name: str
     b: torch.Tensor
     a: torch.Tensor
     out: torch.Tensor
+    rows: slice = field(default_factory=lambda: slice(None))
 
 
 class Grid:
@@ -73,9 +75,9 @@ class Grid:
         return self.mix.of(known or name, columns).name
 
     def held(self, merged: Merged) -> tuple[Floats, Floats, Floats]:
-        """(W, W + s·B·A, and what the file will hold of it), each [out, in]."""
-        base = self._stored[merged.name].rows(slice(None))
-        rows = merge_rows(base, merged.b.numpy(), merged.a.numpy(), self.scale)
+        """(W, W + s·B·A, and what the file will hold of it), each [rows, in]."""
+        base = self._stored[merged.name].rows(merged.rows)
+        rows = merge_rows(base, merged.b.numpy()[merged.rows], merged.a.numpy(), self.scale)
         kind = self._type(merged.name, rows.shape[1])
         return base, rows, dequantize(quantize(rows, kind), kind)
 
@@ -89,8 +91,8 @@ class Grid:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             list(pool.map(self.round, matrices))
 
-    def fill_table(self, name: str, out: torch.Tensor) -> None:
-        """Fill `out`, [tokens, width], with the embeddings (EMBEDDINGS) or the output projection as they ship."""
-        rows = self._stored[name].rows(slice(None))
-        kind = self._type(name, rows.shape[1])
-        out.copy_(torch.from_numpy(dequantize(quantize(rows, kind), kind)))
+    def fill_table(self, name: str, out: torch.Tensor, rows: slice = slice(None)) -> None:
+        """Fill `out`, [rows, width], with rows of the embeddings (EMBEDDINGS) or of the projection as they ship."""
+        table = self._stored[name].rows(rows)
+        kind = self._type(name, table.shape[1])
+        out.copy_(torch.from_numpy(dequantize(quantize(table, kind), kind)))

@@ -23,6 +23,7 @@ from appliance.training.modules import (
     adapter_settings,
     file_names,
     load_modules,
+    load_shard,
 )
 from appliance.training.trainable import Trainable
 
@@ -35,13 +36,16 @@ def load(checkpoint: Path, recipe: TrainingSection, dtype: torch.dtype, cache: P
 
     Args:
         checkpoint: the base's folder.
-        recipe: rank, alpha, dropout and seed are used.
+        recipe: rank, alpha, dropout, seed and shard are used.
         dtype: what to compute in; the LoRA weights' masters are float32 in any case.
         cache: where compiled kernels are kept.
 
     Raises:
         ModelError: transformers can't load it.
     """
+    if recipe.shard:
+        model = load_shard(checkpoint, recipe, dtype, torch.device("cpu"))
+        return ModuleTrainable(model, dtype, fused=recipe.dropout == 0.0, in_step=True)
     model = load_modules(checkpoint, recipe, dtype)
     if recipe.dropout == 0.0 and written_out(model.base_model.model.config):
         return LlamaTrainable(model, dtype, recipe.alpha / recipe.rank, load_kernels(cache))

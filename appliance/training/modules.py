@@ -24,6 +24,7 @@ from appliance.errors import ModelError
 from appliance.training.batches import Batch
 from appliance.training.int4 import EMBEDDINGS, PROJECTION, Grid, Merged
 from appliance.training.objective import TargetLoss
+from appliance.training.sharding import gathered, hollow, rows_held, spread
 from appliance.training.trainable import Trainable
 
 ADAPTER = "default"
@@ -99,7 +100,8 @@ def dense_attention(
     return out.view(rows, heads, tokens, width).transpose(1, 2).contiguous(), None
 
 
-AttentionInterface.register("anchorhold_dense", dense_attention)
+ATTENTION = "anchorhold_dense"
+AttentionInterface.register(ATTENTION, dense_attention)
 
 
 class ModuleTrainable(Trainable):
@@ -107,12 +109,19 @@ class ModuleTrainable(Trainable):
 
     shares_prefix = False
 
-    def __init__(self, model: PeftModel, dtype: torch.dtype, fused: bool) -> None:
-        """Take over `model`, put its LoRA weights into `dtype`, and fuse its LoRA products where that may be."""
+    def __init__(self, model: PeftModel, dtype: torch.dtype, fused: bool, in_step: bool = False) -> None:
+        """Take over a model.
+
+        Args:
+            model: peft's, loaded.
+            dtype: what its LoRA weights are put into.
+            fused: whether its LoRA products are fused where that may be.
+            in_step: whether several processes hold its weights together.
+        """
         named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
         masters = [weight.detach().float().clone().requires_grad_(True) for _, weight in named]
         super().__init__(file_names(model), masters, adapter_settings(model))
-        self.model = model
+        self.model, self.in_step = model, in_step
         self.working = [weight for _, weight in named]
         for weight in self.working:
             weight.data = weight.data.to(dtype)
@@ -122,7 +131,12 @@ class ModuleTrainable(Trainable):
         for module in self._layers.values() if fused else ():
             if module.base_layer.bias is None:
                 module.forward = types.MethodType(_fused_forward, module)
-        self._tables: Grid | None = None
+        base = model.base_model.model
+        embeddings, projection = base.get_input_embeddings(), base.lm_head
+        # A shard holds one table where it is tied, and nothing in the place of the other.
+        tied = projection.weight is embeddings.weight or projection.weight.is_meta
+        self._tables = [embeddings] if tied else [embeddings, projection]
+        self._entered: Grid | None = None
 
     def _drop(self, wanted: bool) -> None:
         """Dropout belongs to learning; the base itself stays as it was loaded, without."""
@@ -130,10 +144,11 @@ class ModuleTrainable(Trainable):
             module.lora_dropout.train(wanted)
 
     def _loss(self, batch: Batch) -> torch.Tensor:
-        decoder, projection = self.model.base_model.model.model, self.model.base_model.model.lm_head.weight
-        hidden = decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
+        hidden = self.model.base_model.model.model(input_ids=batch.ids, use_cache=False).last_hidden_state
         at_targets = hidden.reshape(-1, hidden.shape[-1])[batch.positions[: batch.learnt]]
-        return cast(torch.Tensor, TargetLoss.apply(at_targets, projection, batch.targets[: batch.learnt]))  # type: ignore[no-untyped-call]
+        with gathered(self._tables[-1]) as projection:
+            loss = TargetLoss.apply(at_targets, projection, batch.targets[: batch.learnt])  # type: ignore[no-untyped-call]
+        return cast(torch.Tensor, loss)
 
     def loss(self, batch: Batch) -> float:
         """Mean cross-entropy, nothing learnt."""
@@ -173,17 +188,15 @@ class ModuleTrainable(Trainable):
                 f"{name.removeprefix(PREFIX)}.weight",
                 master_of[id(module.lora_B[ADAPTER].weight)].detach(),
                 master_of[id(module.lora_A[ADAPTER].weight)].detach(),
-                module.base_layer.weight.data,
+                *rows_held(module.base_layer.weight)[::-1],
             )
             for name, module in self._layers.items()
         )
-        if self._tables is not grid:  # the base's own, so once is enough
-            base = self.model.base_model.model
-            embeddings, projection = base.get_input_embeddings().weight, base.lm_head.weight
-            grid.fill_table(EMBEDDINGS, embeddings.data)
-            if projection is not embeddings:
-                grid.fill_table(PROJECTION, projection.data)
-            self._tables = grid
+        if self._entered is not grid:  # the base's own, so once is enough
+            for name, table in zip((EMBEDDINGS, PROJECTION), self._tables, strict=False):
+                rows, held = rows_held(table.weight)
+                grid.fill_table(name, held, rows)
+            self._entered = grid
 
     def tensors(self) -> list[torch.Tensor]:
         """The LoRA weights in the order of `names`."""
@@ -197,22 +210,48 @@ def file_names(model: PeftModel) -> list[str]:
     ]
 
 
+def _failed(checkpoint: Path, error: Exception) -> ModelError:
+    return ModelError(f"{checkpoint}: transformers can't load it: {error}", "is it a complete checkpoint?")
+
+
+_UNLOADABLE = (OSError, ValueError, RuntimeError, KeyError)
+
+
 def load_modules(checkpoint: Path, recipe: TrainingSection, dtype: torch.dtype) -> PeftModel:
-    """Load a checkpoint folder in `dtype` and put LoRA, in float32, on all its linear layers.
+    """Load a checkpoint folder in `dtype` and put LoRA on all its linear layers.
 
     Raises:
         ModelError: transformers can't load it.
     """
-    torch.manual_seed(recipe.seed)
     transformers_logging.disable_progress_bar()
     try:
         base = AutoModelForCausalLM.from_pretrained(
-            str(checkpoint), dtype=dtype, local_files_only=True, attn_implementation="anchorhold_dense"
+            str(checkpoint), dtype=dtype, local_files_only=True, attn_implementation=ATTENTION
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ModelError(
-            f"{checkpoint}: transformers can't load it: {error}", "is it a complete checkpoint?"
-        ) from error
+    except _UNLOADABLE as error:
+        raise _failed(checkpoint, error) from error
+    return _with_lora(base, recipe)
+
+
+def load_shard(
+    checkpoint: Path, recipe: TrainingSection, dtype: torch.dtype, device: torch.device
+) -> PeftModel:
+    """The same, with this process's rows of the base's weights only; LoRA's are whole, and those of `load_modules`.
+
+    Raises:
+        ModelError: transformers can't build it, or the checkpoint lacks a weight.
+    """
+    try:
+        base = hollow(checkpoint, dtype, ATTENTION)
+    except _UNLOADABLE as error:
+        raise _failed(checkpoint, error) from error
+    model = _with_lora(base, recipe)
+    spread(model, checkpoint, device)
+    return model
+
+
+def _with_lora(base: Any, recipe: TrainingSection) -> PeftModel:
+    torch.manual_seed(recipe.seed)
     base.config.use_cache = False
     settings = LoraConfig(
         r=recipe.rank,

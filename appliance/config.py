@@ -87,6 +87,8 @@ class TrainingSection(_Section):
     min_delta: float = Field(default=0.0, ge=0)
     seed: int = Field(default=7, ge=0)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where it is computed; `auto`: on a GPU if torch has one, in bfloat16, else on the CPU."""
     threads: int = Field(default=0, ge=0)
     """CPU threads; 0: all cores this process may use."""
     shard: bool = False

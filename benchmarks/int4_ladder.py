@@ -123,7 +123,7 @@ class Ladder:
 
     def _encoded(self, split: str, count: int = 0) -> list[Encoded]:
         rows = sorted(read_rows(self._plain.dataset / f"{split}.jsonl"), key=lambda row: row.id)
-        return session._encode(rows[: count or None], self._checkpoint)
+        return session.encode_with(rows[: count or None], self._checkpoint)
 
     def _quantizer(self, rounding: str, project: Project) -> Callable[[str, Floats, str], Bytes]:
         if not rounding:

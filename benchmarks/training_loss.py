@@ -115,7 +115,7 @@ def main() -> None:
             )  # fmt: skip
             prepare(project, emit, checkpoint=checkpoint)
             held_out = read_rows(project.dataset / "valid.jsonl")[:VALIDATION]
-            rows = session._encode(held_out, checkpoint)
+            rows = session.encode_with(held_out, checkpoint)
             ours.append(answer_loss(checkpoint, our_adapter(project, checkpoint, emit), rows))
             with tempfile.TemporaryDirectory() as scratch:
                 adapter = peer_adapter(project, checkpoint, python, Path(scratch), seed)

@@ -26,6 +26,7 @@ TOKENIZER_FILES = (
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees or changes the person's device, passphrase or colours."""
     monkeypatch.setenv("ANCHORHOLD_ROOT", str(tmp_path / "device"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # the same device on every machine
     for name in ("ANCHORHOLD_PASSPHRASE", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
 

@@ -47,6 +47,7 @@ patience = 3               # stop after so many without an improvement
 min_delta = 0.0
 seed = 7
 dtype = "auto"             # auto (a two-second trial), float32, bfloat16
+device = "auto"            # auto (a GPU if torch has one, else the CPU), cpu, cuda
 threads = 0                # 0: all cores
 shard = false              # true: under torchrun, each process holds a part of the base's weights
 

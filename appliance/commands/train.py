@@ -41,7 +41,7 @@ The loss curve: build/training/curve.svg
 )
 @yes_option
 def command(folder: Path, restart: bool, checkpoint_seconds: float, yes: bool) -> None:
-    """Fine-tune the base model with LoRA on this machine's CPU.
+    """Fine-tune the base model with LoRA on this machine's CPU, or on a GPU if there is one.
 
     Only the answers are learnt, each with its end token. The adapter with the lowest validation loss is kept. A
     training that was stopped goes on from its last checkpoint and takes the same course. Before the first step it says

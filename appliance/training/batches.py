@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -43,6 +43,11 @@ class Batch:
     targets: torch.Tensor
     learnt: int
     tokens: int
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        moved = {name: getattr(self, name).to(device) for name in ("prefix", "ids", "positions", "targets")}
+        return replace(self, **moved)
 
     @property
     def flat(self) -> torch.Tensor:

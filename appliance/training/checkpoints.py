@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from safetensors.torch import save
 
 from appliance import storage
 from appliance.errors import TrainingError
+from appliance.training.device import random_state, set_random_state
 from appliance.training.trainable import Trainable
 
 FILE_NAME = "checkpoint.pt"
 ADAPTER_FILE = "adapter_model.safetensors"
+MOMENTS = ("exp_avg", "exp_avg_sq")  # what AdamW keeps of each weight
 
 
 @dataclass
@@ -46,6 +49,19 @@ class Progress:
         return Progress(step=self.step, tokens=self.tokens, seconds=self.seconds)
 
 
+def _parted(trainable: Trainable, masters: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """One tensor on the CPU a LoRA weight: the same however, and on whatever device, they are computed with."""
+    return [part.detach().cpu() for part in trainable.parts(masters)]
+
+
+def _laid_out(trainable: Trainable, parts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """`_parted` undone, for this way to compute and its device."""
+    masters = [torch.zeros_like(master, requires_grad=False) for master in trainable.masters]
+    for place, part in zip(trainable.parts(masters), parts, strict=True):
+        place.copy_(part)
+    return masters
+
+
 def save_checkpoint(
     folder: Path,
     fingerprint: str,
@@ -56,16 +72,21 @@ def save_checkpoint(
     rounded: list[torch.Tensor],
 ) -> None:
     """Write the checkpoint durably over the former one; `rounded`: the masters that the grid was last made of."""
+    kept = [optimizer.state[master] for master in trainable.masters]
     buffer = io.BytesIO()
     torch.save(
         {
             "fingerprint": fingerprint,
             "progress": vars(progress),
-            "masters": [master.detach() for master in trainable.masters],
-            "optimizer": optimizer.state_dict(),
+            "masters": _parted(trainable, trainable.masters),
+            "optimizer": {
+                "step": kept[0]["step"].cpu(),
+                **{name: _parted(trainable, [each[name] for each in kept]) for name in MOMENTS},
+            },
             "random": torch.get_rng_state(),
+            "random_of_device": random_state(trainable.masters[0].device),
             "best": best,
-            "rounded": rounded,
+            "rounded": _parted(trainable, rounded) if rounded else [],
         },
         buffer,
     )
@@ -105,11 +126,24 @@ def load_checkpoint(
         if saved["fingerprint"] != fingerprint:
             return None
         with torch.no_grad():
-            for master, value in zip(trainable.masters, saved["masters"], strict=True):
+            for master, value in zip(trainable.masters, _laid_out(trainable, saved["masters"]), strict=True):
                 master.copy_(value)
-        optimizer.load_state_dict(saved["optimizer"])
+        step, moments = (
+            saved["optimizer"]["step"],
+            [_laid_out(trainable, saved["optimizer"][n]) for n in MOMENTS],
+        )
+        optimizer.load_state_dict(
+            {
+                "state": {
+                    number: {"step": step.clone(), **dict(zip(MOMENTS, each, strict=True))}
+                    for number, each in enumerate(zip(*moments, strict=True))
+                },
+                "param_groups": optimizer.state_dict()["param_groups"],
+            }
+        )
         torch.set_rng_state(saved["random"])
-        rounded = list(saved["rounded"])
+        set_random_state(trainable.masters[0].device, saved["random_of_device"])
+        rounded = _laid_out(trainable, saved["rounded"]) if saved["rounded"] else []
     except _DAMAGED as error:
         raise TrainingError(f"{path}: can't be read: {error}", "delete it, or run with --restart") from error
     trainable.push_weights()

@@ -6,6 +6,7 @@ learnt, so a step is the step that one process would have taken on all rows, wha
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 from typing import TypeVar
@@ -19,6 +20,11 @@ Value = TypeVar("Value")
 def leads() -> bool:
     """Whether this process is alone or the first of torchrun's; RANK without a WORLD_SIZE is some other program's."""
     return int(os.environ.get("WORLD_SIZE", "1")) < 2 or os.environ.get("RANK", "0") == "0"
+
+
+def _leave() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 class Crew:
@@ -38,7 +44,14 @@ class Crew:
         if self.size > 1 and not distributed.is_initialized():
             if self.local == self.size:  # one machine: its host name may have no address
                 os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-            distributed.init_process_group("gloo")
+                os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
+            # Each transport for what lies on its kind of device; numbers and words of ours lie on the CPU.
+            distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+            atexit.register(_leave)
+        # NCCL's barrier would take a tensor on each GPU.
+        self._on_cpu = (
+            distributed.new_group(backend="gloo") if self.size > 1 and torch.cuda.is_available() else None
+        )
 
     @property
     def leads(self) -> bool:
@@ -60,7 +73,9 @@ class Crew:
     def wait(self) -> None:
         """Return when every process has come here."""
         if self.size > 1:
-            distributed.barrier()
+            # No tensor in it: gloo's thread lets go of one after the wait has ended, for which it wants the
+            # interpreter; and the last wait of a training may be followed by the interpreter's end.
+            distributed.barrier(self._on_cpu)
 
     def sums(self, *values: float) -> list[float]:
         """Each value summed over all processes."""

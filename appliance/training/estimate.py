@@ -87,6 +87,7 @@ def estimate(
     grid_every: int,
     speed: float,
     width: int,
+    free: int | None = None,
 ) -> Estimate:
     """The cost of `plan` over `rows`.
 
@@ -98,6 +99,7 @@ def estimate(
         grid_every: steps between two roundings.
         speed: GFLOP/s as probed.
         width: bytes of a weight.
+        free: bytes of the memory that weights go into; by default this machine's.
     """
     passes = plan.steps / plan.steps_per_epoch
     tokens = round(passes * sum(len(row.ids) for row in rows))
@@ -106,8 +108,9 @@ def estimate(
     roundings = -(-grid_steps // grid_every)
     cores = len(os.sched_getaffinity(0))
     seconds = tokens * gflop / (EFFICIENCY * speed) + roundings * size.matrices * ROUNDING / cores
+    weights = (size.matrices + size.tables) * width
     return Estimate(
-        tokens, gflop, speed, roundings, seconds, (size.matrices + size.tables) * width, free_memory()
+        tokens, gflop, speed, roundings, seconds, weights, free_memory() if free is None else free
     )
 
 
@@ -116,7 +119,7 @@ def refuse_days(cost: Estimate, copies: float = 1) -> None:
 
     Args:
         cost: of it.
-        copies: of the weights that the processes on this machine hold together.
+        copies: of the weights that the processes which share one memory hold together.
 
     Raises:
         TrainingError: with the arithmetic.

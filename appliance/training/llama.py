@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from appliance.config import TrainingSection
 from appliance.training.attention import Attention
 from appliance.training.batches import Batch
 from appliance.training.decoder import Decoder, Group, Layer
+from appliance.training.device import CPU, device_of
 from appliance.training.int4 import EMBEDDINGS, PROJECTION, Grid, Merged
 from appliance.training.kernels import Plain
 from appliance.training.kernels import load as load_kernels
@@ -23,7 +25,7 @@ from appliance.training.modules import (
     adapter_settings,
     file_names,
     load_modules,
-    load_shard,
+    load_on,
 )
 from appliance.training.trainable import Trainable
 
@@ -36,16 +38,17 @@ def load(checkpoint: Path, recipe: TrainingSection, dtype: torch.dtype, cache: P
 
     Args:
         checkpoint: the base's folder.
-        recipe: rank, alpha, dropout, seed and shard are used.
+        recipe: rank, alpha, dropout, seed, device and shard are used.
         dtype: what to compute in; the LoRA weights' masters are float32 in any case.
         cache: where compiled kernels are kept.
 
     Raises:
         ModelError: transformers can't load it.
+        TrainingError: there is no such device.
     """
-    if recipe.shard:
-        model = load_shard(checkpoint, recipe, dtype, torch.device("cpu"))
-        return ModuleTrainable(model, dtype, fused=recipe.dropout == 0.0, in_step=True)
+    device = device_of(recipe)
+    if recipe.shard or device != CPU:
+        return load_on(device, checkpoint, recipe, dtype)
     model = load_modules(checkpoint, recipe, dtype)
     if recipe.dropout == 0.0 and written_out(model.base_model.model.config):
         return LlamaTrainable(model, dtype, recipe.alpha / recipe.rank, load_kernels(cache))
@@ -218,9 +221,9 @@ class LlamaTrainable(Trainable):
                 grid.fill_table(PROJECTION, self.decoder.projection)
             self._tables = grid
 
-    def tensors(self) -> list[torch.Tensor]:
-        """The LoRA weights in the order of `names`."""
-        flat = self.masters[0].detach()
+    def parts(self, masters: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Views of each LoRA weight's part, in the order of `names`, of the one flat tensor."""
+        (flat,) = masters
         found = []
         for name in self.names:
             offset, shape = self._shapes[name]

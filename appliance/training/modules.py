@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import types
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -86,7 +87,8 @@ def dense_attention(
     Shapes: query [rows, heads, tokens, width], key and value [rows, groups, tokens, width].
     """
     rows, heads, tokens, width = query.shape
-    if attention_mask is not None or tokens > DENSE_LIMIT or key.shape[2] != tokens:
+    on_cpu = query.device.type == "cpu"  # elsewhere torch's own kernels (FlashAttention) are the quick ones
+    if not on_cpu or attention_mask is not None or tokens > DENSE_LIMIT or key.shape[2] != tokens:
         out, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
         return out, None
     groups = key.shape[1]
@@ -105,7 +107,7 @@ AttentionInterface.register(ATTENTION, dense_attention)
 
 
 class ModuleTrainable(Trainable):
-    """A peft model in training; its working weights are the modules' own parameters."""
+    """A peft model in training, on the device it lies on; its working weights are the modules' own parameters."""
 
     shares_prefix = False
 
@@ -144,6 +146,7 @@ class ModuleTrainable(Trainable):
             module.lora_dropout.train(wanted)
 
     def _loss(self, batch: Batch) -> torch.Tensor:
+        batch = batch.to(self.masters[0].device)
         hidden = self.model.base_model.model.model(input_ids=batch.ids, use_cache=False).last_hidden_state
         at_targets = hidden.reshape(-1, hidden.shape[-1])[batch.positions[: batch.learnt]]
         with gathered(self._tables[-1]) as projection:
@@ -186,8 +189,8 @@ class ModuleTrainable(Trainable):
         grid.round_all(
             Merged(
                 f"{name.removeprefix(PREFIX)}.weight",
-                master_of[id(module.lora_B[ADAPTER].weight)].detach(),
-                master_of[id(module.lora_A[ADAPTER].weight)].detach(),
+                master_of[id(module.lora_B[ADAPTER].weight)].detach().cpu(),
+                master_of[id(module.lora_A[ADAPTER].weight)].detach().cpu(),
                 *rows_held(module.base_layer.weight)[::-1],
             )
             for name, module in self._layers.items()
@@ -198,9 +201,9 @@ class ModuleTrainable(Trainable):
                 grid.fill_table(name, held, rows)
             self._entered = grid
 
-    def tensors(self) -> list[torch.Tensor]:
-        """The LoRA weights in the order of `names`."""
-        return [master.detach() for master in self.masters]
+    def parts(self, masters: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Views of each LoRA weight's part, in the order of `names`: here one tensor each."""
+        return list(masters)
 
 
 def file_names(model: PeftModel) -> list[str]:
@@ -215,6 +218,21 @@ def _failed(checkpoint: Path, error: Exception) -> ModelError:
 
 
 _UNLOADABLE = (OSError, ValueError, RuntimeError, KeyError)
+
+
+def load_on(
+    device: torch.device, checkpoint: Path, recipe: TrainingSection, dtype: torch.dtype
+) -> ModuleTrainable:
+    """A base with LoRA to train on `device`; this process's share of it where the recipe says so.
+
+    Raises:
+        ModelError: transformers can't load it.
+    """
+    if recipe.shard:
+        model = load_shard(checkpoint, recipe, dtype, device)
+    else:
+        model = load_modules(checkpoint, recipe, dtype).to(device)
+    return ModuleTrainable(model, dtype, fused=recipe.dropout == 0.0, in_step=recipe.shard)
 
 
 def load_modules(checkpoint: Path, recipe: TrainingSection, dtype: torch.dtype) -> PeftModel:

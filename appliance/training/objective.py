@@ -19,7 +19,7 @@ class TargetLoss(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: torch.Tensor, projection: torch.Tensor, targets: torch.Tensor
     ) -> torch.Tensor:
-        total = torch.zeros((), dtype=torch.float64)
+        total = torch.zeros((), dtype=torch.float64, device=hidden.device)
         gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         for start in range(0, len(targets), CHUNK):
             part = slice(start, start + CHUNK)
@@ -34,7 +34,7 @@ class TargetLoss(torch.autograd.Function):
             highest = share.max(dim=-1, keepdim=True)
             normalizer = logits.gather(1, highest.indices) - highest.values.log()
             total += (normalizer - aimed).sum(dtype=torch.float64)
-            share.scatter_add_(1, wanted, torch.full(wanted.shape, -1.0))
+            share.scatter_add_(1, wanted, torch.full_like(aimed, -1.0))
             gradient[part] = share.to(hidden.dtype) @ projection
         if gradient is not None:
             ctx.save_for_backward(gradient.div_(len(targets)))

@@ -10,15 +10,16 @@ import torch
 from appliance import storage
 from appliance.events import Emit, Event
 from appliance.paths import Project
+from appliance.training.device import CPU
 from appliance.training.probe import probe, speed_of
 
 _STAGE = "train"
 
 
-def _dtype(choice: str, emit: Emit) -> tuple[torch.dtype, float]:
-    if choice != "auto":
+def _dtype(choice: str, emit: Emit, device: torch.device) -> tuple[torch.dtype, float]:
+    if choice != "auto" or device != CPU:  # whatever GPU torch still knows is quicker in bfloat16
         dtype = torch.float32 if choice == "float32" else torch.bfloat16
-        return dtype, speed_of(dtype)
+        return dtype, speed_of(dtype, device=device)
     measured = probe()
     name = str(measured.choice).removeprefix("torch.")
     emit(
@@ -33,8 +34,10 @@ def _dtype(choice: str, emit: Emit) -> tuple[torch.dtype, float]:
     return measured.choice, max(measured.bfloat16, measured.float32)
 
 
-def pinned_dtype(project: Project, emit: Emit, restart: bool) -> tuple[torch.dtype, float]:
-    """The number type of a training and its GFLOP/s on this CPU.
+def pinned_dtype(
+    project: Project, emit: Emit, restart: bool, device: torch.device = CPU
+) -> tuple[torch.dtype, float]:
+    """The number type of a training and its GFLOP/s on the device.
 
     The probed type is kept for the life of the training: a resumed one must not change it half-way.
 
@@ -42,11 +45,12 @@ def pinned_dtype(project: Project, emit: Emit, restart: bool) -> tuple[torch.dty
         project: whose `training.dtype` decides, unless it is `auto`.
         emit: hears what was measured.
         restart: choose anew.
+        device: what it is computed on.
     """
     choice: str = project.config.training.dtype
     path = project.training / "dtype.json"
     if choice == "auto" and path.exists() and not restart:
         choice = str(json.loads(path.read_text(encoding="utf-8"))["dtype"])
-    dtype, speed = _dtype(choice, emit)
+    dtype, speed = _dtype(choice, emit, device)
     storage.write_json(path, {"dtype": str(dtype).removeprefix("torch.")})
     return dtype, speed

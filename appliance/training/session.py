@@ -20,6 +20,7 @@ from appliance.paths import Project, cache_folder
 from appliance.training import checkpoints, curve
 from appliance.training._process import keep_freed_memory
 from appliance.training.crew import Crew
+from appliance.training.device import CPU, device_of, free_memory_of
 from appliance.training.encoding import Encoded, encode_rows
 from appliance.training.estimate import estimate, refuse_days, size_of
 from appliance.training.int4 import Grid
@@ -42,11 +43,17 @@ class TrainingResult:
     tokens_per_second: float
     stopped_early: bool
     dtype: str
+    device: str
     rows: int
     adapter_sha256: str
 
 
-def _encode(rows: Sequence[Row], checkpoint: Path) -> list[Encoded]:
+def encode_with(rows: Sequence[Row], checkpoint: Path) -> list[Encoded]:
+    """Rows as a checkpoint's tokenizer and chat template render them.
+
+    Raises:
+        TrainingError: a row has nothing to learn, or the template can't be trained with.
+    """
     from transformers import AutoTokenizer, GenerationConfig
 
     tokenizer = AutoTokenizer.from_pretrained(str(checkpoint), local_files_only=True)
@@ -84,8 +91,8 @@ def fingerprint_of(project: Project, base: dict[str, Any], dtype: torch.dtype, c
     """Digest of all that a training's course depends on."""
     return storage.sha256_json(
         {
-            # Where the weights are held doesn't change what they are.
-            "recipe": project.config.training.model_dump(exclude={"shard"}),
+            # Where the weights are held doesn't change what they are: a training may go on elsewhere.
+            "recipe": project.config.training.model_dump(exclude={"device", "shard"}),
             "rows": storage.sha256_file(project.dataset / "train.jsonl"),
             "validation": storage.sha256_file(project.dataset / "valid.jsonl"),
             "base": base,
@@ -121,8 +128,8 @@ def train(
         The result, also written as build/training/training.json.
 
     Raises:
-        TrainingError: nothing to learn, more than a day's work, one process asked to shard, or the loss is no number
-            any more.
+        TrainingError: nothing to learn, more than a day's work, one process asked to shard, no such device, or
+            the loss is no number any more.
         ConversionError: a base that can't be converted, and so has no grid.
     """
     recipe, crew = project.config.training, Crew()
@@ -137,15 +144,27 @@ def train(
     keep_freed_memory()
     torch.set_num_threads(recipe.threads or max(1, len(os.sched_getaffinity(0)) // crew.local))
     emit(Event(STAGE, "started", "reading rows"))
-    rows = _encode(read_rows(project.dataset / "train.jsonl"), checkpoint)
-    validation = _encode(read_rows(project.dataset / "valid.jsonl")[: recipe.validation_rows], checkpoint)
+    rows = encode_with(read_rows(project.dataset / "train.jsonl"), checkpoint)
+    validation = encode_with(read_rows(project.dataset / "valid.jsonl")[: recipe.validation_rows], checkpoint)
     plan = resolve_plan(recipe, len(rows))
     if not validation:
         raise TrainingError("there is no validation row", "run `anchorhold dataset` and read its card")
-    dtype, speed = crew.told(pinned_dtype(project, emit, restart) if crew.leads else (torch.float32, 0.0))
+    device = device_of(recipe)
+    dtype, speed = crew.told(
+        pinned_dtype(project, emit, restart, device) if crew.leads else (torch.float32, 0.0)
+    )
     on_grid = plan.steps - round(plan.steps * recipe.grid_start) if project.config.grid else 0
     speed *= crew.size
-    cost = estimate(size_of(checkpoint), rows, plan, on_grid, recipe.grid_every, speed, dtype.itemsize)
+    cost = estimate(
+        size_of(checkpoint),
+        rows,
+        plan,
+        on_grid,
+        recipe.grid_every,
+        speed,
+        dtype.itemsize,
+        free_memory_of(device),
+    )
     grid = _grid(project, checkpoint)
     base = identity(checkpoint)
     fingerprint = fingerprint_of(project, base, dtype, code)
@@ -153,7 +172,8 @@ def train(
         storage.remove_leftovers(project.training)
         goes_on = not restart and checkpoints.is_of(project.training, fingerprint)
         if not (accept_days or goes_on):
-            refuse_days(cost, crew.local / crew.size if recipe.shard else crew.local)
+            sharing = crew.local if device == CPU else 1  # a GPU's memory is its process's own
+            refuse_days(cost, sharing / crew.size if recipe.shard else sharing)
         if restart:
             _discard(project.training, "asked for", emit)
     crew.wait()
@@ -182,6 +202,7 @@ def train(
         tokens_per_second=round(progress.tokens / max(progress.seconds, 1e-9), 1),
         stopped_early=stopped,
         dtype=str(dtype).removeprefix("torch."),
+        device=device.type,
         rows=len(rows),
         adapter_sha256=storage.sha256_file(project.adapter / "adapter_model.safetensors"),
     )

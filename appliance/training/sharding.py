@@ -138,6 +138,8 @@ def spread(model: Any, checkpoint: Path, device: torch.device) -> None:
     base = model.base_model.model
     kept = {weight for weight in model.parameters() if weight.requires_grad}
     _replace_frozen(model, lambda weight: torch.empty(weight.shape, dtype=weight.dtype, device="meta"))
+    for weight in kept:
+        weight.data = weight.data.to(device)
     mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
     embeddings, projection = base.get_input_embeddings(), base.lm_head
     tables = [embeddings] if projection.weight is embeddings.weight else [embeddings, projection]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -41,13 +42,21 @@ class Trainable(ABC):
         """Bring what the optimizer did to `masters` into the weights that are computed with."""
 
     @abstractmethod
+    def parts(self, masters: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Views of each LoRA weight's part, in the order of `names`.
+
+        Args:
+            masters: tensors laid out as `masters` are: those themselves, their gradients, the optimizer's moments.
+        """
+
     def tensors(self) -> list[torch.Tensor]:
         """The LoRA weights in the order of `names`, float32; views of `masters`."""
+        return self.parts([master.detach() for master in self.masters])
 
     @abstractmethod
     def enter_grid(self, grid: Grid) -> None:
         """From now on compute with the merged weights as they ship, rounded from the masters as they are now."""
 
     def adapter(self) -> dict[str, torch.Tensor]:
-        """A copy of the LoRA weights under peft's names, float32."""
-        return {name: tensor.clone() for name, tensor in zip(self.names, self.tensors(), strict=True)}
+        """A copy of the LoRA weights under peft's names, float32, on the CPU."""
+        return {name: tensor.cpu().clone() for name, tensor in zip(self.names, self.tensors(), strict=True)}

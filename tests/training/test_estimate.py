@@ -48,6 +48,14 @@ def test_weights_that_do_not_fit_are_refused(monkeypatch):
         refuse_days(estimate(Size(6_500_000_000, 500_000_000, 500_000_000), ROWS, PLAN, 0, 8, 400.0, 2))
 
 
+def test_weights_go_into_the_memory_that_is_named():
+    size = Size(6_500_000_000, 500_000_000, 500_000_000)
+    assert estimate(size, ROWS, PLAN, 0, 8, 4000.0, 2, free=14_000_000_001).free_bytes == 14_000_000_001
+    with pytest.raises(TrainingError, match=r"14\.0 GB of memory, and 13\.0 GB are free"):
+        refuse_days(estimate(size, ROWS, PLAN, 0, 8, 4000.0, 2, free=13_000_000_000))
+    refuse_days(estimate(size, ROWS, PLAN, 0, 8, 4000.0, 2, free=8_000_000_000), 0.5)  # shared by two
+
+
 def test_a_training_of_days_is_refused_before_anything_is_loaded_and_begun_with_yes(
     make_project, monkeypatch
 ):

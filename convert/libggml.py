@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from convert.errors import ConvertError
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
+Memory = Callable[[tuple[int, ...]], Floats]
+"""A shape -> uninitialized memory of that shape."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,8 @@ def library() -> ctypes.CDLL:
         ctypes.c_int64,
         ctypes.c_void_p,
     ]
+    loaded.ggml_fp32_to_bf16_row.restype = None
+    loaded.ggml_fp32_to_bf16_row.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
     loaded.ggml_fp16_to_fp32_row.restype = None
     loaded.ggml_fp16_to_fp32_row.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
     return loaded
@@ -180,12 +185,13 @@ def quantize(rows: Floats, type_name: str) -> Bytes:
     return out
 
 
-def dequantize(rows: Bytes, type_name: str) -> Floats:
+def dequantize(rows: Bytes, type_name: str, into: Memory | None = None) -> Floats:
     """The float32 values that llama.cpp reads from rows of a type.
 
     Args:
         rows: uint8, shape (rows, bytes of a row).
         type_name: one of `TYPES`.
+        into: gives the memory of the result, where it isn't of plain floats; fresh memory otherwise.
 
     Returns:
         float32, shape (rows, columns).
@@ -201,7 +207,8 @@ def dequantize(rows: Bytes, type_name: str) -> Floats:
         return rows.view(np.float16).astype(np.float32)
     if kind.name == "BF16":
         return bfloat16_to_float32(rows.view(np.uint16))
-    out = np.empty((count, width // kind.size * kind.block), dtype=np.float32)
+    shape = count, width // kind.size * kind.block
+    out = into(shape) if into is not None else np.empty(shape, dtype=np.float32)
     if out.size:
         _dequantizer(kind.dequantizer)(rows.ctypes.data, out.ctypes.data, out.size)
     return out
@@ -214,6 +221,11 @@ def bfloat16_to_float32(bits: npt.NDArray[np.uint16], out: Floats | None = None)
     wide = out.view(np.uint32)
     np.left_shift(bits, 16, out=wide, dtype=np.uint32)
     return out
+
+
+def float32_to_bfloat16(values: Floats, out: npt.NDArray[np.uint16]) -> None:
+    """Fill `out` with the nearest bfloat16 bits, ties to even, by libggml. Both contiguous, of one shape."""
+    library().ggml_fp32_to_bf16_row(values.ctypes.data, out.ctypes.data, values.size)
 
 
 def float16_to_float32(values: npt.NDArray[np.float16], out: Floats | None = None) -> Floats:

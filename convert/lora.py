@@ -1,6 +1,6 @@
 """peft's LoRA adapters: what is added to which matrix.
 
-The merged weight is W + scale · B·A, in float32, where peft's `merge_and_unload` takes the model's type.
+The merged weight is W + scale · B·A, rounded to float32, where peft's `merge_and_unload` takes the model's type.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from convert.errors import ConvertError
 from convert.libggml import Floats
+from convert.pieces import Scratch
 from convert.safetensors_file import StoredTensor, read_file
 from convert.vocabulary import read_json
+
+Doubles = npt.NDArray[np.float64]
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -36,16 +40,20 @@ _PLAIN_STARTS = {"true", "false", "gaussian", "eva", "orthogonal", "none"}
 
 @dataclass(frozen=True)
 class Update:
-    """What an adapter adds to one matrix: scale · B·A.
+    """What an adapter adds to one matrix: b·a.
 
     Attributes:
-        a: rank x columns of the matrix.
-        b: rows of the matrix x rank.
+        a: float64, rank x columns of the matrix.
+        b: float64, rows of the matrix x rank; the scale is in it.
     """
 
-    a: Floats
-    b: Floats
-    scale: float
+    a: Doubles
+    b: Doubles
+
+    @classmethod
+    def of(cls, b: Floats, a: Floats, scale: float) -> Update:
+        """From the factors as they are stored, and alpha/r or alpha/sqrt(r)."""
+        return cls(a.astype(np.float64), b.astype(np.float64) * scale)
 
 
 @dataclass(frozen=True)
@@ -84,30 +92,40 @@ class Adapter:
         pair = self.pairs.get(name)
         if pair is None:
             return None
-        return Update(pair[0].rows(slice(None)), pair[1].rows(slice(None)), self.scale)
+        return Update.of(pair[1].rows(slice(None)), pair[0].rows(slice(None)), self.scale)
 
 
 _ANOTHER_BASE = "the adapter was trained on another base: give that one"
 
 
-def merge_rows(
-    weights: Floats, update_b: Floats, update_a: Floats, scale: float, out: Floats | None = None
-) -> Floats:
-    """W + scale · B·A for some rows of W.
+# OpenBLAS, which numpy's wheels carry, starts threads of its own above 2^18 multiplications. Our threads have all
+# cores already.
+_PRODUCTS = 1 << 18
+
+
+def merge_rows(weights: Floats, b: Doubles, a: Doubles, scratch: Scratch | None = None) -> Floats:
+    """W + b·a for some rows of W, summed in float64 and rounded once.
+
+    In float32 the last bits depend on how a library blocks the product, so on which rows come together; the training
+    that rounds whole matrices and the converter that permutes them must get equal weights.
 
     Args:
-        weights: rows x columns; not changed.
-        update_b: the same rows of B, rows x rank.
-        update_a: rank x columns.
-        scale: alpha/r, or alpha/sqrt(r).
-        out: filled, rows x columns; fresh memory otherwise.
+        weights: float32, rows x columns; not changed.
+        b: the same rows of an update's b, rows x rank.
+        a: an update's a, rank x columns.
+        scratch: gives the memory of the result (its use "merged"); fresh memory otherwise.
 
     Returns:
         float32, rows x columns.
     """
-    merged: Floats = np.matmul(update_b, update_a, out=out)
-    merged *= scale
-    merged += weights
+    scratch = scratch or Scratch()
+    product = scratch.take("product", weights.shape, np.float64)
+    step = max(1, _PRODUCTS // a.size)
+    for begin in range(0, len(weights), step):
+        part = slice(begin, begin + step)
+        np.matmul(b[part], a, out=product[part])
+    merged: Floats = scratch.take("merged", weights.shape)
+    np.add(product, weights, out=merged, casting="same_kind")
     return merged
 
 

@@ -10,7 +10,7 @@ import json
 import math
 import mmap
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,10 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from convert.errors import ConvertError
-from convert.libggml import Floats, bfloat16_to_float32, float16_to_float32
+from convert.libggml import Floats, Memory, bfloat16_to_float32, float16_to_float32
 
-Memory = Callable[[tuple[int, ...]], Floats]
-"""(a shape) -> uninitialized contiguous float32 of it."""
 _SIZES = {"F32": 4, "F16": 2, "BF16": 2}
 _OTHER_SIZES = {
     "F64": 8,

@@ -10,7 +10,6 @@ import hashlib
 import math
 import os
 import re
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +27,7 @@ from convert.architectures import Architecture
 from convert.errors import ConvertError
 from convert.gguf_file import PlannedTensor, Value, header, padding, string, u32
 from convert.libggml import Bytes, Floats, TensorType
+from convert.pieces import Scratch, ranges
 from convert.safetensors_file import StoredTensor, read_checkpoint
 from convert.type_mix import Mix
 
@@ -35,7 +35,6 @@ Progress = Callable[[str, int, int], None]
 Quantize = Callable[[str, Floats, str], Bytes]
 """(a tensor's GGUF name, float32 [rows, columns], a type's name) -> uint8 [rows, bytes of a row]."""
 
-PIECE = 1 << 18  # weights worked on at a time by a thread: 1 MB of float32
 _QUANTIZATION_VERSION = 2  # ggml.h, GGML_QNT_VERSION
 _STRUCTURAL = {"architecture", "type", "alignment", "file_type", "quantization_version", "size_label"}
 
@@ -63,21 +62,6 @@ class Conversion:
     seconds: float
 
 
-class _Scratch(threading.local):
-    """Float32 that a thread uses again from piece to piece: fresh pages would cost as much as the work on them."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, Floats] = {}
-
-    def take(self, use: str, shape: tuple[int, ...]) -> Floats:
-        """Uninitialized; good until the thread asks for the same use again."""
-        count = math.prod(shape)
-        held = self._held.get(use)
-        if held is None or held.size < count:
-            held = self._held[use] = np.empty(count, dtype=np.float32)
-        return held[:count].reshape(shape)
-
-
 @dataclass(frozen=True)
 class _Source:
     """Where a planned tensor's rows come from."""
@@ -88,7 +72,7 @@ class _Source:
     update: lora.Update | None = None
     computed: Floats | None = None
 
-    def rows(self, begin: int, end: int, quantize: Quantize, scratch: _Scratch) -> Bytes:
+    def rows(self, begin: int, end: int, quantize: Quantize, scratch: Scratch) -> Bytes:
         index: slice | npt.NDArray[np.intp] = (
             slice(begin, end) if self.order is None else self.order[begin:end]
         )
@@ -104,7 +88,7 @@ class _Source:
         # Of F32 the bytes are the rows themselves, whose memory is used again.
         return data.copy() if np.may_share_memory(data, rows) else data
 
-    def _floats(self, index: slice | npt.NDArray[np.intp], scratch: _Scratch) -> Floats:
+    def _floats(self, index: slice | npt.NDArray[np.intp], scratch: Scratch) -> Floats:
         if self.computed is not None:
             return self.computed.reshape(1, -1)
         assert self.stored is not None
@@ -114,8 +98,7 @@ class _Source:
         rows = self.stored.rows(index, partial(scratch.take, "base"))
         if self.update is None:
             return rows
-        out = scratch.take("merged", rows.shape)
-        return lora.merge_rows(rows, self.update.b[index], self.update.a, self.update.scale, out)
+        return lora.merge_rows(rows, self.update.b[index], self.update.a, scratch)
 
     def pieces(self) -> Iterator[tuple[int, int]]:
         """Ranges of rows; a vector is one piece."""
@@ -123,9 +106,7 @@ class _Source:
         if len(shape) == 1:
             yield 0, 1
             return
-        step = max(1, PIECE // shape[1])
-        for begin in range(0, shape[0], step):
-            yield begin, min(begin + step, shape[0])
+        yield from ranges(shape[0], shape[1])
 
 
 def _plan(
@@ -223,7 +204,7 @@ def _produce(
     sources: list[_Source], threads: int, quantize: Quantize
 ) -> Iterator[tuple[_Source, Bytes, bool]]:
     """Each source's bytes in order, piece by piece; a flag marks the last. Several threads work ahead of the writer."""
-    scratch = _Scratch()
+    scratch = Scratch()
     work = ((source, piece) for source in sources for piece in source.pieces())
 
     def last(source: _Source, end: int) -> bool:

@@ -13,9 +13,10 @@ eight steps run blindly in one direction, and a training was seen to blow up.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,9 @@ import numpy.typing as npt
 import torch
 
 from convert.architectures import of_config
-from convert.libggml import dequantize, quantize
-from convert.lora import merge_rows
+from convert.libggml import dequantize, float32_to_bfloat16, quantize
+from convert.lora import Update, merge_rows
+from convert.pieces import Scratch, ranges
 from convert.safetensors_file import StoredTensor, read_checkpoint
 from convert.type_mix import Mix
 from convert.vocabulary import read_json
@@ -66,6 +68,7 @@ class Grid:
             ConvertError: the checkpoint is of an architecture that can't be converted.
         """
         self.mix, self.scale = mix, scale
+        self._scratch = Scratch()
         self._stored: dict[str, StoredTensor] = read_checkpoint(checkpoint)
         config = read_json(checkpoint / "config.json", required=False)
         self._architecture = of_config(config) if config else None
@@ -74,17 +77,35 @@ class Grid:
         known = self._architecture.to_gguf(name) if self._architecture else None
         return self.mix.of(known or name, columns).name
 
-    def held(self, merged: Merged) -> tuple[Floats, Floats, Floats]:
-        """(W, W + s·B·A, and what the file will hold of it), each [rows, in]."""
-        base = self._stored[merged.name].rows(merged.rows)
-        rows = merge_rows(base, merged.b.numpy()[merged.rows], merged.a.numpy(), self.scale)
-        kind = self._type(merged.name, rows.shape[1])
-        return base, rows, dequantize(quantize(rows, kind), kind)
+    def _pieces(self, merged: Merged) -> Iterator[tuple[slice, Floats, Floats, Floats]]:
+        """(which of `merged`'s rows, W, W + s·B·A, what the file will hold of it); good until the next one."""
+        stored, scratch = self._stored[merged.name], self._scratch
+        kind = self._type(merged.name, stored.shape[1])
+        update = Update.of(merged.b.numpy()[merged.rows], merged.a.numpy(), self.scale)
+        first = merged.rows.start or 0
+        for begin, end in ranges(len(update.b), stored.shape[1]):
+            base = stored.rows(slice(first + begin, first + end), partial(scratch.take, "base"))
+            rows = merge_rows(base, update.b[begin:end], update.a, scratch)
+            shipped = dequantize(quantize(rows, kind), kind, partial(scratch.take, "shipped"))
+            yield slice(begin, end), base, rows, shipped
+
+    def held(self, merged: Merged) -> Floats:
+        """What the file will hold of W + s·B·A, [rows, in]."""
+        return np.concatenate([shipped.copy() for _, _, _, shipped in self._pieces(merged)])
 
     def round(self, merged: Merged) -> None:
         """Fill `merged.out` with the base's weight and the rounding's error."""
-        base, rows, shipped = self.held(merged)
-        merged.out.copy_(torch.from_numpy(base + (shipped - rows)))
+        for part, base, rows, shipped in self._pieces(merged):
+            error = np.subtract(shipped, rows, out=rows)
+            error += base
+            out = merged.out[part]
+            # Not by torch where it can be helped: each of these threads would wake threads of torch's.
+            if out.device.type == "cpu" and out.dtype == torch.bfloat16:
+                float32_to_bfloat16(error, out.view(torch.uint16).numpy())
+            elif out.device.type == "cpu" and out.dtype == torch.float32:
+                np.copyto(out.numpy(), error)
+            else:
+                out.copy_(torch.from_numpy(error))
 
     def round_all(self, matrices: Iterable[Merged]) -> None:
         """`round` each of them, side by side: libggml runs outside Python's lock."""

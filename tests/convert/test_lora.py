@@ -158,3 +158,20 @@ def test_a_missing_half_is_refused(small: Path, make_adapter: MakeAdapter, tmp_p
     save_file(weights, adapter / lora.WEIGHTS)
     with pytest.raises(ConvertError, match="only one of A and B"):
         to_gguf.convert(small, tmp_path / "m.gguf", adapter=adapter)
+
+
+@pytest.mark.parametrize("shape", [(576, 576), (192, 576), (576, 1536), (1536, 576)])
+def test_a_merged_row_does_not_depend_on_the_rows_beside_it(shape: tuple[int, int]) -> None:
+    """Training rounds matrices as they are, the converter permutes rows and works in pieces: the weights are equal."""
+    chance = np.random.default_rng(3)
+    rows, columns = shape
+    base = (0.02 * chance.standard_normal(shape)).astype(np.float32)
+    b, a = (0.1 * chance.standard_normal(size) for size in ((rows, 16), (16, columns)))
+    update = lora.Update.of(b.astype(np.float32), a.astype(np.float32), 2.0)
+    whole = lora.merge_rows(base, update.b, update.a)
+    order = chance.permutation(rows)
+    assert np.array_equal(lora.merge_rows(base[order], update.b[order], update.a), whole[order])
+    alone = [lora.merge_rows(base[row : row + 1], update.b[row : row + 1], update.a) for row in range(rows)]
+    assert np.array_equal(np.concatenate(alone), whole)
+    exact = base + 2.0 * update.b.astype(np.longdouble) / 2.0 @ update.a.astype(np.longdouble)
+    assert np.array_equal(exact.astype(np.float32), whole)

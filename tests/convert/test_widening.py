@@ -9,7 +9,14 @@ import pytest
 
 from convert import to_gguf
 from convert.gguf_file import read
-from convert.libggml import Bytes, Floats, bfloat16_to_float32, float16_to_float32, quantize
+from convert.libggml import (
+    Bytes,
+    Floats,
+    bfloat16_to_float32,
+    float16_to_float32,
+    float32_to_bfloat16,
+    quantize,
+)
 
 PATTERNS = np.arange(1 << 16, dtype=np.uint16)
 
@@ -61,3 +68,15 @@ def test_another_rounding_sees_every_matrix_and_decides_its_bytes(small: Path, t
     for name, tensor in plain.items():
         same = np.array_equal(tensor.data, halved[name].data)
         assert same == (tensor.type.name != "Q4_0"), name
+
+
+def test_every_bfloat16_from_its_float32_and_ties_to_even() -> None:
+    exact = bfloat16_to_float32(PATTERNS)
+    number = ~np.isnan(exact)
+    out = np.empty_like(PATTERNS)
+    float32_to_bfloat16(exact, out)
+    assert np.array_equal(out[number], PATTERNS[number])
+    half_way = (PATTERNS.astype(np.uint32) << 16 | 0x8000).view(np.float32)
+    finite = number & np.isfinite(exact)
+    float32_to_bfloat16(half_way, out)
+    assert np.array_equal(out[finite], (PATTERNS + (PATTERNS & 1))[finite])

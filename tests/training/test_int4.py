@@ -57,7 +57,7 @@ def test_the_grid_is_that_of_an_independent_quantizer_on_adversarial_blocks(tmp_
     base = adversarial()
     save_file({"w": base}, tmp_path / "model.safetensors")
     zeros = torch.zeros(len(base), 4), torch.zeros(4, base.shape[1])
-    _, _, held = Grid(tmp_path, Mix.named(kind, "Q8_0"), 2.0).held(Merged("w", *zeros, torch.empty(0)))
+    held = Grid(tmp_path, Mix.named(kind, "Q8_0"), 2.0).held(Merged("w", *zeros, torch.empty(0)))
     number = gguf.GGMLQuantizationType[kind]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         expected = gguf.quants.dequantize(gguf.quants.quantize(base, number), number)
@@ -83,7 +83,7 @@ def test_loss_and_gradient_are_those_of_the_rounded_weights_straight_through(tin
                 low = module.lora_B["default"].weight @ module.lora_A["default"].weight
                 factors = module.lora_B["default"].weight, module.lora_A["default"].weight
                 merged = Merged(place.name, *(factor.detach() for factor in factors), torch.empty(0))
-                shipped = torch.from_numpy(grid.held(merged)[2])
+                shipped = torch.from_numpy(grid.held(merged))
                 module.base_layer.weight.copy_(shipped - low * module.scaling["default"])
         tables = plain.model.base_model.model
         tables.model.embed_tokens.weight.copy_(ours.decoder.embeddings)
@@ -151,7 +151,7 @@ def test_what_the_last_validation_saw_is_what_the_file_holds(make_project, tmp_p
             if part not in names:  # queries and keys stand in another order of rows
                 continue
             factors = (adapter[f"base_model.model.{place.name[:-7]}.lora_{side}.weight"] for side in "BA")
-            shipped = grid.held(Merged(place.name, *factors, torch.empty(0)))[2]
+            shipped = grid.held(Merged(place.name, *factors, torch.empty(0)))
             assert np.array_equal(held[f"blk.{layer}.{names[part]}.weight"], shipped)
             types.add(grid.mix.of(f"blk.{layer}.{names[part]}.weight", shipped.shape[1]).name)
             low = group.up[place.rows] @ group.down

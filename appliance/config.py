@@ -18,6 +18,10 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Version = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
 QuantizationType = Literal["F16", "Q8_0", "Q5_0", "Q4_1", "Q4_0", "IQ4_NL", "Q4_K"]
 
+FOUR_BITS = ("Q4_0", "Q4_1", "IQ4_NL", "Q4_K")
+KEYS_AND_VALUES = r"attn_[kv]\."
+"""The GGUF names of the matrices that make attention's keys and values."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -101,15 +105,19 @@ class ConvertSection(_Section):
     type: QuantizationType | Literal["auto"] = "Q4_0"
     """`auto`: the smallest file that passes the gate (docs/formats.md, "frontier")."""
     embeddings: Literal["F16", "Q8_0", "Q4_0"] = "Q8_0"
-    overrides: dict[str, QuantizationType] = {}
-    """Other types for some tensors: a regular expression over GGUF names (`ffn_down`, `blk\\.0\\.`) and a type."""
+    overrides: dict[str, QuantizationType] | None = None
+    """Other types for some tensors: a regular expression over GGUF names (`ffn_down`, `blk\\.0\\.`) and a type.
+
+    Left out: keys and values in Q8_0 beside a type of four bits, which costs little and keeps much
+    (docs/decisions/0009); {} for none.
+    """
     gate: float = Field(default=0.99, gt=0, le=1)
     """Share of the 16-bit file's score that `auto` asks of what ships; taken on the validation rows."""
 
     @field_validator("overrides")
     @classmethod
-    def _are_expressions(cls, overrides: dict[str, str]) -> dict[str, str]:
-        for pattern in overrides:
+    def _are_expressions(cls, overrides: dict[str, str] | None) -> dict[str, str] | None:
+        for pattern in overrides or {}:
             try:
                 re.compile(pattern)
             except re.error as error:
@@ -121,6 +129,12 @@ class ConvertSection(_Section):
         if self.type == "auto" and self.overrides:
             raise ValueError("overrides go with a type, and auto chooses its own")
         return self
+
+    def parts_of(self, kind: str) -> dict[str, str]:
+        """The overrides of a file whose other matrices are of type `kind`."""
+        if self.overrides is not None:
+            return dict(self.overrides) if kind == self.type else {}
+        return {KEYS_AND_VALUES: "Q8_0"} if kind in FOUR_BITS else {}
 
 
 class EvaluationSection(_Section):
@@ -166,11 +180,8 @@ class Config(_Section):
         if self.training.grid_start >= 1 or self.convert.type == "F16":
             return None
         kind = "Q4_0" if self.convert.type == "auto" else self.convert.type
-        return {
-            "type": kind,
-            "embeddings": self.convert.embeddings,
-            "overrides": list(self.convert.overrides.items()),
-        }
+        parts = {} if self.convert.type == "auto" else self.convert.parts_of(kind)
+        return {"type": kind, "embeddings": self.convert.embeddings, "overrides": list(parts.items())}
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

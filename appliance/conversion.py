@@ -50,7 +50,7 @@ def ships(project: Project) -> Choice:
     """
     settings = project.config.convert
     if settings.type != AUTO:
-        return Choice(settings.type, tuple(settings.overrides.items()))
+        return Choice(settings.type, tuple(settings.parts_of(settings.type).items()))
     try:
         record = json.loads(frontier_file(project).read_text(encoding="utf-8"))
         return Choice.of(record["chosen"])
@@ -179,7 +179,7 @@ def convert_project(
     done: dict[str, Conversion] = {}
     for kind in dict.fromkeys(each.upper() for each in types or ("F16", shipped.type)):
         output = project.model / f"base-{kind.lower()}.gguf" if base_only else project.gguf(kind)
-        overrides = dict(shipped.overrides) if kind == shipped.type else {}
+        overrides = dict(shipped.overrides) if kind == shipped.type else settings.parts_of(kind)
         done[kind] = write_gguf(
             checkpoint, output, **common, quantization=kind, overrides=overrides, emit=emit
         )

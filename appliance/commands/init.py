@@ -56,7 +56,8 @@ type = "Q4_0"              # what ships: Q4_0 (INT4), IQ4_NL, Q4_1, Q4_K, Q5_0, 
                            # smallest that passes the gate (`anchorhold convert --frontier` draws them all)
 embeddings = "Q8_0"
 gate = 0.99                # share of the 16-bit file's score, on the validation rows
-overrides = {{}}           # other types for some tensors, as {{ ffn_down = "Q8_0" }}
+# overrides = {{}}         # other types for some tensors, as {{ ffn_down = "Q8_0" }}; left out: keys and values in
+                           # Q8_0 where the type has four bits
 
 [evaluation]
 scorer = "json"            # json (parsed equality, fields) or exact (text)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from appliance import storage
+from appliance.config import KEYS_AND_VALUES
 from appliance.conversion import Choice, file_settings, frontier_file, write_gguf
 from appliance.dataset import read_rows
 from appliance.errors import EvaluationError
@@ -26,6 +27,7 @@ FULL = Choice("F16")
 CANDIDATES = (
     Choice("Q4_0"),
     Choice("IQ4_NL"),
+    Choice("Q4_0", ((KEYS_AND_VALUES, "Q8_0"),)),
     Choice("Q4_0", (("ffn_down", "Q8_0"),)),
     Choice("Q4_1"),
     Choice("Q4_0", (("attn_", "Q8_0"),)),

@@ -202,7 +202,7 @@ STAGES: tuple[Stage, ...] = (
             "adapter": _digest(project.adapter / "adapter_model.safetensors"),
             "base": _base(base),
             "config": project.config.convert.model_dump(),
-            "order": list(project.config.convert.overrides),  # the first that matches decides
+            "order": list(project.config.convert.overrides or {}),  # the first that matches decides
             "asked": _asked(project),
             "project": project.config.project.model_dump(),
         },

@@ -19,7 +19,7 @@ from appliance.training.recipe import Plan
 from convert.safetensors_file import read_checkpoint
 
 EFFICIENCY = 0.6  # of the probe's GFLOP/s (docs/measurements.md, "Training speed")
-ROUNDING = 16e-9  # seconds a weight and core
+ROUNDING = 6e-9  # seconds a weight and core
 LIMIT = 24 * 3600.0  # seconds that are begun without a word from the user
 _TABLES = ("embed_tokens.weight", "lm_head.weight")
 

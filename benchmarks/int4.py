@@ -66,6 +66,7 @@ def _trained(journey: Journey, *kinds: str) -> _Trained:
         bits = file.bits_per_weight
         system = System(kind, f"Tuned, {kind}", file, plain_prompt)
         done = itertools.count(1)
+        emit(Event("evaluate", "started", system.title))  # or its ETA counts from the former file's
 
         def tell(more: int, system: System = system, done: Iterator[int] = done) -> None:
             if more:

@@ -89,6 +89,8 @@ class TrainingSection(_Section):
     patience: int = Field(default=3, ge=1)
     """Stop after this many evaluations without an improvement; counted on the grid where there is one."""
     min_delta: float = Field(default=0.0, ge=0)
+    tie: float = Field(default=0.05, ge=0, lt=1)
+    """A validation loss up to this share above the lowest is as good: of two such adapters the later is kept."""
     seed: int = Field(default=7, ge=0)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"

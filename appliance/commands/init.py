@@ -45,6 +45,7 @@ grid_every = 8             # steps after which those weights are rounded anew
 validation_rows = 64       # each on at most so many rows
 patience = 3               # stop after so many without an improvement
 min_delta = 0.0
+tie = 0.05                 # a validation loss at most this share above the lowest is as good: the later adapter is kept
 seed = 7
 dtype = "auto"             # auto (a two-second trial), float32, bfloat16
 device = "auto"            # auto (a GPU if torch has one, else the CPU), cpu, cuda

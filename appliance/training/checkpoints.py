@@ -28,7 +28,8 @@ class Progress:
 
     Attributes:
         step: optimizer steps done.
-        best_loss, best_step: the lowest validation loss and when it was.
+        best_loss, best_step: the validation loss of the adapter that is kept, and when it was.
+        lowest: the lowest validation loss.
         stale: evaluations since then.
         tokens: row tokens seen so far.
         seconds: time spent in all sessions.
@@ -38,6 +39,7 @@ class Progress:
     step: int = 0
     best_loss: float = float("inf")
     best_step: int = 0
+    lowest: float = float("inf")
     stale: int = 0
     tokens: int = 0
     seconds: float = 0.0

@@ -66,8 +66,10 @@ def draw(points: list[dict[str, Any]], output: Path) -> None:
     if validation:
         steps, losses = zip(*validation, strict=True)
         axes.plot(steps, losses, color="#c2501b", marker="o", markersize=4, linewidth=1.4, label="validation")
-        best = min(validation, key=lambda point: point[1])
-        axes.annotate(f"best {best[1]:.4f}", best, textcoords="offset points", xytext=(0, 8), ha="right")
+        lowest = min(validation, key=lambda point: point[1])
+        axes.annotate(
+            f"lowest {lowest[1]:.4f}", lowest, textcoords="offset points", xytext=(0, 8), ha="right"
+        )
     axes.set_xlabel("step")
     axes.set_ylabel("loss (nats a token)")
     axes.set_yscale("log")

@@ -199,7 +199,7 @@ class Loop:
         )
 
     def evaluate(self, writer: curve.Writer) -> bool:
-        """Take the validation loss, keep the adapter if it is the best; True when patience has run out."""
+        """Take the validation loss, keep the adapter if none was better; True when patience has run out."""
         on_grid = self.on_grid(self.progress.step)
         if on_grid:
             self.round_weights()
@@ -210,22 +210,21 @@ class Loop:
                 f"lower training.learning_rate (now {self.recipe.learning_rate:g}) or set training.dtype = 'float32'",
             )
         writer.add(step=self.progress.step, validation_loss=loss)
-        better = loss < self.progress.best_loss - self.recipe.min_delta
-        if better:
+        progress = self.progress
+        improved = loss < progress.lowest - self.recipe.min_delta
+        progress.stale = 0 if improved else progress.stale + 1
+        progress.lowest = loss if improved else progress.lowest
+        # Some dozens of rows don't tell such losses apart, and what was learnt at the lowest rates answers better.
+        kept = loss <= progress.lowest * (1.0 + self.recipe.tie)
+        if kept:
             self.best = self.trainable.adapter()
             if self.crew.leads:
-                self.progress.adapter_sha256 = checkpoints.save_adapter(
+                progress.adapter_sha256 = checkpoints.save_adapter(
                     self.project.adapter, self.best, self.settings
                 )
-            self.progress.best_loss, self.progress.best_step, self.progress.stale = (
-                loss,
-                self.progress.step,
-                0,
-            )
-        else:
-            self.progress.stale += 1
-        self.report(f"validation loss {loss:.4f}{' (best)' if better else ''}", validation_loss=loss)
-        return self.progress.stale >= self.recipe.patience and (on_grid or self.grid is None)
+            progress.best_loss, progress.best_step = loss, progress.step
+        self.report(f"validation loss {loss:.4f}{' (kept)' if kept else ''}", validation_loss=loss)
+        return progress.stale >= self.recipe.patience and (on_grid or self.grid is None)
 
     def run(self) -> bool:
         """Walk the steps; True when stopped early."""

@@ -208,5 +208,5 @@ def train(
     )
     if crew.leads:
         storage.write_json(project.training / "training.json", asdict(result))
-    emit(Event(STAGE, "finished", f"best validation loss {result.best_loss:.4f} at step {result.best_step}"))
+    emit(Event(STAGE, "finished", f"kept: validation loss {result.best_loss:.4f} at step {result.best_step}"))
     return result

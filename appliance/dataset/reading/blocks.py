@@ -42,7 +42,7 @@ def documents(
     """
     held: list[Block] = []
     characters, part = 0, 1
-    first = ""
+    first = None
 
     def close() -> Document:
         named = title or metadata.get("title", "") or first or file_title(file)
@@ -52,8 +52,8 @@ def documents(
         if isinstance(block, BadRow):
             yield block
             continue
-        if not first and block.headings:
-            first = block.headings[0]
+        if first is None:  # a heading is the title where no text stands before it
+            first = block.headings[0] if block.headings else ""
         if held and characters + len(block.text) > MAX_DOCUMENT_CHARACTERS:
             yield close()
             held, characters, part = [], 0, part + 1

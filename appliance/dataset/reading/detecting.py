@@ -48,6 +48,8 @@ _MARKS = (
     ("emphasis", re.compile(r"\*\*\S[^*\n]*\*\*")),
     ("tables", re.compile(r"^\|.*\|\s*$", re.M)),
 )
+# Control characters but those that texts, terminals and chat logs hold.
+_CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\x0c\x1b\x08\x02\x03\x0f\x16\x1d\x1f"))
 _FRONT_MATTER = re.compile(r"---\s*\n(?:.*\n)*?---\s*\n")
 
 
@@ -292,7 +294,7 @@ def _is_prose(text: str) -> bool:
 def _binary_kind(head: bytes, encoding_mark: bool) -> str:
     if encoding_mark:
         return ""
-    controls = sum(byte < 32 and byte not in b"\t\n\r\x0c\x1b\x08\x02\x03\x0f\x16\x1d\x1f" for byte in head)
+    controls = len(head) - len(head.translate(None, _CONTROLS))
     if head.count(0) * 50 > len(head) or controls * 20 > len(head):
         return "not text: it begins with binary data"
     return ""
@@ -304,10 +306,10 @@ def _text_formats(
     lines = _head_lines(path, encoding, 2000)
     text = "\n".join(lines)[: 256 * 1024]
     if container == "transcript" or not container:
-        found = find_style(lines)
         if style:
             return Detected("transcript", evidence, encoding, style=BY_NAME[style])
-        if found is not None and suffix not in _MARKDOWN | _PAGES:
+        found = find_style(lines) if container or suffix not in _MARKDOWN | _PAGES else None
+        if found is not None:
             return Detected("transcript", found.evidence, encoding, style=found.style)
         if container:
             return _refuse(

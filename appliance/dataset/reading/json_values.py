@@ -18,6 +18,7 @@ _SPACE = re.compile(r"\s*")
 # Whole strings are one mark, so that brackets inside them don't count.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+(?P<end>"?)|[\[\]{},]', re.DOTALL)
 _NO_UTF8 = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of a byte that is none
+_LONGEST_EXPONENT = 32
 _DECODER = json.JSONDecoder()
 _LONGEST_STRING = 16 * 1024 * 1024  # of a string that is passed by
 
@@ -124,8 +125,12 @@ def _value(source: _Text, longest: int) -> JsonValue:
         except (RecursionError, ValueError):
             _pass_by(source)
             return JsonValue(line, None, "broken-json", "broken JSON: nested too deeply or a number too long")
-        # A number at the end of what has been read may go on.
-        if end >= len(source.text) - 1 and not source.ended and not isinstance(value, (dict, list, str)):
+        # A number near the end of what has been read may go on.
+        if (
+            end + _LONGEST_EXPONENT > len(source.text)
+            and not source.ended
+            and not isinstance(value, (dict, list, str))
+        ):
             source.more()
             continue
         if end - source.at > longest:

@@ -25,6 +25,9 @@ _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _IMAGE = re.compile(r"!\[([^\]]*)\]\([^()]*(?:\([^()]*\)[^()]*)*\)|!\[([^\]]*)\]\[[^\]]*\]")
 _LINK = re.compile(r"\[([^\[\]]*)\](?:\((?:[^()]|\([^()]*\))*\)|\[[^\]]*\])")
 _AUTOLINK = re.compile(r"<((?:https?|mailto):[^ >]+)>")
+_LITERAL = re.compile(r"\{\{-?\s*([\"'])(.*?)\1\s*-?\}\}")  # Liquid's way to write what Liquid would take
+_SPECIAL = re.compile(r"[*_\[\]<>{}&\\`\0]")
+_OPEN_TAG = re.compile(r"<[a-zA-Z][\w-]*(?:\s[^<>]*)?\Z")
 _TAG = re.compile(r"</?([a-zA-Z][\w-]*)(?:\s[^<>]*)?/?>")
 _BREAKS = {
     "br", "p", "div", "tr", "li", "ul", "ol", "table", "h1", "h2", "h3", "h4", "h5", "h6", "hr",
@@ -91,13 +94,15 @@ def _drop_tag(match: re.Match[str]) -> str:
 
 def plain_markdown(text: str) -> str:
     """Markdown's inline marks taken off: links keep their words, images what is said for them, code stays as it is."""
+    if not _SPECIAL.search(text):
+        return text.strip("\n")
     kept: list[str] = []
 
     def keep(match: re.Match[str]) -> str:
         kept.append(match[2].strip())
         return f"\0{len(kept) - 1}\0"
 
-    text = _RAW.sub("", text.replace("\0", ""))
+    text = _LITERAL.sub(r"\2", _RAW.sub("", text.replace("\0", "")))
     text = _CODE_SPAN.sub(keep, text)
     text = _COMMENT.sub("", text)
     text = _LIQUID.sub(_drop_liquid, text)
@@ -132,7 +137,10 @@ class _Reader:
         self.kind: BlockKind = "paragraph"
         self.fence = ""
         self.fence_indent = 0
-        self.comment = ""
+        self.comment = ""  # how the comment at hand ends
+        self.html: list[str] = []  # lines of a tag or a table that isn't closed yet
+        self.html_end = ""
+        self.html_begins = 0
 
     def flush(self) -> Iterator[Block]:
         """The block at hand, if it holds text."""
@@ -175,7 +183,7 @@ def _open_comment(line: str) -> str:
     """How a comment that a line opens and doesn't close is closed; empty: it opens none."""
     for opening, closing in _OPENED.items():
         begins = line.rfind(opening)
-        if begins >= 0 and closing not in line[begins:]:
+        if begins >= 0 and closing not in line[begins:] and line[:begins].count("`") % 2 == 0:
             return closing
     return ""
 
@@ -226,21 +234,61 @@ def markdown_blocks(numbered: Iterable[tuple[int, str]], metadata: dict[str, str
         if state.comment:
             if state.comment not in line:
                 continue
-            line = (
-                line.partition(state.comment)[2].partition("%}" if "end" in state.comment else "\0")[2]
-                if "end" in state.comment
-                else line.partition(state.comment)[2]
-            )
+            line = line.partition(state.comment)[2]
+            if state.comment == "endcomment":
+                line = line.partition("%}")[2]
             state.comment = ""
         if closing := _open_comment(line):
             state.comment = closing
             line = line[: line.rfind(next(key for key, value in _OPENED.items() if value == closing))]
-        if (fence := _FENCE.match(line)) and "`" not in fence[2]:
+        if not state.html and (fence := _FENCE.match(line)) and "`" not in fence[2]:
             yield from state.flush()
             state.fence, state.fence_indent = fence[1], len(line) - len(line.lstrip(" \t"))
             continue
+        if state.html or _opens_html(line):
+            yield from _html(state, number, line)
+            continue
         yield from _line(state, number, line)
+    if state.html:  # a tag that was never closed was none
+        lines, state.html = state.html, []
+        for offset, line in enumerate(lines):
+            yield from _line(state, state.html_begins + offset, line)
     yield from state.flush()
+
+
+_TABLE_OPENS = re.compile(r"[ \t]*(?:<div[^>]*>[ \t]*)?<table\b", re.IGNORECASE)
+_CELL = re.compile(r"<t[dh]\b[^>]*>(.*?)(?=</?t[dhr]\b|\Z)", re.IGNORECASE | re.DOTALL)
+_MOST_HTML_LINES = 2000
+
+
+def _opens_html(line: str) -> bool:
+    """Whether a line opens a table, or a tag that goes on in the next line."""
+    if "<" not in line or line.count("`") % 2:
+        return False
+    return bool(_TABLE_OPENS.match(line) or _OPEN_TAG.search(line))
+
+
+def _html(state: _Reader, number: int, line: str) -> Iterator[Block]:
+    """A line of HTML inside Markdown: tables become tables, a tag over several lines goes."""
+    if not state.html:
+        state.html_begins = number
+        state.html_end = "</table>" if _TABLE_OPENS.match(line) else ">"
+    state.html.append(line)
+    opened = len(state.html) == 1 and state.html_end == ">"
+    if (opened or state.html_end not in line.lower()) and len(state.html) < _MOST_HTML_LINES:
+        return
+    lines, state.html = state.html, []
+    if state.html_end == ">":
+        yield from _line(state, state.html_begins, " ".join(part.strip() for part in lines))
+        return
+    yield from state.flush()
+    rows = []
+    for row in re.split(r"</tr>", "\n".join(lines), flags=re.IGNORECASE):
+        cells = [" ".join(plain_markdown(cell).split()) for cell in _CELL.findall(row)]
+        if any(cells):
+            rows.append(" | ".join(cells))
+    if rows:
+        yield Block("\n".join(rows), state.path.titles, state.html_begins, kind="table")
 
 
 def _line(state: _Reader, number: int, line: str) -> Iterator[Block]:
@@ -260,6 +308,10 @@ def _line(state: _Reader, number: int, line: str) -> Iterator[Block]:
         yield from state.heading(len(match[1]), match[2] or "")
         return
     one_line = len(state.lines) == 1 and state.kind == "paragraph"
+    if one_line and "|" in state.lines[0] and "|" in line and _TABLE_RULE.match(line):
+        state.kind = "table"
+        yield from state.add(number, line, "table")
+        return
     if one_line and (match := _UNDERLINE.match(line)):
         title, state.lines, state.characters = state.lines[0], [], 0
         yield from state.heading(1 if match[1][0] == "=" else 2, title)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.dataset.reading.chat_rows import chat_messages, turn_keys
+from appliance.dataset.reading.chat_rows import LIST_KEYS, chat_messages, turn_keys
 from appliance.dataset.reading.material import Unfit
 
 _SIDES = (
@@ -20,7 +20,7 @@ _SIDES = (
     ("chosen_response", "rejected_response"),
     ("response_chosen", "response_rejected"),
 )
-PROMPT_KEYS = ("prompt", "question", "instruction", "query", "input", "context", "history")
+PROMPT_KEYS = ("prompt", "question", "instruction", "query", "input", "context", "history", *LIST_KEYS)
 _TWIN = re.compile(r"(.*?)[ _-]?(a|b|0|1|2)$", re.IGNORECASE)
 _TWIN_STEMS = {
     "response", "answer", "completion", "output", "reply", "candidate", "text", "conversation",

@@ -305,7 +305,8 @@ def _text_formats(
 ) -> Detected:
     lines = _head_lines(path, encoding, 2000)
     text = "\n".join(lines)[: 256 * 1024]
-    if container == "transcript" or not container:
+    page = bool(_HTML.match(text))
+    if container == "transcript" or (not container and not page):
         if style:
             return Detected("transcript", evidence, encoding, style=BY_NAME[style])
         found = find_style(lines) if container or suffix not in _MARKDOWN | _PAGES else None
@@ -315,7 +316,7 @@ def _text_formats(
             return _refuse(
                 "format", "no style of chat log fits its lines; dataset.formats tells a transcript"
             )
-    if container == "html" or (not container and (_HTML.match(text) or (suffix in _PAGES and "<" in text))):
+    if container == "html" or (not container and (page or (suffix in _PAGES and "<" in text))):
         return Detected("html", evidence or "HTML: it begins as a page does", encoding)
     if container == "markdown" or (not container and (evidence := _markdown_evidence(text, suffix))):
         return Detected("markdown", evidence, encoding)
@@ -396,8 +397,8 @@ def _detect(path: Path, section: DatasetSection, told: str) -> Detected:
         table = _table(path, encoding, section, shape, suffix, True)
         if table is not None:
             return table
-    style_found = find_style(lines) if suffix not in _MARKDOWN | _PAGES else None
-    if style_found is None and suffix not in _MARKDOWN | _PAGES:
+    by_lines = suffix not in _MARKDOWN | _PAGES and not _HTML.match("\n".join(lines))
+    if by_lines and find_style(lines) is None:
         table = _table(path, encoding, section, shape, "", bool(shape))
         if table is not None and (shape or (table.shape is not None and table.shape.name)):
             return table

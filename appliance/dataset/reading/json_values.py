@@ -137,7 +137,7 @@ def _value(source: _Text, longest: int) -> JsonValue:
             source.skip(end - source.at)
             return JsonValue(line, None, "long-line", _too_long(longest))
         taken = source.skip(end - source.at)
-        if _NO_UTF8.search(taken):
+        if not taken.isascii() and _NO_UTF8.search(taken):
             return JsonValue(line, None, "encoding", "not UTF-8")
         return JsonValue(line, value)
     if len(source.text) - source.at > longest:

@@ -177,6 +177,8 @@ def _judge(style: LogStyle, lines: Sequence[str]) -> FoundStyle | None:
             return None
         if len(matches) < 4 and len(speakers) > 2:
             return None
+    elif style.name == "irc" and sum("</" in match["text"] for match in matches) * 2 > len(matches):
+        return None  # lines of HTML
     elif style.layout == "header" and recurring * 2 < len(matches):
         return None
     unit = "lines" if style.layout == "line" else "names above their text"

@@ -52,8 +52,7 @@ def _headings(outline: list[tuple[int, int, str]], page: int) -> tuple[str, ...]
 
 def _paragraphs(text: str) -> Iterator[str]:
     """Paragraphs of a page: parted by empty lines, or where a line ends a sentence well before the page's width."""
-    text = _HYPHEN.sub("", text.replace("\0", ""))
-    lines = [line.rstrip() for line in text.split("\n")]
+    lines = [line.rstrip() for line in text.replace("\0", "").split("\n")]
     width = max(map(len, lines), default=0)
     held: list[str] = []
     for line in lines:
@@ -61,10 +60,14 @@ def _paragraphs(text: str) -> Iterator[str]:
             held.append(line.strip())
         ends = line.strip().endswith((".", "!", "?", ":")) and len(line) < width * 0.7
         if held and (not line.strip() or ends):
-            yield " ".join(held)
+            yield _joined(held)
             held = []
     if held:
-        yield " ".join(held)
+        yield _joined(held)
+
+
+def _joined(lines: list[str]) -> str:
+    return _HYPHEN.sub("", "\n".join(lines)).replace("\n", " ")
 
 
 def pdf_blocks(path: Path, name: str, metadata: dict[str, str]) -> Iterator[Block | BadRow]:

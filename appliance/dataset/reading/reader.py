@@ -36,6 +36,7 @@ from appliance.dataset.reading.text_encoding import TextFile
 from appliance.dataset.reading.turn_tables import collect_turns
 from appliance.errors import DataError
 
+_LINES_TOLD = 64  # lines of a document after which it is told how far it has been read
 OnRead = Callable[[int], None]
 _Records = Iterator["tuple[int, Any] | BadRow"]
 
@@ -254,7 +255,8 @@ def _from_lines(
                     faults.append(one)
                     continue
                 yield one
-                on_read(file.read)
+                if one[0] % _LINES_TOLD == 0:
+                    on_read(file.read)
 
         things: Iterator[Material]
         if found.style is not None:

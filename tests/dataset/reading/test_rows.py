@@ -12,6 +12,7 @@ from tests.dataset.reading.conftest import Shelf, said
 
 ASKED = {"role": "user", "content": "is P3 up?"}
 ANSWERED = {"role": "assistant", "content": "yes"}
+DENIED = {"role": "assistant", "content": "no"}
 CALL = {
     "role": "assistant",
     "content": None,
@@ -126,12 +127,12 @@ HH = "\n\nHuman: is P3 up?\n\nAssistant: let me see\n\nHuman: well?\n\nAssistant
         ({"prompt": "is P3 up?", "chosen": "yes", "rejected": "no"}, 2),
         ({"question": "is P3 up?", "chosen": "yes", "rejected": "no", "system": "be brief"}, 3),
         ({"prompt": [ASKED], "chosen": "yes", "rejected": "no"}, 2),
-        ({"prompt": [ASKED], "chosen": [ANSWERED], "rejected": [{"role": "assistant", "content": "no"}]}, 2),
-        ({"prompt": "is P3 up?", "chosen": [ASKED, ANSWERED], "rejected": [ASKED, {"role": "assistant", "content": "no"}]}, 2),
+        ({"prompt": [ASKED], "chosen": [ANSWERED], "rejected": [DENIED]}, 2),
+        ({"prompt": "is P3 up?", "chosen": [ASKED, ANSWERED], "rejected": [ASKED, DENIED]}, 2),
         ({"chosen": HH + "yes", "rejected": HH + "no"}, 4),
         ({"prompt": "p", "response_0": "no", "response_1": "yes", "better_response_id": 1}, 2),
         ({"prompt": "p", "answer_a": "yes", "answer_b": "no", "winner": "model_a"}, 2),
-        ({"conversations": [{"from": "human", "value": "p"}], "chosen": {"from": "gpt", "value": "yes"}, "rejected": {"from": "gpt", "value": "no"}}, 2),
+        ({"conversations": [{"from": "human", "value": "p"}], "chosen": ANSWERED, "rejected": DENIED}, 2),
     ],
 )  # fmt: skip
 def test_preference_pairs(shelf: Shelf, record: dict[str, Any], turns: int) -> None:
@@ -146,7 +147,7 @@ def test_preference_pairs(shelf: Shelf, record: dict[str, Any], turns: int) -> N
     [
         ({"prompt": "p", "response_a": "x", "response_b": "y"}, "unlabeled-pair", "nothing says which is better"),
         ({"prompt": "p", "answer_a": "x", "answer_b": "y", "winner": "tie"}, "unlabeled-pair", "`winner` is 'tie'"),
-        ({"prompt": "p", "response_0": "x", "response_1": "y", "better_response_id": None}, "unlabeled-pair", "better_response_id"),
+        ({"prompt": "p", "output_1": "x", "output_2": "y", "better": None}, "unlabeled-pair", "`better`"),
         ({"prompt": "p", "chosen": "x", "rejected": "x "}, "pair", "the same answer"),
         ({"chosen": "x", "rejected": "y"}, "pair", "without a prompt"),
         ({"chosen": HH + "x", "rejected": HH.replace("well", "so") + "y"}, "pair", "differ before their last turn"),

@@ -1,4 +1,4 @@
-"""Every raw file of the measuring data, read without being told what it is: format, rows and fields as its README says."""
+"""Every raw file of the measuring data, read without being told what it is: format, rows, fields as its README says."""
 
 from __future__ import annotations
 

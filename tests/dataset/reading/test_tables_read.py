@@ -1,4 +1,4 @@
-"""Tables: delimiters, quotes, headers, columns guessed and told, turns, and what is broken in them; Parquet and Arrow."""
+"""Tables: delimiters, quotes, headers, columns guessed and told, turns, what is broken in them; Parquet and Arrow."""
 
 from __future__ import annotations
 

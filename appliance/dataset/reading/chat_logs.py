@@ -10,8 +10,8 @@ from appliance.dataset.reading.log_styles import LogStyle
 from appliance.dataset.reading.material import MAX_TURNS, Transcript, Turn, TurnKind
 
 _CUE_NUMBER = re.compile(r"\d+|[0-9a-f-]{36}(/\S+)?")
-_VOICE = re.compile(r"<v(?:\.[\w.]+)?\s+([^>]+)>")
-_TAG = re.compile(r"</?[a-z][^>]*>")
+_VOICE = re.compile(r"<v(?:\.[\w.]{1,100})?\s{1,8}([^<>]{1,100})>")
+_TAG = re.compile(r"</?[a-z][^<>]{0,200}>")
 _NAMED = re.compile(r"([^\W\d_][^:<>\n]{0,39}?):\s+(.*)", re.DOTALL)
 _MOST_CHARACTERS = 64 * 1024  # of one turn: what follows is another
 

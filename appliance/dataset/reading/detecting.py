@@ -31,6 +31,7 @@ from appliance.dataset.reading.text_encoding import TextEncoding, TextFile, snif
 
 SAMPLE = 50  # objects looked at
 _HEAD = 64 * 1024
+_LINE_LOOKED_AT = 2000  # characters of a line of text that tell what it is
 _SAMPLE_BYTES = 4 * 1024 * 1024
 _JSON_LINES = {".jsonl", ".ndjson"}
 _TABLES = {".csv": ",;\t|", ".tsv": "\t", ".tab": "\t"}
@@ -38,19 +39,20 @@ _TEXTS = {".txt", ".text", ".md", ".markdown", ".rst", ".log", ".asc", ""}
 _MARKDOWN = {".md", ".markdown", ".mdown", ".mkd", ".qmd"}
 _PAGES = {".html", ".htm", ".xhtml"}
 _HTML = re.compile(
-    r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
+    r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:(?!-->).)*+-->\s*+)*+<(?:!doctype\s+html|html|head|body)\b",
+    re.I | re.S,
 )
 _MARKS = (
     ("headings", re.compile(r"^#{1,6} \S", re.M)),
-    ("links", re.compile(r"\[[^\]\n]+\]\([^)\s]+\)")),
+    ("links", re.compile(r"\[[^\[\]\n]{1,200}\]\([^()\s]{1,400}\)")),
     ("fenced code", re.compile(r"^(?:```|~~~)", re.M)),
     ("lists", re.compile(r"^[-*] \S", re.M)),
-    ("emphasis", re.compile(r"\*\*\S[^*\n]*\*\*")),
+    ("emphasis", re.compile(r"\*\*\S[^*\n]{0,200}\*\*")),
     ("tables", re.compile(r"^\|.*\|\s*$", re.M)),
 )
 # Control characters but those that texts, terminals and chat logs hold.
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\x0c\x1b\x08\x02\x03\x0f\x16\x1d\x1f"))
-_FRONT_MATTER = re.compile(r"---\s*\n(?:.*\n)*?---\s*\n")
+_FRONT_MATTER = re.compile(r"---[ \t]*\n(?:.*\n){0,200}?---[ \t]*\n")
 
 
 @dataclass(frozen=True)
@@ -304,6 +306,7 @@ def _text_formats(
     path: Path, encoding: TextEncoding, suffix: str, container: str, style: str, evidence: str
 ) -> Detected:
     lines = _head_lines(path, encoding, 2000)
+    lines = [line[:_LINE_LOOKED_AT] for line in lines]
     text = "\n".join(lines)[: 256 * 1024]
     page = bool(_HTML.match(text))
     if container == "transcript" or (not container and not page):
@@ -397,6 +400,7 @@ def _detect(path: Path, section: DatasetSection, told: str) -> Detected:
         table = _table(path, encoding, section, shape, suffix, True)
         if table is not None:
             return table
+    lines = [line[:_LINE_LOOKED_AT] for line in lines]
     by_lines = suffix not in _MARKDOWN | _PAGES and not _HTML.match("\n".join(lines))
     if by_lines and find_style(lines) is None:
         table = _table(path, encoding, section, shape, "", bool(shape))

@@ -15,7 +15,7 @@ _DATE = r"(?:\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{1,2}\.? [A-Za-z]{3,9}\.? \d{2,4}
 _STAMP = rf"(?:{_DATE}[,T]?[ \u202f\u00a0]*(?:at |um )?)?{_CLOCK}"
 _NICK = r"[@+%&~!]?[^\s<>]{1,40}"
 _PERSON = r"[^\W\d_][^:<>\n\t|{}\[\]=\"]{0,39}?"
-_MARKS = "[\u200e\u200f\u202a\u202c\ufeff]*"
+_MARKS = "[\u200e\u200f\u202a\u202c\ufeff]{0,4}"
 
 Layout = Literal["line", "header", "cue"]
 
@@ -63,7 +63,7 @@ def _style(
     )
 
 
-_IRC_TIME = rf"(?:\[?(?P<time>{_STAMP})\]?\s+)?"
+_IRC_TIME = rf"(?:\[?(?P<time>{_STAMP})\]?\s{{1,8}})?"
 STYLES: tuple[LogStyle, ...] = (
     _style(
         "webvtt",
@@ -76,8 +76,8 @@ STYLES: tuple[LogStyle, ...] = (
         "irc",
         "an IRC log",
         _IRC_TIME + rf"<\s?(?P<speaker>{_NICK})>\s?(?P<text>.*)",
-        action=_IRC_TIME + rf"\*\s+(?P<speaker>{_NICK})\s+(?P<text>.*)",
-        event=rf"(?:\[?{_STAMP}\]?\s+)?(?:===|-!-|\*\*\*|---|-->|<--|--)(?:\s|$)",
+        action=_IRC_TIME + rf"\*\s{{1,8}}(?P<speaker>{_NICK})\s{{1,8}}(?P<text>.*)",
+        event=rf"(?:\[?{_STAMP}\]?\s{{1,8}})?(?:===|-!-|\*\*\*|---|-->|<--|--)(?:\s|$)",
     ),
     _style(
         "weechat",
@@ -96,14 +96,14 @@ STYLES: tuple[LogStyle, ...] = (
     _style(
         "teams",
         "chat copied from Teams",
-        rf"\[(?P<time>{_STAMP})\]\s+(?P<speaker>{_PERSON})",
+        rf"\[(?P<time>{_STAMP})\]\s{{1,8}}(?P<speaker>{_PERSON})",
         layout="header",
         share=0.15,
     ),
     _style(
         "timed-names",
         "a conversation as times and names",
-        rf"[\[(]?(?P<time>{_STAMP})[\])]?[ \t]*(?:-[ \t]+)?(?P<speaker>{_PERSON}):\s+(?P<text>.*)",
+        rf"[\[(]?(?P<time>{_STAMP})[\])]?[ \t]{{0,8}}(?:-[ \t]{{1,8}})?(?P<speaker>{_PERSON}):\s+(?P<text>.*)",
     ),
     _style(
         "names-timed",
@@ -113,14 +113,14 @@ STYLES: tuple[LogStyle, ...] = (
     _style(
         "slack",
         "chat copied from Slack, Teams or Discord",
-        rf"(?P<speaker>{_PERSON})(?: {{2,}}| — |\t| ?\[)(?:(?:Today|Yesterday)(?: at|,)? )?(?P<time>{_STAMP})\]?",
+        rf"(?P<speaker>{_PERSON})(?: {{2,12}}| — |\t| ?\[)(?:(?:Today|Yesterday)(?: at|,)? )?(?P<time>{_STAMP})\]?",
         layout="header",
         share=0.15,
     ),
     _style(
         "names",
         "a conversation as `Name: text`",
-        rf"(?:[-*>]\s+)?(?:\*\*)?(?P<speaker>{_PERSON})(?::\*\*|\*\*:|:)(?:\s+(?P<text>.*))?",
+        rf"(?:[-*>]\s{{1,8}})?(?:\*\*)?(?P<speaker>{_PERSON})(?::\*\*|\*\*:|:)(?:\s+(?P<text>.*))?",
         share=0.6,
     ),
 )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterable, Iterator
 
 from appliance.dataset.reading.blocks import HeadingPath
+from appliance.dataset.reading.markdown_marks import RAW, plain_markdown
 from appliance.dataset.reading.material import Block, BlockKind
 
-_MOST_CHARACTERS = 64 * 1024  # of one block
+_MOST_CHARACTERS = 32 * 1024  # of one block
 _HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*\Z")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*\Z")
 _RULE = re.compile(r" {0,3}(?:(?:\*[ \t]*){3,}|(?:_[ \t]*){3,}|(?:-[ \t]*){3,})\Z")
@@ -17,107 +17,12 @@ _FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})(.*)\Z")
 _LIST = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]+\S")
 _TABLE_RULE = re.compile(r"[ \t|:+-]*-[ \t|:+-]*\Z")
 _REFERENCE = re.compile(r" {0,3}\[[^\]]+\]:[ \t]*\S+.*\Z")
-_ATTRIBUTES = re.compile(r"\{:[^}]*\}|(?<=\s)\{#[\w-]+\}")
-_LIQUID = re.compile(r"\{%-?\s*(\w+)?\s*(.*?)-?%\}|\{\{.*?\}\}", re.DOTALL)
-_ARGUMENT = re.compile(r"[\"']([\w #-]+)[\"']\s*\Z")
-_RAW = re.compile(r"\{%-?\s*(?:end)?raw\s*-?%\}")
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-_IMAGE = re.compile(r"!\[([^\]]*)\]\([^()]*(?:\([^()]*\)[^()]*)*\)|!\[([^\]]*)\]\[[^\]]*\]")
-_LINK = re.compile(r"\[([^\[\]]*)\](?:\((?:[^()]|\([^()]*\))*\)|\[[^\]]*\])")
-_AUTOLINK = re.compile(r"<((?:https?|mailto):[^ >]+)>")
-_LITERAL = re.compile(r"\{\{-?\s*([\"'])(.*?)\1\s*-?\}\}")  # Liquid's way to write what Liquid would take
-_SPECIAL = re.compile(r"[*_\[\]<>{}&\\`\0]")
 _OPEN_TAG = re.compile(r"<[a-zA-Z][\w-]*(?:\s[^<>]*)?\Z")
-_TAG = re.compile(r"</?([a-zA-Z][\w-]*)(?:\s[^<>]*)?/?>")
-_BREAKS = {
-    "br", "p", "div", "tr", "li", "ul", "ol", "table", "h1", "h2", "h3", "h4", "h5", "h6", "hr",
-    "section",
-}  # fmt: skip
 _BLOCK_HTML = re.compile(
     r"\s*</?(?:table|tbody|thead|tr|td|th|div|section|p|ul|ol|li|h[1-6]|details|summary)\b", re.I
 )
-_HTML_TAGS = _BREAKS | {
-    "a",
-    "b",
-    "i",
-    "em",
-    "strong",
-    "td",
-    "th",
-    "tbody",
-    "thead",
-    "span",
-    "font",
-    "button",
-    "img",
-    "sub",
-    "sup",
-    "code",
-    "small",
-    "u",
-    "details",
-    "summary",
-    "center",
-    "kbd",
-    "iframe",
-    "input",
-    "label",
-    "form",
-    "nav",
-    "script",
-    "style",
-}
-_STRONG = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1")
-_EMPHASIS = re.compile(
-    r"(?<![\w*])\*(?=[^\s*])([^*\n]+?)(?<=[^\s*])\*(?![\w*])|(?<![\w_])_(?=[^\s_])([^_\n]+?)(?<=[^\s_])_(?![\w_])"
-)
-_CODE_SPAN = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
-_ESCAPE = re.compile(r"\\([\\`*_{}\[\]()#+\-.!|<>~])")
 _ALERT = re.compile(r"\[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\][ \t]*")
 _META = re.compile(r"([A-Za-z][\w-]*):[ \t]*(.*)\Z")
-
-
-def _drop_liquid(match: re.Match[str]) -> str:
-    # A tag with one word for its argument stands for that word ({% channel "help" %}); a path is none.
-    argument = (
-        _ARGUMENT.search(match[2] or "") if match[1] and not match[1].startswith(("end", "include")) else None
-    )
-    return argument[1] if argument else ""
-
-
-def _drop_tag(match: re.Match[str]) -> str:
-    name = match[1].lower()
-    if name not in _HTML_TAGS:
-        return match[0]
-    return "\n" if name in _BREAKS else " | " if name in {"td", "th"} and match[0].startswith("</") else ""
-
-
-def plain_markdown(text: str) -> str:
-    """Markdown's inline marks taken off: links keep their words, images what is said for them, code stays as it is."""
-    if not _SPECIAL.search(text):
-        return text.strip("\n")
-    kept: list[str] = []
-
-    def keep(match: re.Match[str]) -> str:
-        kept.append(match[2].strip())
-        return f"\0{len(kept) - 1}\0"
-
-    text = _LITERAL.sub(r"\2", _RAW.sub("", text.replace("\0", "")))
-    text = _CODE_SPAN.sub(keep, text)
-    text = _COMMENT.sub("", text)
-    text = _LIQUID.sub(_drop_liquid, text)
-    text = _IMAGE.sub(lambda match: match[1] or match[2] or "", text)
-    for _ in range(2):  # a link around an image
-        text = _LINK.sub(r"\1", text)
-    text = _AUTOLINK.sub(r"\1", text)
-    text = _TAG.sub(_drop_tag, text)
-    text = _ATTRIBUTES.sub("", text)
-    text = _STRONG.sub(r"\2", text)
-    text = _EMPHASIS.sub(lambda match: match[1] or match[2], text)
-    text = html.unescape(_ESCAPE.sub(r"\1", text))
-    text = re.sub("\0(\\d+)\0", lambda match: kept[int(match[1])], text)
-    lines = [line.rstrip() for line in text.split("\n")]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
 
 
 def _table_line(line: str) -> str:
@@ -148,7 +53,7 @@ class _Reader:
         if not lines:
             return
         if self.kind == "code":
-            text = _RAW.sub("", "\n".join(lines)).strip("\n")
+            text = RAW.sub("", "\n".join(lines)).strip("\n")
         elif self.kind == "table":
             rows = [_table_line(line) for line in lines if not _TABLE_RULE.match(line)]
             text = plain_markdown("\n".join(rows))

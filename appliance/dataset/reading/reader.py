@@ -18,7 +18,8 @@ from appliance.dataset.reading.detecting import Detected, detect, lines_of
 from appliance.dataset.reading.docx_text import DocxFault, docx_blocks
 from appliance.dataset.reading.html_text import HtmlFault, html_blocks
 from appliance.dataset.reading.json_values import json_values
-from appliance.dataset.reading.markdown_text import markdown_blocks, plain_markdown, text_blocks
+from appliance.dataset.reading.markdown_marks import plain_markdown
+from appliance.dataset.reading.markdown_text import markdown_blocks, text_blocks
 from appliance.dataset.reading.material import (
     BadRow,
     Block,

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -278,3 +279,21 @@ def test_other_material_is_no_transcript(shelf: Shelf) -> None:
     assert not isinstance(
         shelf.read(shelf.write("a.toml", '[a]\nb = 1\nc = "d"\n'))[0], (Transcript, Document)
     )
+
+
+@pytest.mark.slow
+def test_a_pdf_whose_page_unpacks_without_end_is_named(shelf: Shelf) -> None:
+    from tests.dataset.reading.small_pdf import write_pdf
+
+    path = write_pdf(shelf.folder / "a.pdf", [["MARK"], ["The pump is loud."]])
+    bomb = zlib.compress(b"(x) Tj " * 40_000_000, 9)
+    raw = path.read_bytes()
+    begins = raw.index(b"5 0 obj")
+    ends = raw.index(b"endobj", begins)
+    stream = b"5 0 obj\n<< /Length %d /Filter /FlateDecode >>\nstream\n%s\nendstream\n" % (len(bomb), bomb)
+    path.write_bytes(raw[:begins] + stream + raw[ends:])
+    things = shelf.read(path)
+    (bad,) = [thing for thing in things if isinstance(thing, BadRow)]
+    (page,) = [thing for thing in things if isinstance(thing, Document)]
+    assert bad.kind == "page" and bad.reason.startswith("page 1 can't be read")
+    assert [block.text for block in page.blocks] == ["The pump is loud."]

@@ -232,3 +232,31 @@ def test_a_long_document_comes_in_parts(shelf: Shelf, monkeypatch: pytest.Monkey
     assert all(sum(len(block.text) for block in one.blocks) <= 1000 for one in found)
     all_blocks: list[Block] = [block for one in found for block in one.blocks]
     assert [block.text.split()[-1] for block in all_blocks] == [str(number) for number in range(30)]
+
+
+HOSTILE = [
+    "![",
+    "[",
+    "__a ",
+    "`",
+    "{{",
+    "{% raw",
+    "<!--",
+    "{% a '",
+    "<https:",
+    "**a*",
+    "<a ",
+    "{:",
+    "| ",
+    "> ",
+    "# ",
+]
+
+
+@pytest.mark.parametrize("mark", HOSTILE)
+def test_marks_that_never_end_are_text(shelf: Shelf, mark: str) -> None:
+    """Each pattern is bounded: with one that isn't, this takes minutes."""
+    things = shelf.read(shelf.write("a.md", "Pump.\n\n" + mark * (50_000 // len(mark)) + "\n\nIt is loud.\n"))
+    texts = [block.text for thing in things if isinstance(thing, Document) for block in thing.blocks]
+    assert texts[0] == "Pump."
+    assert texts[-1] == "It is loud." or mark in {"<!--", "{% a '", "<a "}

@@ -16,6 +16,17 @@ FILE_NAME = "anchorhold.toml"
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Version = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
+CONTAINERS = (
+    "jsonl", "json", "table", "csv", "tsv", "parquet", "arrow", "transcript", "markdown", "text", "html", "pdf", "docx",
+)  # fmt: skip
+SHAPES = (
+    "messages", "sharegpt", "alpaca", "prompt-completion", "text-label", "preference", "turns", "dialogue", "texts",
+)  # fmt: skip
+CHAT_LOGS = ("irc", "weechat", "whatsapp", "slack", "teams", "names", "timed-names", "names-timed", "webvtt")
+SKIP = "skip"
+FORMATS = (*CONTAINERS, *SHAPES, *CHAT_LOGS, SKIP)
+"""What `dataset.formats` may call a file: how it is written, what its objects are, whose chat log; or left out."""
+
 QuantizationType = Literal["F16", "Q8_0", "Q5_0", "Q4_1", "Q4_0", "IQ4_NL", "Q4_K"]
 
 FOUR_BITS = ("Q4_0", "Q4_1", "IQ4_NL", "Q4_K")
@@ -45,24 +56,37 @@ class BaseSection(_Section):
 class DatasetSection(_Section):
     """`[dataset]`: where the examples are and how they are read."""
 
-    sources: list[str] = Field(default=["data/*.jsonl", "data/*.csv"], min_length=1)
-    """Glob patterns relative to the project."""
+    sources: list[str] = Field(default=["data"], min_length=1)
+    """Files, folders and glob patterns, relative to the project; of a folder all that lies below it."""
     test_sources: list[str] = []
     """Glob patterns of files that are the test split; then `sources` part 90/10 into training and validation."""
     system: str = ""
     """A system prompt put before every conversation that has none."""
-    prompt_column: str = "prompt"
-    answer_column: str = "answer"
+    formats: dict[str, str] = {}
+    """What files are, where their content would be taken for something else: a pattern and a name of `FORMATS`."""
+    prompt_column: str = ""
+    answer_column: str = ""
+    """The columns (or keys) that hold question and answer; empty: known by name, else guessed and said."""
     group_column: str = ""
-    """CSV: rows with the same value never part at the split; empty: the prompt itself is the group."""
+    """Rows with the same value never part at the split; empty: the prompt itself is the group."""
     prompt_template: str = "{prompt}"
-    """CSV: the user's turn, with `{column}` for any column."""
+    """The user's turn made of columns, with `{column}` for any of them."""
     schema_path: str = ""
     """A JSON Schema that every answer should satisfy; also used for the valid rate."""
     max_tokens: int = Field(default=1024, ge=16, le=32768)
     """Longer rows are named and left out."""
     limit: int = Field(default=0, ge=0)
     """Use at most this many training rows (0: all), chosen by hash."""
+
+    @field_validator("formats")
+    @classmethod
+    def _are_formats(cls, formats: dict[str, str]) -> dict[str, str]:
+        for name in formats.values():
+            if name not in FORMATS:
+                near = difflib.get_close_matches(name, FORMATS, n=1)
+                meant = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(FORMATS)}"
+                raise ValueError(f"{name!r} is no format; {meant}")
+        return formats
 
 
 class TrainingSection(_Section):

@@ -1,4 +1,4 @@
-"""`anchorhold dataset`: read, clean and split the examples."""
+"""`anchorhold dataset`: read, clean and split the examples; look at what files hold."""
 
 from __future__ import annotations
 
@@ -8,22 +8,30 @@ import click
 
 from appliance.commands.common import project_option, stage_events
 
-_EPILOG = "Example: `anchorhold dataset --project station --strict`; the card: build/dataset/card.json"
+_EPILOG = """\b
+Example:
+  anchorhold dataset --project station --strict     # the card: build/dataset/card.json
+  anchorhold dataset inspect data/*                 # what each file is taken for, without making anything
+"""
 
 
-@click.command("dataset", epilog=_EPILOG)
+@click.group("dataset", invoke_without_command=True, epilog=_EPILOG)
 @project_option
 @click.option("--strict", is_flag=True, help="Stop on the first bad row instead of leaving it out.")
-def command(folder: Path, strict: bool) -> None:
+@click.pass_context
+def command(context: click.Context, folder: Path, strict: bool) -> None:
     """Read, clean and split the examples; write the dataset card.
 
-    Takes the chat JSON lines and CSV files that [dataset] names, normalises Unicode and white space, drops
-    exact duplicates, leaves out rows that can't be learnt from (each is named with file and line; all are in
-    build/dataset/rejected.jsonl) and splits the rest 80/10/10 by a hash, so that adding rows moves none.
+    Takes the files that [dataset] names: chats as JSON, tables, preference pairs, transcripts, documents, each told by
+    its content. Normalises Unicode and white space, drops exact duplicates, leaves out rows that can't be learnt
+    from (each is named with file and line; all are in build/dataset/rejected.jsonl) and splits the rest 80/10/10
+    by a hash, so that adding rows moves none.
     """
     from appliance import offline
 
     offline.seal()
+    if context.invoked_subcommand is not None:
+        return
     from appliance.dataset import prepare
     from appliance.dataset.terminal import card_lines
     from appliance.paths import Project
@@ -34,3 +42,61 @@ def command(folder: Path, strict: bool) -> None:
     for line in card_lines(card):
         click.echo(line)
     click.echo(f"dataset: {project.dataset}")
+
+
+@command.command(
+    epilog="Example: `anchorhold dataset inspect data/export.csv --json`; a folder is looked through"
+)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a file.")
+@click.pass_context
+def inspect(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> None:
+    """Show what each file was taken for and why, what it holds, its bad rows and two samples.
+
+    Reads whole files and makes nothing. What [dataset] tells of columns and formats counts where there is a
+    project; control characters and what a spreadsheet would compute are written out, never obeyed.
+    """
+    import json
+
+    from appliance.config import FILE_NAME, DatasetSection, load
+    from appliance.dataset.reading import BadRow, find_files, inspect_file
+    from appliance.dataset.reading.visible import visible
+    from appliance.errors import AnchorholdError, DataError, UsageError
+
+    folder: Path = context.parent.params["folder"] if context.parent else Path()
+    section = load(folder / FILE_NAME).dataset if (folder / FILE_NAME).exists() else DatasetSection()
+    skipped: list[BadRow] = []
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"{visible(str(path), 0)}: no such file", "give files or folders that are there")
+    # Names as they were given: a name with * in it is no pattern here, the shell has seen to that.
+    files = [
+        file
+        for path in paths
+        for file in (find_files(path, ["."], "sources", skipped.append) if path.is_dir() else [path])
+    ]
+    root = folder.resolve()
+    failed: AnchorholdError | None = None
+    for file in files:
+        full = file.resolve()
+        name = full.relative_to(root).as_posix() if full.is_relative_to(root) else str(file)
+        try:
+            told = inspect_file(file, name, section)
+        except DataError as error:
+            failed = failed or error
+            click.echo(
+                json.dumps({"file": name, "error": error.message})
+                if as_json
+                else f"{visible(error.message, 0)}"
+            )
+            continue
+        if as_json:
+            click.echo(json.dumps(told.to_json(), ensure_ascii=True))
+        else:
+            click.echo("\n".join(told.lines()))
+    for bad in skipped:
+        click.echo(
+            json.dumps({"file": bad.file, "kind": bad.kind, "error": bad.reason}) if as_json else str(bad)
+        )
+    if failed is not None:
+        raise failed

@@ -39,7 +39,7 @@ def _other(project: Project, file: Path, threads: int) -> None:
     "--rows",
     "file",
     type=click.Path(path_type=Path),
-    help="Ask the shipped file these examples instead (JSONL or CSV, none trained on), and print its scores.",
+    help="Ask the shipped file these examples instead (a file, none trained on), and print its scores.",
 )
 def command(folder: Path, threads: int, file: Path | None) -> None:
     """Measure the file that ships; write the report.

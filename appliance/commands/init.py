@@ -18,13 +18,14 @@ description = ""
 path = "embedded"          # SmolLM2-135M-Instruct, or a Hugging Face folder (safetensors), or a .gguf file
 
 [dataset]
-sources = ["data/*.jsonl", "data/*.csv"]   # chat JSON lines ({{"messages": [...]}}) and CSV
+sources = ["data"]         # files, folders, patterns: chats as JSON, tables, transcripts, documents
 test_sources = []          # explicit test files; empty: 10 % of the rows, chosen by hash
 system = ""                # put before every conversation that has no system prompt
-prompt_column = "prompt"   # CSV: the question's column,
-answer_column = "answer"   #      the answer's,
-group_column = ""          #      and one whose equal values never part at the split
-prompt_template = "{{prompt}}"  # CSV: the user's turn, with {{column}} for any column
+formats = {{}}               # what a file is, where it was taken for something else: {{ "data/x.json" = "alpaca" }}
+prompt_column = ""         # the question's column; empty: found by its name, else guessed (`dataset inspect` shows it)
+answer_column = ""         # the answer's
+group_column = ""          # one whose equal values never part at the split
+prompt_template = "{{prompt}}"  # the user's turn, with {{column}} for any column
 schema_path = ""           # a JSON Schema that every answer should satisfy
 max_tokens = 1024          # longer rows are named and left out
 limit = 0                  # use at most so many training rows; 0: all

@@ -7,9 +7,9 @@ from appliance.dataset.card import DatasetCard, load_card
 from appliance.dataset.lengths import counter
 from appliance.dataset.other_rows import read_other_rows
 from appliance.dataset.preparing import prepare, source_files
+from appliance.dataset.reading import BadRow
 from appliance.dataset.rows import Row, read_rows
 from appliance.dataset.schema import AnswerSchema
-from appliance.dataset.sources import BadRow
 
 __all__ = [
     "AnswerSchema",

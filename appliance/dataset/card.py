@@ -50,9 +50,10 @@ class DatasetCard:
         overlaps: rows of `sources` dropped because the test files hold the same group.
         over_limit: training rows left out by `dataset.limit`.
         rejected: bad rows by kind.
-        sources: the files read: name, bytes, sha256, rows, test.
+        sources: the files read: name, bytes, sha256, rows, test, format (what it was taken for), evidence (why).
         files: SHA-256 of each split's file.
         split: how the test split came about.
+        unpaired: material that no pairs were made of: transcripts, turns, documents, blocks.
     """
 
     digest: str
@@ -66,6 +67,7 @@ class DatasetCard:
     sources: list[dict[str, Any]]
     files: dict[str, str]
     split: str
+    unpaired: dict[str, int] = field(default_factory=dict)
     format: int = field(default=FORMAT)
 
     def to_json(self) -> dict[str, Any]:

@@ -5,25 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 from appliance.dataset.cleaning import BadConversation, clean_messages, default_group
+from appliance.dataset.reading import BadRow, RawRow, read_file
 from appliance.dataset.rows import Row, row_id
-from appliance.dataset.sources import BadRow, read_file
 from appliance.errors import DataError, UsageError
 from appliance.paths import Project
 
 
 def read_other_rows(project: Project, path: Path) -> list[Row]:
-    """All rows of a chat JSONL or CSV file, cleaned, each once.
+    """All rows of a file of examples, cleaned, each once.
 
     Raises:
         UsageError: no such file.
         DataError: a bad row, or none.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: no such file", "give a JSONL or CSV file of examples")
+        raise UsageError(f"{path}: no such file", "give a file of examples")
     rows: dict[str, Row] = {}
     for raw in read_file(path, path.name, project.config.dataset, lambda _: None):
         if isinstance(raw, BadRow):
             raise DataError(str(raw), "mend or remove the row: a measure must not leave rows out")
+        if not isinstance(raw, RawRow):
+            raise DataError(
+                f"{path}: a transcript or document, not examples with answers",
+                "`anchorhold dataset inspect` shows what a file was taken for; dataset.formats tells it",
+            )
         try:
             messages = clean_messages(raw.messages, project.config.dataset.system)
         except BadConversation as fault:
@@ -32,5 +37,5 @@ def read_other_rows(project: Project, path: Path) -> list[Row]:
         row = Row(row_id(messages), raw.group or default_group(messages), messages, f"{raw.file}:{raw.line}")
         rows[row.id] = row
     if not rows:
-        raise DataError(f"{path}: no rows in it", "give a JSONL or CSV file of examples")
+        raise DataError(f"{path}: no rows in it", "give a file of examples")
     return sorted(rows.values(), key=lambda row: row.id)

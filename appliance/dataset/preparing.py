@@ -12,11 +12,12 @@ from typing import IO, Any
 
 from appliance import storage
 from appliance.dataset.card import FILE_NAME, DatasetCard, content_digest, token_lengths
-from appliance.dataset.cleaning import BadConversation, clean_messages, default_group
+from appliance.dataset.cleaning import BadConversation, clean_messages, clean_text, default_group
 from appliance.dataset.lengths import CountTokens, counter, plain_counter
+from appliance.dataset.reading import BadRow, Document, RawRow, Transcript, detect, find_files, read_detected
+from appliance.dataset.reading.visible import visible
 from appliance.dataset.rows import SPLITS, Row, row_id
 from appliance.dataset.schema import AnswerSchema
-from appliance.dataset.sources import BadRow, RawRow, find_files, read_file
 from appliance.dataset.splitting import TEST, TRAIN, assign
 from appliance.errors import DataError
 from appliance.events import Emit, Event
@@ -56,6 +57,7 @@ class _Collector:
     overlaps: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     first_bad: list[str] = field(default_factory=list)
+    unpaired: Counter[str] = field(default_factory=Counter)
     batch: list[tuple[Row, RawRow, bool]] = field(default_factory=list)
     batch_characters: int = 0
 
@@ -71,15 +73,26 @@ class _Collector:
             self.first_bad.append(str(bad))
             self.emit(Event(STAGE, "warning", str(bad)))
 
+    def set_aside(self, material: Transcript | Document) -> None:
+        """Material that no pairs are made of yet: counted, so that the card tells of it."""
+        if isinstance(material, Transcript):
+            self.unpaired["transcripts"] += 1
+            self.unpaired["turns"] += len(material.turns)
+        else:
+            self.unpaired["documents"] += 1
+            self.unpaired["blocks"] += len(material.blocks)
+
     def add(self, raw: RawRow, test: bool) -> None:
         try:
             messages = clean_messages(raw.messages, self.project.config.dataset.system)
             if self.schema is not None:
                 self.schema.check_answer(messages[-1]["content"])
+            rejected = clean_text(raw.rejected)
         except BadConversation as fault:
             self.reject(BadRow(raw.file, raw.line, fault.kind, fault.reason))
             return
-        row = Row(row_id(messages), raw.group or default_group(messages), messages, f"{raw.file}:{raw.line}")
+        group, source = raw.group or default_group(messages), f"{raw.file}:{raw.line}"
+        row = Row(row_id(messages), group, messages, source, rejected)
         if row.id in self.seen:
             # Test files are read first, so an equal row in `sources` is a leak rather than a repetition.
             leak = self.seen[row.id] and not test
@@ -122,8 +135,10 @@ def _split(kept: list[_Kept], separate_test: bool) -> dict[str, list[_Kept]]:
 
 def _nothing_left(collector: _Collector) -> DataError:
     told = "".join(f"\n  {line}" for line in collector.first_bad)
+    aside = "".join(f", {count} {what}" for what, count in sorted(collector.unpaired.items()))
     return DataError(
-        f"no usable row: {collector.rejected.total()} rejected{told}", "mend the rows that are named"
+        f"no usable row: {collector.rejected.total()} rejected{aside}{told}",
+        "mend the rows that are named; `anchorhold dataset inspect` shows what each file was taken for",
     )
 
 
@@ -149,16 +164,23 @@ def _read_all(collector: _Collector, files: list[tuple[Path, str, bool]]) -> lis
                 told = before + read
                 collector.emit(Event(STAGE, "progress", "reading", done=told, total=total, unit="bytes"))
 
-        for row in read_file(path, name, collector.project.config.dataset, on_read):
-            if isinstance(row, BadRow):
-                collector.reject(row)
-            else:
+        section = collector.project.config.dataset
+        found = detect(path, name, section)
+        for note in found.assumed:
+            collector.emit(
+                Event(STAGE, "warning", f"{visible(name, 0)}: {note}: {visible(found.evidence, 300)}")
+            )
+        for material in read_detected(path, name, section, found, on_read):
+            if isinstance(material, BadRow):
+                collector.reject(material)
+            elif isinstance(material, RawRow):
                 rows += 1
-                collector.add(row, test)
+                collector.add(material, test)
+            else:
+                collector.set_aside(material)
         size = path.stat().st_size
-        sources.append(
-            {"name": name, "bytes": size, "sha256": storage.sha256_file(path), "rows": rows, "test": test}
-        )
+        read = {"name": name, "bytes": size, "sha256": storage.sha256_file(path), "rows": rows, "test": test}
+        sources.append({**read, "format": found.format, "evidence": found.evidence})
         before += size
     collector.flush()
     return sources
@@ -168,18 +190,25 @@ def _name(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
-def source_files(project: Project) -> list[tuple[Path, str, bool]]:
+def source_files(
+    project: Project, on_skipped: Callable[[BadRow], None] = lambda _: None
+) -> list[tuple[Path, str, bool]]:
     """The files that the dataset is made of: (path, name, whether it is a test file), test files first.
+
+    Links that aren't followed are told to `on_skipped`; the answers' schema is no source.
 
     Raises:
         DataError: a file that is named isn't there, or none is found.
     """
     section = project.config.dataset
-    test = find_files(project.root, section.test_sources, "test_sources") if section.test_sources else []
+    test: list[Path] = []
+    if section.test_sources:
+        test = find_files(project.root, section.test_sources, "test_sources", on_skipped)
     taken = {path.resolve() for path in test}
-    train = [
-        path for path in find_files(project.root, section.sources, "sources") if path.resolve() not in taken
-    ]
+    if section.schema_path:
+        taken.add((project.root / section.schema_path).resolve())
+    found = find_files(project.root, section.sources, "sources", on_skipped)
+    train = [path for path in found if path.resolve() not in taken]
     if not train:
         raise DataError(
             "every file of dataset.sources is also in dataset.test_sources", "correct one of the two"
@@ -216,7 +245,8 @@ def prepare(
         DataError: nothing (or too little) is left, a file or column is missing, or a bad row with `strict`.
         ModelError: the base has no tokenizer or chat template.
     """
-    files = source_files(project)
+    skipped: list[BadRow] = []
+    files = source_files(project, skipped.append)
     schema_path = project.config.dataset.schema_path
     schema = AnswerSchema.load(project.root / schema_path) if schema_path else None
     if tokenizer is not None:
@@ -234,6 +264,8 @@ def prepare(
     with tempfile.TemporaryFile(prefix=".spool.", suffix=".part", dir=project.dataset) as spool:
         with storage.atomic_writer(project.dataset / "rejected.jsonl") as rejected_file:
             collector = _Collector(project, emit, strict, count, schema, spool, rejected_file)
+            for bad in skipped:
+                collector.reject(bad)
             sources = _read_all(collector, files)
         if not collector.kept:
             raise _nothing_left(collector)
@@ -260,6 +292,7 @@ def prepare(
         rejected=dict(sorted(collector.rejected.items())),
         sources=sources,
         files={name: storage.sha256_file(project.dataset / f"{name}.jsonl") for name in SPLITS},
+        unpaired=dict(sorted(collector.unpaired.items())),
         split="90/10 by group, test from its own files" if sources[0]["test"] else "80/10/10 by group",
     )
     storage.write_json(project.dataset / FILE_NAME, card.to_json())
@@ -280,6 +313,7 @@ def _tell(card: DatasetCard, emit: Emit) -> None:
             (card.duplicates, "duplicate"),
             (card.overlaps, "also in the test files"),
             (card.over_limit, "over the limit"),
+            *((number, f"{what} without pairs") for what, number in card.unpaired.items()),
         )
         if number
     ]

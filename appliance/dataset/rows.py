@@ -23,12 +23,14 @@ class Row:
         group: rows of one group are never parted by the split.
         messages: chat messages, `{"role": ..., "content": ...}`, the last one the assistant's.
         source: `file:line` of where the row begins.
+        rejected: of a preference pair, the answer that was not preferred; empty: no pair.
     """
 
     id: str
     group: str
     messages: list[dict[str, Any]]
     source: str
+    rejected: str = ""
 
     @property
     def prompt(self) -> list[dict[str, Any]]:
@@ -43,6 +45,8 @@ class Row:
     def to_line(self) -> bytes:
         """The row as one line of JSON, line feed included."""
         fields = {"id": self.id, "group": self.group, "messages": self.messages, "source": self.source}
+        if self.rejected:
+            fields["rejected"] = self.rejected
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
@@ -54,7 +58,9 @@ def row_id(messages: Sequence[Mapping[str, Any]]) -> str:
 def row_from_line(line: bytes | str) -> Row:
     """The row that `Row.to_line` wrote."""
     fields = json.loads(line)
-    return Row(fields["id"], fields["group"], fields["messages"], fields["source"])
+    return Row(
+        fields["id"], fields["group"], fields["messages"], fields["source"], fields.get("rejected", "")
+    )
 
 
 def iterate_rows(path: Path) -> Iterator[Row]:

@@ -20,5 +20,6 @@ def card_lines(card: DatasetCard) -> list[str]:
         **{f"bad: {kind}": count for kind, count in card.rejected.items()},
     }
     lines += [f"left out, {what}: {count}" for what, count in left_out.items() if count]
+    lines += [f"no pairs made of: {count} {what}" for what, count in card.unpaired.items()]
     lines.append(f"digest {card.digest}")
     return lines

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from appliance.dataset import load_card, prepare, read_rows, sources
+from appliance.dataset import load_card, prepare, read_rows
+from appliance.dataset.reading import text_encoding
 from appliance.errors import ConfigError, DataError, ExitCode
 from appliance.events import Event
 from tests.dataset.conftest import Bench
@@ -156,6 +157,7 @@ def test_a_good_row_of_more_than_100k_tokens_is_named_and_left_out(
 def test_bytes_that_are_no_text_are_named(bench: Bench) -> None:
     bench.write("a.jsonl", many(12).encode() + b'{"messages": "\xff"}\n' + b'{"x": "\x00"}\n')
     bench.write("b.jsonl", b"\x7fELF\x00\x00\x01")
+    bench.write("b2.jsonl", bytes(range(256)) * 4)
     bench.write("c.jsonl", many(3).encode("utf-16"))
     bench.write("d.jsonl", "")
     bench.write("e.jsonl", b"\xef\xbb\xbf" + line("a byte-order mark is welcome").encode())
@@ -164,8 +166,8 @@ def test_bytes_that_are_no_text_are_named(bench: Bench) -> None:
     assert bench.warnings == [
         "data/a.jsonl:13: not UTF-8: byte 0xff at column 15",
         "data/a.jsonl:14: it holds a NUL byte; is it binary data?",
-        "data/b.jsonl: not text: it begins with binary data",
-        "data/c.jsonl: UTF-16 text; save it as UTF-8",
+        "data/b.jsonl: a program",
+        "data/b2.jsonl: not text: it begins with binary data",
         "data/d.jsonl: an empty file",
     ]
 
@@ -182,7 +184,7 @@ def test_only_the_first_twenty_bad_rows_are_shown(bench: Bench) -> None:
 def test_a_line_without_end_is_skipped_in_bounded_memory(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "MAX_LINE_BYTES", 4096)
+    monkeypatch.setattr(text_encoding, "MAX_LINE_BYTES", 4096)
     bench.write("a.jsonl", many(12) + "x" * 50_000 + "\n" + many(5, start=12) + "y" * 9000)
     card = bench.prepare()
     assert sum(card.rows.values()) == 17
@@ -219,7 +221,10 @@ def test_a_failed_preparing_leaves_no_card_of_the_former_one(bench: Bench) -> No
     [
         ('sources = ["data/missing.jsonl"]', "missing.jsonl: no such file"),
         ('sources = ["nowhere/*.jsonl"]', "no file matches nowhere/*.jsonl"),
-        ('sources = ["anchorhold.toml"]', "files of kind `.toml` aren't read"),
+        (
+            'sources = ["anchorhold.toml"]',
+            "anchorhold.toml: text, but neither rows nor a conversation nor prose",
+        ),
     ],
 )
 def test_files_that_are_not_there_or_not_readable(bench: Bench, settings: str, message: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.dataset import read_rows
-from appliance.dataset.sources import fill_template
+from appliance.dataset.reading.columns import fill_template
 from appliance.errors import ConfigError, DataError
 from tests.dataset.conftest import Bench
 
@@ -44,6 +44,7 @@ def test_a_row_is_named_by_the_line_it_begins_on(bench: Bench) -> None:
 
 
 def test_wrong_columns_are_an_error_that_names_them_and_the_nearest(bench: Bench) -> None:
+    bench.configure('prompt_column = "prompt"')
     bench.write("a.csv", "Prompts,reply\n" + table(5))
     with pytest.raises(DataError) as caught:
         bench.prepare()

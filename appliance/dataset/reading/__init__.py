@@ -1,0 +1,36 @@
+"""What people have, read as a stream: rows of conversations, transcripts and documents out of a dozen kinds of file.
+
+`find_files` finds what patterns name, `detect` says what a file is and why, `read_file` reads it, `inspect_file` shows
+it.
+"""
+
+from appliance.dataset.reading.detecting import Detected, detect
+from appliance.dataset.reading.finding import find_files
+from appliance.dataset.reading.inspecting import Inspection, inspect_file
+from appliance.dataset.reading.material import (
+    BadRow,
+    Block,
+    Document,
+    Material,
+    RawRow,
+    Transcript,
+    Turn,
+)
+from appliance.dataset.reading.reader import read_detected, read_file
+
+__all__ = [
+    "BadRow",
+    "Block",
+    "Detected",
+    "Document",
+    "Inspection",
+    "Material",
+    "RawRow",
+    "Transcript",
+    "Turn",
+    "detect",
+    "find_files",
+    "inspect_file",
+    "read_detected",
+    "read_file",
+]

@@ -1,0 +1,99 @@
+"""Objects that hold a conversation turn by turn: OpenAI's messages, ShareGPT, and their cousins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from appliance.dataset.reading.material import Unfit
+
+LIST_KEYS = ("messages", "conversations", "conversation", "dialogue", "dialog", "turns", "chat")
+ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
+TEXT_KEYS = ("content", "value", "text", "utterance", "message")
+# What each kind of file calls the three roles, and what only tools say.
+_ROLES = {
+    **dict.fromkeys(("user", "human", "customer", "prompter", "client"), "user"),
+    **dict.fromkeys(
+        ("assistant", "gpt", "bot", "chatgpt", "model", "ai", "agent", "bing", "bard"), "assistant"
+    ),
+    **dict.fromkeys(("system", "developer"), "system"),
+    **dict.fromkeys(
+        (
+            "tool",
+            "function",
+            "observation",
+            "function_call",
+            "function_response",
+            "tool_call",
+            "tool_response",
+        ),
+        "tool",
+    ),
+}
+
+
+def turn_keys(turns: Any) -> tuple[str, str] | None:
+    """Under which keys a list of turns holds who speaks and what is said; None: it is no such list."""
+    if not isinstance(turns, list) or not turns or not all(isinstance(turn, dict) for turn in turns):
+        return None
+    role = next((key for key in ROLE_KEYS if key in turns[0]), None)
+    text = next((key for key in TEXT_KEYS if key in turns[0] and key != role), None)
+    if role is None:
+        return None
+    if text is None:
+        text = next((key for turn in turns for key in TEXT_KEYS if key in turn and key != role), "content")
+    return role, text
+
+
+def known_role(name: Any) -> str:
+    """`system`, `user`, `assistant` or `tool` for any of the names that they go by; empty: a name of its own."""
+    return _ROLES.get(name.strip().lower(), "") if isinstance(name, str) else ""
+
+
+def roles_are_known(turns: list[dict[str, Any]], key: str) -> bool:
+    """Whether all who speak are one of the known roles, so that the conversation can be learnt as it is."""
+    return all(known_role(turn.get(key)) for turn in turns)
+
+
+def _is_tool_turn(turn: Mapping[str, Any], role: str) -> bool:
+    return role == "tool" or bool(turn.get("tool_calls")) or bool(turn.get("function_call"))
+
+
+def chat_messages(turns: Sequence[Any], keys: tuple[str, str]) -> tuple[list[Any], str]:
+    """A list of turns in OpenAI's form, and what was left out of it.
+
+    A chat template that knows roles and text (the embedded base's does) writes a tool call as nothing, and what is
+    said after a tool has answered isn't known from the text. So a conversation ends before its first tool call.
+
+    Raises:
+        Unfit: nothing is answered before the first tool call, or an assistant's turn isn't to be learnt.
+    """
+    role_key, text_key = keys
+    names = {str(turn.get(role_key)).strip().lower() for turn in turns if isinstance(turn, dict)}
+    # Dialogue research calls the assistant "system" where it calls people "user".
+    system_speaks = role_key == "speaker" and names == {"user", "system"}
+    messages: list[Any] = []
+    for number, turn in enumerate(turns, start=1):
+        if not isinstance(turn, dict):
+            messages.append(turn)
+            continue
+        named = turn.get(role_key)
+        role = known_role(named)
+        if system_speaks and role == "system":
+            role = "assistant"
+        if _is_tool_turn(turn, role):
+            while messages and not (isinstance(messages[-1], dict) and messages[-1]["role"] == "assistant"):
+                messages.pop()
+            if not messages:
+                raise Unfit(
+                    "tool-call",
+                    f"turn {number}: a tool call, which the chat template can't show; "
+                    "write it into the turn's text to have it learnt",
+                )
+            return messages, f"ends before turn {number}, a tool call"
+        if role == "assistant" and turn.get("weight") == 0 and not isinstance(turn.get("weight"), bool):
+            raise Unfit(
+                "weight", f"turn {number}: its weight of 0 says not to learn it; every answer is learnt"
+            )
+        messages.append({"role": role or named, "content": turn.get(text_key)})
+    return messages, ""

@@ -1,0 +1,113 @@
+"""Which files the patterns of `[dataset]` name: files, folders, globs; each once, links that go in a circle named."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from appliance.dataset.reading.material import BadRow
+from appliance.errors import DataError
+
+OnSkipped = Callable[[BadRow], None]
+
+
+def _ignore(_: BadRow) -> None:
+    pass
+
+
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _walk(folder: Path, root: Path, above: tuple[tuple[int, int], ...], skip: OnSkipped) -> Iterator[Path]:
+    """The files below `folder`, hidden ones left out; a folder is never entered below itself."""
+    status = folder.stat()
+    place = (status.st_dev, status.st_ino)
+    if place in above:
+        skip(BadRow(_name(folder, root), 0, "link-cycle", "a link to a folder that it lies in; not followed"))
+        return
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except PermissionError:
+        skip(BadRow(_name(folder, root), 0, "unreadable", "a folder that may not be read"))
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        path = Path(entry.path)
+        try:
+            if entry.is_dir():
+                yield from _walk(path, root, (*above, place), skip)
+            elif entry.is_file():
+                yield path
+            elif entry.is_symlink():
+                skip(BadRow(_name(path, root), 0, "link", "a link that leads nowhere"))
+        except OSError as error:  # a link to itself
+            skip(BadRow(_name(path, root), 0, "link-cycle", f"it can't be followed: {error.strerror}"))
+
+
+def _fits(names: list[str], pattern: list[str]) -> bool:
+    """Whether a path's parts match a glob's; `**` stands for any number of folders. Hidden names match no wild card."""
+    if not pattern:
+        return not names
+    if pattern[0] == "**":
+        return any(_fits(names[start:], pattern[1:] or ["*"]) for start in range(len(names)))
+    return bool(names) and fnmatch.fnmatchcase(names[0], pattern[0]) and _fits(names[1:], pattern[1:])
+
+
+def _matches(root: Path, pattern: str, skip: OnSkipped) -> Iterator[Path]:
+    path = root / pattern
+    if not glob.has_magic(pattern):
+        if path.is_dir():
+            yield from _walk(path, root, (), skip)
+        elif path.is_file():
+            yield path
+        return
+    if "**" not in pattern.split("/"):
+        for match in glob.glob(pattern, root_dir=root):  # noqa: PTH207 - absolute patterns too
+            found = root / match
+            if found.is_file():
+                yield found
+            elif found.is_symlink() and not found.is_dir():
+                skip(BadRow(_name(found, root), 0, "link", "a link that leads nowhere"))
+        return
+    # glob itself follows links that go in a circle, forty times over.
+    parts = path.as_posix().split("/")
+    fixed = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+    base = Path("/".join(parts[:fixed]) or "/")
+    if base.is_dir():
+        for found in _walk(base, root, (), skip):
+            if _fits(list(found.relative_to(base).parts), parts[fixed:]):
+                yield found
+
+
+def find_files(root: Path, patterns: list[str], key: str, on_skipped: OnSkipped = _ignore) -> list[Path]:
+    """The files that `patterns` name, sorted; a file that has several names comes once.
+
+    Args:
+        root: what relative patterns start from.
+        patterns: files, folders (everything below, hidden files left out) or globs.
+        key: the key of `[dataset]` that holds them, for errors.
+        on_skipped: told of each link or folder that isn't followed.
+
+    Raises:
+        DataError: a plain name that doesn't exist, or nothing found at all.
+    """
+    found: set[Path] = set()
+    for pattern in patterns:
+        files = set(_matches(root, pattern, on_skipped))
+        if not files and not glob.has_magic(pattern) and not (root / pattern).is_dir():
+            raise DataError(f"{root / pattern}: no such file", f"correct `dataset.{key}` in anchorhold.toml")
+        found |= files
+    if not found:
+        raise DataError(
+            f"{root}: no file matches {', '.join(patterns)}",
+            f"put examples there, or correct `dataset.{key}` in anchorhold.toml",
+        )
+    once: dict[Path, Path] = {}
+    for path in sorted(found, key=lambda path: (path.is_symlink(), path)):
+        once.setdefault(path.resolve(), path)
+    return sorted(once.values())

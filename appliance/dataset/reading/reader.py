@@ -1,0 +1,275 @@
+"""One file as a stream of rows, transcripts, documents and bad rows, whatever it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from appliance.config import DatasetSection
+from appliance.dataset.reading import material
+from appliance.dataset.reading.blocks import documents
+from appliance.dataset.reading.chat_logs import read_log
+from appliance.dataset.reading.chat_rows import turn_keys
+from appliance.dataset.reading.columnar import ColumnarFault, columnar_rows
+from appliance.dataset.reading.columns import missing_column, told_columns
+from appliance.dataset.reading.detecting import Detected, detect, lines_of
+from appliance.dataset.reading.docx_text import DocxFault, docx_blocks
+from appliance.dataset.reading.html_text import HtmlFault, html_blocks
+from appliance.dataset.reading.json_values import json_values
+from appliance.dataset.reading.markdown_marks import plain_markdown
+from appliance.dataset.reading.markdown_text import markdown_blocks, text_blocks
+from appliance.dataset.reading.material import (
+    BadRow,
+    Block,
+    Document,
+    Material,
+    RawRow,
+    Transcript,
+    Turn,
+    Unfit,
+)
+from appliance.dataset.reading.pdf_text import PdfFault, pdf_blocks
+from appliance.dataset.reading.shapes import TITLES, Shape, to_conversation
+from appliance.dataset.reading.tables import fault_of, table_rows
+from appliance.dataset.reading.text_encoding import TextFile
+from appliance.dataset.reading.turn_tables import collect_turns
+from appliance.errors import DataError
+
+_LINES_TOLD = 64  # lines of a document after which it is told how far it has been read
+OnRead = Callable[[int], None]
+_Records = Iterator["tuple[int, Any] | BadRow"]
+
+
+def read_file(path: Path, name: str, section: DatasetSection, on_read: OnRead) -> Iterator[Material]:
+    """All that one file holds, good and bad, in order; a file that can't be read is one bad row with line 0.
+
+    Args:
+        path: the file; what it is, is judged by its content.
+        name: how to call it: relative to the project.
+        section: `[dataset]` of the configuration.
+        on_read: called after each row with the bytes of the file read so far.
+
+    Raises:
+        DataError: a table without the columns that the configuration names.
+        ConfigError: the prompt's template names a column that isn't there.
+    """
+    yield from read_detected(path, name, section, detect(path, name, section), on_read)
+
+
+def read_detected(
+    path: Path, name: str, section: DatasetSection, found: Detected, on_read: OnRead
+) -> Iterator[Material]:
+    """The same, for a file that has been looked at; see `read_file`."""
+    _check_told_columns(name, section, found)
+    if not found.is_read:
+        yield BadRow(name, 0, found.kind, found.refusal)
+        return
+    if found.shape is not None:
+        yield from _from_records(name, _records(path, name, found, on_read), found.shape, section)
+        return
+    yield from _from_text(path, name, found, on_read)
+    on_read(path.stat().st_size)
+
+
+def _check_told_columns(name: str, section: DatasetSection, found: Detected) -> None:
+    """Columns that the configuration tells must be in each table; a table of turns needs none."""
+    if (
+        not found.columns
+        or found.shape is None
+        or found.shape.name in {"turns", "messages", "sharegpt", "preference"}
+    ):
+        return
+    wanted = [*filter(None, told_columns(section, found.columns)), *filter(None, [section.group_column])]
+    for column in wanted:
+        if column not in found.columns:
+            raise DataError(
+                f"{name}:1: {missing_column(column, found.columns)}",
+                "name the columns in anchorhold.toml: dataset.prompt_column, answer_column, group_column",
+            )
+
+
+def _records(path: Path, name: str, found: Detected, on_read: OnRead) -> _Records:
+    if found.container in {"parquet", "arrow"}:
+        yield from _columnar_records(path, name, found, on_read)
+        return
+    with TextFile(path, found.encoding) as file:
+        if found.container == "jsonl":
+            yield from _line_records(file, name, on_read)
+        elif found.container == "json":
+            for one in json_values(file.stream, material.MAX_LINE_BYTES, found.inside):
+                yield BadRow(name, one.line, one.kind, one.fault) if one.kind else (one.line, one.value)
+                on_read(file.read)
+        else:
+            for row in table_rows(file, name, found.dialect):
+                if isinstance(row, BadRow):
+                    yield row
+                elif fault := fault_of(row.cells, found.columns):
+                    yield BadRow(name, row.line, *fault)
+                else:
+                    yield row.line, dict(zip(found.columns, row.cells, strict=True))
+                on_read(file.read)
+
+
+def _line_records(file: TextFile, name: str, on_read: OnRead) -> _Records:
+    for number, line in file.lines():
+        if line is None:
+            yield BadRow(
+                name, number, "long-line", f"a line of more than {material.MAX_LINE_BYTES >> 20} MiB"
+            )
+        elif line.strip():
+            yield _json_record(name, number, line)
+        on_read(file.read)
+
+
+def _json_record(name: str, number: int, line: bytes) -> tuple[int, Any] | BadRow:
+    def bad(kind: str, reason: str) -> BadRow:
+        return BadRow(name, number, kind, reason)
+
+    if b"\0" in line:
+        return bad("binary", "it holds a NUL byte; is it binary data?")
+    try:
+        return number, json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return bad("encoding", f"not UTF-8: byte {line[error.start]:#04x} at column {error.start + 1}")
+    except json.JSONDecodeError as error:
+        return bad("broken-json", f"broken JSON: {error.msg} at column {error.colno}")
+    except (RecursionError, ValueError):
+        return bad("broken-json", "broken JSON: nested too deeply or a number too long")
+
+
+def _columnar_records(path: Path, name: str, found: Detected, on_read: OnRead) -> _Records:
+    size = path.stat().st_size
+    number = 0
+    try:
+        for record in columnar_rows(path, found.container, lambda share: on_read(int(size * share))):
+            number += 1
+            yield number, record
+    except ColumnarFault as error:
+        yield BadRow(name, number + 1, "damaged", f"it can't be read from this row on: {error}")
+
+
+def _from_records(name: str, records: _Records, shape: Shape, section: DatasetSection) -> Iterator[Material]:
+    if shape.name == "turns" and shape.columns is not None:
+        faults: list[BadRow] = []
+
+        def good() -> Iterator[tuple[int, Mapping[str, Any]]]:
+            for record in records:
+                if isinstance(record, BadRow):
+                    faults.append(record)
+                elif isinstance(record[1], dict):
+                    yield record[0], record[1]
+                else:
+                    faults.append(
+                        BadRow(
+                            name, record[0], "messages", f"a JSON {type(record[1]).__name__}, not an object"
+                        )
+                    )
+
+        yield from collect_turns(name, good(), shape.columns)
+        yield from faults
+        return
+    for record in records:
+        if isinstance(record, BadRow):
+            yield record
+            continue
+        line, value = record
+        try:
+            if shape.name == "dialogue":
+                yield _dialogue(name, line, value, shape)
+            elif shape.name == "texts":
+                yield _text_document(name, line, value, shape)
+            else:
+                made = to_conversation(value, shape, section)
+                yield RawRow(name, line, made.messages, made.group, made.rejected, made.note)
+        except Unfit as fault:
+            yield BadRow(name, line, fault.kind, fault.reason)
+
+
+def _dialogue(name: str, line: int, value: Any, shape: Shape) -> Transcript:
+    """A conversation between people with names."""
+    turns = value.get(shape.key) if isinstance(value, dict) else None
+    keys = turn_keys(turns)
+    if keys is None or not isinstance(turns, list):
+        raise Unfit("messages", f"no `{shape.key}` with turns")
+    said = tuple(Turn(str(turn.get(keys[0]) or ""), str(turn.get(keys[1]) or ""), line) for turn in turns)
+    return Transcript(name, line, str(value.get("id", "") or ""), said)
+
+
+def _text_document(name: str, line: int, value: Any, shape: Shape) -> Document:
+    text = value.get(shape.key) if isinstance(value, dict) else None
+    if not isinstance(text, str) or not text.strip():
+        raise Unfit("empty", f"no text in `{shape.key}`")
+    title = next(
+        (str(value[key]) for key in TITLES if key != shape.key and isinstance(value.get(key), str)), ""
+    )
+    paragraphs = [part for part in text.split("\n\n") if part.strip()]
+    blocks = tuple(Block(part.strip("\n"), (title,) if title else (), line) for part in paragraphs)
+    extra = {
+        str(key): str(one)
+        for key, one in value.items()
+        if key in {"id", "source", "url"} and isinstance(one, (str, int))
+    }
+    return Document(name, title or f"{name}:{line}", blocks, extra)
+
+
+def _from_text(path: Path, name: str, found: Detected, on_read: OnRead) -> Iterator[Material]:
+    metadata: dict[str, str] = {}
+    count = 0
+    try:
+        if found.container == "pdf":
+            for one in documents(name, pdf_blocks(path, name, metadata), metadata):
+                count += isinstance(one, Document)
+                yield one
+        elif found.container == "docx":
+            for one in documents(name, docx_blocks(path, metadata), metadata):
+                count += 1
+                yield one
+        elif found.container == "html":
+            for one in documents(name, html_blocks(path, found.encoding, metadata), metadata):
+                count += 1
+                yield one
+        else:
+            for thing in _from_lines(path, name, found, metadata, on_read):
+                count += not isinstance(thing, BadRow)
+                yield thing
+    except (PdfFault, HtmlFault) as fault:
+        yield BadRow(name, 0, "document", str(fault))
+        return
+    except DocxFault as fault:
+        yield BadRow(name, 0, fault.kind, str(fault))
+        return
+    if not count:
+        yield BadRow(name, 0, "empty-file", "no text in it")
+
+
+def _from_lines(
+    path: Path, name: str, found: Detected, metadata: dict[str, str], on_read: OnRead
+) -> Iterator[Material]:
+    faults: list[BadRow] = []
+    with TextFile(path, found.encoding) as file:
+
+        def lines() -> Iterator[tuple[int, str]]:
+            for one in lines_of(file, name):
+                if isinstance(one, BadRow):
+                    faults.append(one)
+                    continue
+                yield one
+                if one[0] % _LINES_TOLD == 0:
+                    on_read(file.read)
+
+        things: Iterator[Material]
+        if found.style is not None:
+            things = read_log(name, found.style, lines())
+        elif found.container == "markdown":
+            things = documents(name, markdown_blocks(lines(), metadata), metadata)
+        else:
+            things = documents(name, text_blocks(lines()), metadata)
+        for thing in things:
+            if isinstance(thing, Document) and "title" in metadata and found.container == "markdown":
+                metadata["title"] = plain_markdown(metadata["title"])
+            yield from faults
+            faults.clear()
+            yield thing
+    yield from faults

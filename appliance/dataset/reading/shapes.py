@@ -1,0 +1,381 @@
+"""What the objects of a file are: conversations, pairs, columns, turns or texts; and how one of them becomes a row."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from appliance.config import DatasetSection
+from appliance.dataset.reading.chat_rows import (
+    LIST_KEYS,
+    chat_messages,
+    roles_are_known,
+    turn_keys,
+)
+from appliance.dataset.reading.columns import (
+    CHOICES,
+    Mapped,
+    cell_text,
+    fill_template,
+    map_columns,
+)
+from appliance.dataset.reading.material import Unfit
+from appliance.dataset.reading.preferences import PROMPT_KEYS, Sides, find_sides, pair_row
+from appliance.dataset.reading.turn_tables import TurnColumns, find_turn_columns
+
+ANSWERS_OF_ALPACA = ("output", "response", "answer", "completion")
+PAIR_COLUMNS = ("text", "label")
+TITLES = ("title", "name", "heading", "subject")
+TEXTS = ("text", "content", "body", "full_text", "document", "markdown")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a file's objects were taken for.
+
+    Attributes:
+        name: `messages`, `sharegpt`, `alpaca`, `prompt-completion`, `text-label`, `preference`, `turns`,
+            `dialogue`, `texts`; empty: nothing that can be read.
+        evidence: in words.
+        mapping: what is taken from which field, to be shown.
+        fits: how many of the objects looked at have it.
+        of: how many were looked at.
+        key: the field that holds the turns, or the text.
+        mapped, sides, columns: for the shapes that need them.
+        sure: told or unmistakable; else a guess.
+        kind, refusal: why such objects can't be used, as in `BadRow`.
+    """
+
+    name: str
+    evidence: str
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    fits: int = 0
+    of: int = 0
+    key: str = ""
+    mapped: Mapped | None = None
+    sides: Sides | None = None
+    columns: TurnColumns | None = None
+    sure: bool = True
+    kind: str = ""
+    refusal: str = ""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One object made into a row, still without its place."""
+
+    messages: Any
+    group: str = ""
+    rejected: str = ""
+    note: str = ""
+
+
+def _list_key(record: Mapping[str, Any], known: bool) -> str:
+    """The field that holds turns of known roles (or of people with names)."""
+    for key in LIST_KEYS:
+        turns = record.get(key)
+        keys = turn_keys(turns)
+        if keys is not None and isinstance(turns, list) and roles_are_known(turns, keys[0]) == known:
+            return key
+    return ""
+
+
+def _is_messages(record: Mapping[str, Any]) -> str:
+    key = _list_key(record, known=True)
+    if key and turn_keys(record[key]) == ("role", "content"):
+        return key
+    return "messages" if "messages" in record and not key else ""
+
+
+def _is_sharegpt(record: Mapping[str, Any]) -> str:
+    key = _list_key(record, known=True)
+    return key if key and turn_keys(record[key]) != ("role", "content") else ""
+
+
+def _is_dialogue(record: Mapping[str, Any]) -> str:
+    return _list_key(record, known=False)
+
+
+def _is_preference(record: Mapping[str, Any]) -> str:
+    sides = find_sides(record)
+    return f"{sides.first}, {sides.second}" if sides else ""
+
+
+def _is_alpaca(record: Mapping[str, Any]) -> str:
+    has = isinstance(record.get("instruction"), str) and ("input" in record or "output" in record)
+    return next((key for key in ANSWERS_OF_ALPACA if key in record), "") if has else ""
+
+
+_TESTS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
+    ("preference", _is_preference),
+    ("messages", _is_messages),
+    ("sharegpt", _is_sharegpt),
+    ("dialogue", _is_dialogue),
+    ("alpaca", _is_alpaca),
+)
+
+
+def _key_of(name: str, record: Mapping[str, Any]) -> str:
+    """Under which key a record is of the shape `name`; empty: it isn't."""
+    return next((test(record) for shape, test in _TESTS if shape == name), "")
+
+
+def _count(fits: int, of: int) -> str:
+    return f"{fits} of the first {of} objects" if of > 1 else "the one object"
+
+
+def _named_shape(name: str, key: str, records: Sequence[Any], fits: int) -> Shape:
+    of = len(records)
+    count = _count(fits, of)
+    first = next(record for record in records if isinstance(record, dict) and _key_of(name, record))
+    if name == "preference":
+        sides = find_sides(first)
+        assert sides is not None
+        prompt = next((field for field in PROMPT_KEYS if field in first), "inside both sides")
+        mapping = {"prompt": prompt, "chosen": sides.first, "rejected": sides.second}
+        if sides.verdict or not sides.labeled:
+            told = f"by {sides.verdict}" if sides.verdict else "not told"
+            mapping = {"prompt": prompt, "sides": f"{sides.first}, {sides.second}", "chosen": told}
+        what = "preference pairs" if sides.labeled else "pairs of answers, not told which is better"
+        evidence = f"{what}: {count} have `{sides.first}` and `{sides.second}`"
+        return Shape(name, evidence, mapping, fits, of, sides=sides)
+    if name == "alpaca":
+        mapping = {"prompt": "instruction" + (", input" if "input" in first else ""), "answer": key}
+        return Shape(name, f"Alpaca: {count} have `instruction` and `{key}`", mapping, fits, of, key)
+    role, text = turn_keys(first[key]) or ("role", "content")
+    told = {"messages": "chat messages", "sharegpt": "ShareGPT", "dialogue": "conversations between people"}[
+        name
+    ]
+    mapping = {"turns": key, "role" if name != "dialogue" else "speaker": role, "text": text}
+    return Shape(name, f"{told}: {count} have `{key}` with `{role}` and `{text}`", mapping, fits, of, key)
+
+
+def _of_lists(records: Sequence[Any]) -> Shape | None:
+    lists = [record for record in records if isinstance(record, list)]
+    pairs = [
+        one
+        for one in lists
+        if len(one) == 2
+        and all(isinstance(part, (str, int, float)) for part in one)
+        and isinstance(one[0], str)
+    ]
+    if len(pairs) * 2 > len(records):
+        labels = len({str(label) for _, label in pairs})
+        evidence = (
+            f"pairs of text and label: {len(pairs)} of the first {len(records)} values are lists of two, "
+            f"with {labels} different second values"
+        )
+        mapped = Mapped(*PAIR_COLUMNS)
+        mapping = {"prompt": "first value", "answer": "second value"}
+        return Shape("text-label", evidence, mapping, len(pairs), len(records), mapped=mapped)
+    turns = [one for one in lists if turn_keys(one) is not None]
+    if len(turns) * 2 > len(records):
+        role, text = turn_keys(turns[0]) or ("role", "content")
+        count = f"{len(turns)} of the first {len(records)} values"
+        evidence = f"chat messages: {count} are lists of turns with `{role}` and `{text}`"
+        return Shape("messages", evidence, {"role": role, "text": text}, len(turns), len(records))
+    return None
+
+
+def _refused(kind: str, reason: str, of: int) -> Shape:
+    return Shape("", reason, of=of, kind=kind, refusal=reason)
+
+
+def _of_columns(records: Sequence[Mapping[str, Any]], section: DatasetSection) -> Shape:
+    columns = list(dict.fromkeys(key for record in records for key in record))
+    of = len(records)
+    turns = find_turn_columns(columns, records)
+    told = section.prompt_column in columns or section.answer_column in columns
+    if turns is not None and not told:
+        return Shape("turns", turns.evidence, turns.mapping, of, of, columns=turns)
+    mapped = map_columns(section, columns, records)
+    if any(isinstance(records[0].get(key), list) for key in CHOICES) and not told:
+        return _refused(
+            "multiple-choice", "multiple-choice questions: their choices make no conversation", of
+        )
+    wanted = {mapped.prompt, mapped.answer} - {""} if mapped else set()
+    if mapped is not None and (mapped.sure or told) and any(wanted <= set(record) for record in records):
+        return _columns_shape(mapped, records)
+    text = next((key for key in TEXTS if isinstance(records[0].get(key), str)), "")
+    if text and not told:
+        title = next((key for key in TITLES if key in columns and key != text), "")
+        fits = sum(isinstance(record.get(text), str) for record in records)
+        mapping = {"text": text, **({"title": title} if title else {})}
+        return Shape(
+            "texts", f"texts: {_count(fits, of)} have `{text}` and no answer", mapping, fits, of, key=text
+        )
+    if mapped is not None and any(wanted <= set(record) for record in records):
+        return _columns_shape(mapped, records)
+    keys = ", ".join(map(repr, columns[:8])) or "none"
+    reason = f"no conversation, and no prompt with an answer to be sure of among {keys}"
+    return _refused("columns", f"{reason}; dataset.prompt_column and answer_column tell them", of)
+
+
+def _columns_shape(mapped: Mapped, records: Sequence[Mapping[str, Any]]) -> Shape:
+    wanted = {mapped.prompt, mapped.answer} - {""}
+    fits = sum(wanted <= set(record) for record in records)
+    mapping = {
+        "prompt": mapped.prompt or "the template",
+        "answer": mapped.answer,
+        **({"context": mapped.context} if mapped.context else {}),
+    }
+    told = f"prompt and answer: {mapped.why}; {fits} of the first {len(records)} rows have both"
+    return Shape("prompt-completion", told, mapping, fits, len(records), mapped=mapped, sure=mapped.sure)
+
+
+def find_shape(records: Sequence[Any], section: DatasetSection, told: str = "") -> Shape:
+    """What the objects of a file are, from a sample of them.
+
+    Args:
+        records: the first values of the file, parsed.
+        section: `[dataset]`: columns that are told, the template.
+        told: the name of a shape, where the configuration tells it; empty: judge.
+    """
+    if not records:
+        return _refused("empty-file", "no value in it", 0)
+    dicts = [record for record in records if isinstance(record, dict)]
+    for name, test in _TESTS:
+        keys = [key for record in dicts if (key := test(record))]
+        if told == name and not keys:
+            return _refused("format", f"no {name}, which dataset.formats tells", len(records))
+        if keys and (told == name or (not told and len(keys) * 2 > len(records))):
+            return _named_shape(name, max(set(keys), key=keys.count), records, len(keys))
+    if told not in {"prompt-completion", "turns", "texts"} and (shape := _of_lists(records)) is not None:
+        return shape
+    if dicts and len(dicts) * 2 > len(records):
+        shape = _of_columns(dicts, section)
+        if told and shape.name != told:
+            return _refused(
+                "format", f"not {told}, as dataset.formats tells, but {shape.evidence}", len(records)
+            )
+        return shape
+    kinds = sorted({type(record).__name__ for record in records})
+    return _refused("values", f"a list of {', '.join(kinds)} values, no rows to learn from", len(records))
+
+
+def _group(record: Mapping[str, Any], section: DatasetSection) -> str:
+    for key in ("group", section.group_column):
+        group = record.get(key) if key else None
+        if isinstance(group, (str, int)) and not isinstance(group, bool) and str(group).strip():
+            return str(group).strip()
+    return ""
+
+
+def _with_system(record: Mapping[str, Any], messages: list[Any]) -> list[Any]:
+    system = record.get("system", record.get("system_prompt"))
+    first = messages[0] if messages else None
+    if not isinstance(system, str) or not system.strip():
+        return messages
+    if isinstance(first, dict) and first.get("role") == "system":
+        return messages
+    return [{"role": "system", "content": system}, *messages]
+
+
+def _history(record: Mapping[str, Any]) -> list[dict[str, str]]:
+    turns = record.get("history")
+    earlier: list[dict[str, str]] = []
+    for turn in turns if isinstance(turns, list) else []:
+        if isinstance(turn, (list, tuple)) and len(turn) == 2:
+            earlier += [
+                {"role": "user", "content": str(turn[0])},
+                {"role": "assistant", "content": str(turn[1])},
+            ]
+    return earlier
+
+
+def _alpaca(record: Mapping[str, Any], key: str) -> list[Any]:
+    extra = cell_text(record.get("input")).strip()
+    prompt = cell_text(record.get("instruction"))
+    if extra and extra.lower() not in {"<noinput>", "nan", "n/a"}:
+        prompt = f"{prompt}\n\n{extra}" if prompt.strip() else extra
+    return [
+        *_history(record),
+        {"role": "user", "content": prompt},
+        {"role": "assistant", "content": cell_text(record.get(key))},
+    ]
+
+
+def column_messages(record: Mapping[str, Any], mapped: Mapped, section: DatasetSection) -> list[Any]:
+    """A row of columns as a conversation of one question and one answer.
+
+    Raises:
+        Unfit: a column is missing or empty, or the row says that its answer isn't wanted.
+        ConfigError: the template names a column that isn't there.
+    """
+    for column in filter(None, (mapped.prompt, mapped.answer)):
+        if column not in record:
+            near = difflib.get_close_matches(column, map(str, record), n=1)
+            meant = f" (is `{near[0]}` meant?)" if near else ""
+            raise Unfit(
+                "columns", f"no `{column}`; its keys are {', '.join(map(repr, list(record)[:8]))}{meant}"
+            )
+    if record.get("label") is False and mapped.answer != "label":
+        raise Unfit("unwanted", "its `label` is false: the answer isn't one to learn")
+    values = {str(name): cell_text(value) for name, value in record.items()}
+    prompt, answer = values.get(mapped.prompt, ""), values[mapped.answer]
+    if mapped.prompt and not prompt.strip():
+        raise Unfit("empty", f"column `{mapped.prompt}` is empty")
+    if not answer.strip():
+        raise Unfit("empty", f"empty answer (column `{mapped.answer}`)")
+    if mapped.context and values[mapped.context].strip():
+        prompt = f"{values[mapped.context]}\n\n{prompt}"
+    filled = fill_template(section.prompt_template, {**values, "prompt": prompt})
+    return [{"role": "user", "content": filled}, {"role": "assistant", "content": answer}]
+
+
+def _certain(record: Mapping[str, Any]) -> tuple[str, str]:
+    """The shape of one object that is unlike the others of its file; empty: none for sure."""
+    return next(((name, key) for name, test in _TESTS if (key := test(record))), ("", ""))
+
+
+def to_conversation(record: Any, shape: Shape, section: DatasetSection) -> Conversation:
+    """One value of a file as a row.
+
+    Raises:
+        Unfit: with the reason.
+        ConfigError: the template names a column that isn't there.
+    """
+    if isinstance(record, list):
+        if shape.name == "text-label" and len(record) == 2:
+            values = dict(zip(PAIR_COLUMNS, record, strict=True))
+            return Conversation(column_messages(values, Mapped(*PAIR_COLUMNS), section))
+        if (keys := turn_keys(record)) is not None:
+            messages, note = chat_messages(record, keys)
+            return Conversation(messages, note=note)
+    if not isinstance(record, dict):
+        raise Unfit("messages", f"a JSON {type(record).__name__}, not an object with `messages`")
+    group = _group(record, section)
+    name, key = shape.name, shape.key
+    if name == "prompt-completion":
+        assert shape.mapped is not None
+        if shape.mapped.answer in record:
+            messages = column_messages(record, shape.mapped, section)
+            return Conversation(_with_system(record, messages), group)
+    if not _key_of(name, record):
+        name, key = _certain(record)
+    elif key and key not in record:
+        key = _key_of(name, record)
+    if name == "preference":
+        sides = find_sides(record)
+        assert sides is not None
+        messages, rejected = pair_row(record, sides)
+        return Conversation(_with_system(record, messages), group, rejected)
+    if name == "alpaca":
+        return Conversation(_with_system(record, _alpaca(record, key)), group)
+    if name in {"messages", "sharegpt", "dialogue"}:
+        turns = record.get(key)
+        keys = turn_keys(turns)
+        if keys is None or not isinstance(turns, list):
+            return Conversation(turns, group)
+        messages, note = chat_messages(turns, keys)
+        return Conversation(_with_system(record, messages), group, note=note)
+    if shape.name == "prompt-completion" and shape.mapped is not None:
+        column_messages(record, shape.mapped, section)  # says which column is missing
+    wanted = shape.key or "messages"
+    near = difflib.get_close_matches(wanted, map(str, record), n=1)
+    meant = f" (is `{near[0]}` meant?)" if near else ""
+    raise Unfit(
+        "messages", f"no `{wanted}`; its keys are {', '.join(map(repr, list(record)[:8])) or 'none'}{meant}"
+    )

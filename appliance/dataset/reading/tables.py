@@ -1,0 +1,234 @@
+"""CSV and TSV as people have them: delimiter, quotes, header found out, then row by row."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+from appliance.dataset.reading.material import MAX_LINE_BYTES, BadRow
+from appliance.dataset.reading.text_encoding import TextFile
+
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+SAMPLE_ROWS = 500
+_SAMPLE_LINES = 5000
+_RETRIES = 200  # rows whose quotes were never closed; after so many the file is given up
+_DATA = re.compile(r"[.!?]\s|\S+(?:\s+\S+){7}|^-?[\d.,]+$|@|://")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a table is written.
+
+    Attributes:
+        delimiter: one character.
+        quoted: quotes enclose cells; else they are characters like others.
+        header: the first row names the columns.
+    """
+
+    delimiter: str = ","
+    quoted: bool = True
+    header: bool = True
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One row of a table.
+
+    Attributes:
+        line: where it begins.
+        cells: as text; what is no UTF-8 stands as half surrogates.
+    """
+
+    line: int
+    cells: list[str]
+
+
+def _quoting(quoted: bool) -> Literal[0, 3]:
+    return csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+
+
+def _rows(lines: Sequence[str], delimiter: str, quoted: bool) -> list[list[str]] | None:
+    csv.field_size_limit(MAX_LINE_BYTES)
+    quoting = _quoting(quoted)
+    table = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=False)
+    try:
+        return [row for row in islice(table, SAMPLE_ROWS) if row]
+    except csv.Error:
+        return None
+
+
+def _regular(rows: Sequence[list[str]]) -> float:
+    """The share of rows that are as wide as the first one."""
+    return sum(len(row) == len(rows[0]) for row in rows) / len(rows)
+
+
+def _has_header(rows: Sequence[list[str]], known: frozenset[str]) -> bool:
+    """Whether the first row looks like names: short, different, filled, and no cell that recurs below it."""
+    first = [cell.strip() for cell in rows[0]]
+    if known & {cell.lower() for cell in first}:
+        return True
+    if not all(first) or len(set(first)) != len(first) or any(len(cell) > 64 for cell in first):
+        return False
+    if any(_DATA.search(cell) for cell in first):
+        return False
+    below = [{row[place].strip() for row in rows[1:] if place < len(row)} for place in range(len(first))]
+    return not any(cell in below[place] for place, cell in enumerate(first))
+
+
+def find_dialect(
+    lines: Sequence[str], columns: frozenset[str], known: frozenset[str], candidates: str = ",;\t|"
+) -> tuple[Dialect, list[list[str]]] | None:
+    """How the table that begins with `lines` is written, and its first rows; None: no table.
+
+    Args:
+        lines: with their ends.
+        columns: names that are told; a delimiter that finds them wins.
+        known: names, in lower case, that stand in headers.
+        candidates: delimiters to try.
+    """
+    best: tuple[float, Dialect, list[list[str]]] | None = None
+    for delimiter in candidates:
+        for quoted in (True, False) if delimiter == "\t" else (True,):
+            rows = _rows(lines, delimiter, quoted)
+            if not rows:
+                continue
+            names = {cell.strip() for cell in rows[0]}
+            width = len(rows[0])
+            # The end of the sample may cut a row, which then is too short.
+            regular = _regular(rows[:-1] or rows)
+            score = 100 * len(names & columns) + (10 * regular if width > 1 else 0) + min(width, 20) / 20
+            # Unclosed quotes swallow lines: the reading that gives more rows is right, and quotes win a tie.
+            score += (len(rows) / len(lines)) + (0.01 if quoted else 0)
+            if best is None or score > best[0]:
+                best = (score, Dialect(delimiter, quoted, _has_header(rows, known)), rows)
+    if best is None:
+        return None
+    return best[1], best[2]
+
+
+def is_table(rows: Sequence[list[str]]) -> bool:
+    """Whether rows are regular enough to be a table although nothing tells so."""
+    inner = rows[:-1] or rows
+    return len(rows) >= 3 and len(rows[0]) >= 2 and _regular(inner) >= 0.9
+
+
+def sample_lines(file: TextFile, limit: int = 4 * 1024 * 1024) -> list[str]:
+    """The first lines of a table, with their ends."""
+    lines: list[str] = []
+    size = 0
+    for _, line in islice(file.lines(), _SAMPLE_LINES):
+        if line is None:
+            continue
+        lines.append(line.decode("utf-8", errors="surrogateescape"))
+        size += len(line)
+        if size > limit:
+            break
+    return lines
+
+
+def column_names(dialect: Dialect, first: Sequence[str]) -> list[str]:
+    """The names of the columns; a table without a header gets `column 1` and so on."""
+    if dialect.header:
+        return [cell.strip() for cell in first]
+    return [f"column {number}" for number in range(1, len(first) + 1)]
+
+
+class _Feed:
+    """Lines for `csv`, those of the row at hand remembered, so that a row that swallowed others gives them back."""
+
+    def __init__(self, file: TextFile, name: str) -> None:
+        self._lines = file.lines()
+        self._name = name
+        self._again: list[tuple[int, str]] = []
+        self.last = 0
+        self.row: list[tuple[int, str]] = []
+        self.bad: list[BadRow] = []
+
+    def __iter__(self) -> _Feed:
+        return self
+
+    def __next__(self) -> str:
+        if self._again:
+            number, text = self._again.pop()
+        else:
+            while True:
+                number, line = next(self._lines)
+                if line is not None:
+                    break
+                self.last = number
+                self.bad.append(
+                    BadRow(self._name, number, "long-line", f"a line of more than {MAX_LINE_BYTES >> 20} MiB")
+                )
+            # What isn't UTF-8 becomes half surrogates, which name the row when its cells are looked at.
+            text = line.decode("utf-8", errors="surrogateescape")
+        self.last = number
+        self.row.append((number, text))
+        return text
+
+    def give_back(self) -> int:
+        """Put all lines of the row but its first back; returns how many."""
+        lines, self.row = self.row[1:], []
+        self._again += reversed(lines)
+        if lines:
+            self.last = lines[0][0] - 1
+        return len(lines)
+
+
+def table_rows(file: TextFile, name: str, dialect: Dialect) -> Iterator[Cells | BadRow]:
+    """The rows of a table, its header left out, each with the line it begins on.
+
+    A quote that is never closed swallows what follows; then only its own line is bad and reading goes on behind it.
+    """
+    csv.field_size_limit(MAX_LINE_BYTES)
+    feed = _Feed(file, name)
+    quoting = _quoting(dialect.quoted)
+
+    def reader() -> Iterator[list[str]]:
+        return csv.reader(feed, delimiter=dialect.delimiter, quoting=quoting, strict=dialect.quoted)
+
+    table = reader()
+    header = dialect.header
+    retries = 0
+    while True:
+        begins = feed.last + 1
+        feed.row = []
+        try:
+            cells = next(table, None)
+        except csv.Error as error:
+            first = feed.row[0][0] if feed.row else begins
+            returned = feed.give_back()
+            retries += bool(returned)
+            yield BadRow(name, first, "broken-csv", f"broken CSV: {error} (quotes not closed or doubled?)")
+            if retries > _RETRIES:
+                yield BadRow(
+                    name, first, "broken-csv", "too many unclosed quotes; the rest of the file is left out"
+                )
+                return
+            table = reader()
+            header = False
+            continue
+        yield from feed.bad
+        feed.bad.clear()
+        if cells is None:
+            return
+        if header:
+            header = False
+            continue
+        if cells:
+            yield Cells(feed.row[0][0] if feed.row else begins, cells)
+
+
+_NO_UTF8 = re.compile("[\udc80-\udcff]")
+
+
+def fault_of(cells: Sequence[str], columns: Sequence[str]) -> tuple[str, str] | None:
+    """Why a row doesn't fit its table, as kind and reason; None: it does."""
+    if len(cells) != len(columns):
+        return "columns", f"{len(cells)} cells where the header has {len(columns)}"
+    if any(_NO_UTF8.search(cell) for cell in cells):
+        return "encoding", "not UTF-8"
+    return None

@@ -53,6 +53,7 @@ class DatasetCard:
         sources: the files read: name, bytes, sha256, rows, test.
         files: SHA-256 of each split's file.
         split: how the test split came about.
+        redactions: personal data found, by kind, and what was done; empty where redaction is off.
     """
 
     digest: str
@@ -66,6 +67,7 @@ class DatasetCard:
     sources: list[dict[str, Any]]
     files: dict[str, str]
     split: str
+    redactions: dict[str, Any] = field(default_factory=dict)
     format: int = field(default=FORMAT)
 
     def to_json(self) -> dict[str, Any]:

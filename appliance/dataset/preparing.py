@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -14,6 +16,7 @@ from appliance import storage
 from appliance.dataset.card import FILE_NAME, DatasetCard, content_digest, token_lengths
 from appliance.dataset.cleaning import BadConversation, clean_messages, default_group
 from appliance.dataset.lengths import CountTokens, counter, plain_counter
+from appliance.dataset.redaction import Finding, RedactionReport, Redactor, redactor_for
 from appliance.dataset.rows import SPLITS, Row, row_id
 from appliance.dataset.schema import AnswerSchema
 from appliance.dataset.sources import BadRow, RawRow, find_files, read_file
@@ -50,6 +53,8 @@ class _Collector:
     schema: AnswerSchema | None
     spool: IO[bytes]
     rejected_file: IO[bytes]
+    redactor: Redactor | None
+    report: RedactionReport
     kept: list[_Kept] = field(default_factory=list)
     seen: dict[str, bool] = field(default_factory=dict)
     duplicates: int = 0
@@ -71,21 +76,33 @@ class _Collector:
             self.first_bad.append(str(bad))
             self.emit(Event(STAGE, "warning", str(bad)))
 
+    def redact(
+        self, messages: list[dict[str, Any]], group: str
+    ) -> tuple[list[dict[str, Any]], str, list[Finding]]:
+        """The conversation and its group without personal data; as they are where redaction is off."""
+        if self.redactor is None:
+            return messages, group, []
+        fault = self.schema.answer_fault if self.schema is not None else lambda _: ""
+        redacted = self.redactor.conversation(messages, fault)
+        return redacted.messages, group and self.redactor.keyed("group", group), redacted.findings
+
     def add(self, raw: RawRow, test: bool) -> None:
         try:
             messages = clean_messages(raw.messages, self.project.config.dataset.system)
+            messages, group, findings = self.redact(messages, raw.group)
             if self.schema is not None:
                 self.schema.check_answer(messages[-1]["content"])
         except BadConversation as fault:
             self.reject(BadRow(raw.file, raw.line, fault.kind, fault.reason))
             return
-        row = Row(row_id(messages), raw.group or default_group(messages), messages, f"{raw.file}:{raw.line}")
+        row = Row(row_id(messages), group or default_group(messages), messages, f"{raw.file}:{raw.line}")
         if row.id in self.seen:
             # Test files are read first, so an equal row in `sources` is a leak rather than a repetition.
             leak = self.seen[row.id] and not test
             self.overlaps, self.duplicates = self.overlaps + leak, self.duplicates + (not leak)
             return
         self.seen[row.id] = test
+        self.report.add(row.id, row.source, findings)
         self.batch.append((row, raw, test))
         self.batch_characters += sum(len(message["content"]) for message in messages)
         if len(self.batch) >= _BATCH_ROWS or self.batch_characters >= _BATCH_CHARACTERS:
@@ -187,6 +204,15 @@ def source_files(project: Project) -> list[tuple[Path, str, bool]]:
     return [(path, _name(path, project.root), path in test) for path in [*test, *train]]
 
 
+def _findings_file(project: Project, redactor: Redactor | None) -> AbstractContextManager[IO[bytes]]:
+    """redactions.jsonl to be written, for its owner's eyes; without redaction none stays from an earlier time."""
+    path = project.dataset / "redactions.jsonl"
+    if redactor is not None:
+        return storage.atomic_writer(path, 0o600)
+    path.unlink(missing_ok=True)
+    return nullcontext(io.BytesIO())
+
+
 def _lines_at(spool: IO[bytes], rows: list[_Kept]) -> Iterator[bytes]:
     for row in rows:
         spool.seek(row.offset)
@@ -200,10 +226,11 @@ def prepare(
     strict: bool = False,
     tokenizer: Callable[[str], int] | None = None,
     checkpoint: Path | None = None,
+    raw_findings: bool = False,
 ) -> DatasetCard:
     """Read, clean, check and split the project's examples into build/dataset.
 
-    The splits and rejected.jsonl are written first and card.json last, so a folder with a card is whole.
+    The splits, rejected.jsonl and (where redaction is on) redactions.jsonl are written first and card.json last, so a folder with a card is whole.
 
     Args:
         project: its `[dataset]` says what to read.
@@ -211,6 +238,7 @@ def prepare(
         strict: stop on the first bad row.
         tokenizer: counts the tokens of a text, instead of the base's own tokenizer.
         checkpoint: the base's folder; resolved from the configuration when it is needed and not given.
+        raw_findings: write what was redacted into redactions.jsonl as it was.
 
     Raises:
         DataError: nothing (or too little) is left, a file or column is missing, or a bad row with `strict`.
@@ -219,6 +247,7 @@ def prepare(
     files = source_files(project)
     schema_path = project.config.dataset.schema_path
     schema = AnswerSchema.load(project.root / schema_path) if schema_path else None
+    redactor = redactor_for(project)
     if tokenizer is not None:
         count = plain_counter(tokenizer)
     else:
@@ -232,8 +261,14 @@ def prepare(
     storage.remove_leftovers(project.dataset)
     (project.dataset / FILE_NAME).unlink(missing_ok=True)
     with tempfile.TemporaryFile(prefix=".spool.", suffix=".part", dir=project.dataset) as spool:
-        with storage.atomic_writer(project.dataset / "rejected.jsonl") as rejected_file:
-            collector = _Collector(project, emit, strict, count, schema, spool, rejected_file)
+        with (
+            storage.atomic_writer(project.dataset / "rejected.jsonl") as rejected_file,
+            _findings_file(project, redactor) as findings_file,
+        ):
+            report = RedactionReport(findings_file, raw_findings)
+            collector = _Collector(
+                project, emit, strict, count, schema, spool, rejected_file, redactor, report
+            )
             sources = _read_all(collector, files)
         if not collector.kept:
             raise _nothing_left(collector)
@@ -260,6 +295,7 @@ def prepare(
         rejected=dict(sorted(collector.rejected.items())),
         sources=sources,
         files={name: storage.sha256_file(project.dataset / f"{name}.jsonl") for name in SPLITS},
+        redactions=report.counts(project.config.dataset.redact.mode) if redactor else {},
         split="90/10 by group, test from its own files" if sources[0]["test"] else "80/10/10 by group",
     )
     storage.write_json(project.dataset / FILE_NAME, card.to_json())
@@ -272,6 +308,9 @@ def _tell(card: DatasetCard, emit: Emit) -> None:
         emit(
             Event(STAGE, "warning", f"and {card.rejected_rows - SHOWN} more bad rows, all in rejected.jsonl")
         )
+    if left := card.redactions.get("left", 0):
+        text = f"personal data in {left} JSON number{'s' if left > 1 else ''} was left: only strings are redacted"
+        emit(Event(STAGE, "warning", f"{text}; see redactions.jsonl"))
     counts = ", ".join(f"{count} {name}" for name, count in card.rows.items())
     left_out = [
         f"{number} {what}"

@@ -20,5 +20,13 @@ def card_lines(card: DatasetCard) -> list[str]:
         **{f"bad: {kind}": count for kind, count in card.rejected.items()},
     }
     lines += [f"left out, {what}: {count}" for what, count in left_out.items() if count]
+    if card.redactions:
+        found = ", ".join(f"{count} {kind}" for kind, count in card.redactions["found"].items()) or "nothing"
+        lines.append(f"personal data, {card.redactions['mode']}: {found} in {card.redactions['rows']} rows")
+        lines += [
+            f"personal data, {what}: {card.redactions[what]}"
+            for what in ("kept", "left")
+            if card.redactions[what]
+        ]
     lines.append(f"digest {card.digest}")
     return lines

@@ -82,7 +82,9 @@ def _kind(match: re.Match[str], lists: Gazetteers, cased: bool) -> str:
         return "after"
     if capital and known.SUFFIX_TYPES.fullmatch(text) and not lists.is_word(lower):
         return "suffixed"
-    if lower in known.PARTICLES:
+    if lower in known.PARTICLES and not (
+        cased and capital and lower not in {"the", "and", "of", "in", "an", "am"}
+    ):
         return "particle"
     if not cased and lower in known.STATE_CODES and lower not in {
         "in", "or", "me", "hi", "ok", "on", "as", "de", "la", "pa", "ma", "oh", "id", "al", "mo", "vic", "act",
@@ -111,7 +113,7 @@ def _take(tokens: list[_Token], begin: int) -> _Taken:
         if lines > 2 or (token.kind == "stop" and not _bridges(token, previous, following)):
             break
         if token.kind == "number":
-            if len(re.findall(r"\d+", token.text)) > 2 or len(re.sub(r"\D", "", token.text)) > 9:
+            if not _may_belong(token.text):
                 break
             if previous and previous.kind == "line" and following and following.kind == "number":
                 break  # a line that begins with two groups of digits is a telephone number
@@ -120,11 +122,21 @@ def _take(tokens: list[_Token], begin: int) -> _Taken:
                 break
         taken.tokens.append(token)
         ends_sentence = token.text.endswith(".") and len(token.text) > 4 and token.kind == "capital"
-        if token.kind in _GOOD or (token.kind == "unit" and False):
+        if token.kind in _GOOD:
             taken.good = len(taken.tokens)
         if ends_sentence:
             break
     return taken
+
+
+def _may_belong(number: str) -> bool:
+    """Whether a number may be a house's or a postal code: short, or in two groups as codes are."""
+    groups = re.findall(r"\d+", number)
+    if len(groups) == 2:
+        return (
+            len("".join(groups)) < 6 or (len(groups[0]), len(groups[1])) in {(5, 4), (5, 3)} or "/" in number
+        )
+    return len(groups) == 1 and len(groups[0]) < 7
 
 
 def _bridges(token: _Token, previous: _Token | None, following: _Token | None) -> bool:
@@ -206,7 +218,7 @@ _CORNER = re.compile(
     re.IGNORECASE,
 )
 _POSTAL_ASKED = re.compile(
-    r"\b(?:zip|zip\s?code|post(?:al)?\s?code|postcode|plz|cap|pin\s?code)\s*(?:is|:|=|-|#|number)?\s*(?P<value>[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|\d{4} ?[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d|\d{2}-\d{3}|\d{4,6}(?:-\d{4})?)\b",
+    r"\b(?:zip|zip\s?code|post(?:al)?\s?code|postcode|plz|cap|pin\s?code)\s*(?:is|:|=|-|#|number)?\s*(?P<value>[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|\d{4} ?[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d|\d{2}-\d{3}|\d{3} \d{2}|\d{4,6}(?:-\d{4})?)\b",
     re.IGNORECASE,
 )
 _UK_POSTCODE = re.compile(r"\b(?:[A-Z]{1,2}\d[A-Z\d]? \d[ABD-HJLNP-UW-Z]{2})\b")
@@ -248,6 +260,8 @@ def find_addresses(text: str, before: str = "") -> Iterator[Span]:
         else:
             place += 1
     for match in _CORNER.finditer(text):
+        if cased and not re.search(r"\bof\s+[^\Wa-z].*\s(?:and|&)\s+[^\Wa-z]", match.group()):
+            continue
         yield Span(match.start(), match.end(), "address", 0.6, "a corner of streets")
     for match in _POSTAL_ASKED.finditer(text):
         yield Span(*match.span("value"), "address", 0.75, "follows a word for postal codes")

@@ -30,7 +30,13 @@ _ISSUERS = (
     (re.compile(r"30[0-59]|3[689]"), tuple(range(14, 20))),  # Diners Club
     (re.compile(r"35(?:2[89]|[3-8])"), tuple(range(16, 20))),  # JCB
     (re.compile(r"2131|1800"), (15,)),  # JCB, old
-    (re.compile(r"5[0678]|6"), tuple(range(12, 20))),  # Maestro, Discover, UnionPay, RuPay
+    (re.compile(r"5[0678]|6|0604"), tuple(range(12, 20))),  # Maestro, Discover, UnionPay, RuPay
+)
+
+
+_CARD_WORD = re.compile(r"\b(?:cards?|cc|visa|mastercard|maestro|amex|karte|carte|tarjeta)\b", re.IGNORECASE)
+_ORDER = re.compile(
+    r"\b(?:order|invoice|serial|tracking|ticket|reference|ref|licen[cs]e|key|code|sku)\b[^\d]{0,20}$", re.I
 )
 
 
@@ -54,6 +60,14 @@ def find_cards(text: str) -> Iterator[Span]:
     for match in _CARD.finditer(text):
         if is_card(match.group()):
             yield Span(match.start(), match.end(), "card", 0.95, "an issuer's digits, and the checksum holds")
+        elif checksums.luhn(match.group()) and _CARD_WORD.search(
+            text[max(0, match.start() - 60) : match.end() + 30]
+        ):
+            yield Span(match.start(), match.end(), "card", 0.9, "the checksum holds, beside a word for cards")
+        elif re.fullmatch(r"\d{4}([ -])\d{4}(?:\1\d{4}){2}", match.group()) and not _ORDER.search(
+            text[max(0, match.start() - 30) : match.start()]
+        ):
+            yield Span(match.start(), match.end(), "card", 0.5, "written like a card's number")
 
 
 def find_ibans(text: str) -> Iterator[Span]:

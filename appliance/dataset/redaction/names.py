@@ -16,6 +16,7 @@ from appliance.dataset.redaction.words_of import Word, minds_case, words_of
 
 _LONGEST = 5  # words of one name
 _BEFORE, _AFTER = 48, 40
+_PLAIN_RANK = 16_000  # rarer words of the lists are names of persons and places as often as not
 
 
 def find_names(text: str, before: str = "") -> Iterator[Span]:
@@ -76,7 +77,7 @@ def _is_plain(word: Word, lists: Gazetteers) -> bool:
     named = word.lower in lists.first_names or word.lower in lists.last_names
     if len(word.text) == 1:
         return word.lower == "i"
-    return lists.is_word(word.lower) and not (named and not lists.is_word(word.lower, 1500))
+    return lists.is_word(word.lower, 1500 if named else _PLAIN_RANK) and not lists.is_first(word.lower)
 
 
 def _starts_sentence(text: str, word: Word) -> bool:
@@ -117,6 +118,7 @@ def _score(text: str, before: str, run: list[Word], lists: Gazetteers) -> tuple[
     if not said.strip():
         said = before[-_BEFORE:] + " " + said
     following = text[run[-1].end : run[-1].end + _AFTER]
+    starts = _starts_sentence(text, run[0])
     why = "written like a name"
     if len(solid) + initials >= 2 and solid:
         if firsts:
@@ -129,6 +131,8 @@ def _score(text: str, before: str, run: list[Word], lists: Gazetteers) -> tuple[
             score, why = 0.42, "two capitalised words that are no plain words"
     elif firsts:
         score, why = 0.5, "a given name"
+    elif weak_firsts and weak_firsts[0].lower in lists.common_first and not starts:
+        score, why = 0.5, "a given name in the midst of a sentence"
     elif weak_firsts:
         score, why = 0.25, "a word that is a name too"
     elif lasts:
@@ -136,16 +140,21 @@ def _score(text: str, before: str, run: list[Word], lists: Gazetteers) -> tuple[
     else:
         score = 0.2
     if is_place:
-        score -= 0.3
+        score -= 0.1 if firsts and firsts[0].lower in lists.common_first else 0.3
     if shouted:
         score -= 0.25
     if any(word.lower.strip(".") in around.ORGANISATION for word in run) or _organisation_follows(following):
         score -= 0.6
-    starts = _starts_sentence(text, run[0])
     if around.TITLE_BEFORE.search(said):
         score, why = score + 0.5, "after a title"
-    elif around.INTRODUCED.search(said):
+    elif around.INTRODUCED.search(said) and not around.NOT_A_PERSONS.search(said):
         score, why = score + 0.5, "after a word that introduces a name"
+    elif around.SPEECH_BEFORE.search(said):
+        score, why = score + 0.4, "after a word for speaking"
+    elif around.FAMILY_BEFORE.search(said):
+        score, why = score + 0.4, "after a word for a relative or the like"
+    elif around.ROLE_BEFORE.search(said):
+        score += 0.25
     elif around.SIGN_OFF.search(said):
         score, why = score + 0.4, "under a letter's last words"
     elif around.ADDRESSED.search(said) and not (starts and not said.strip()):
@@ -156,10 +165,14 @@ def _score(text: str, before: str, run: list[Word], lists: Gazetteers) -> tuple[
         score -= 0.25
     if around.SPEECH_AFTER.match(following):
         score += 0.35
+    elif around.LIFE_AFTER.match(following):
+        score += 0.35
     elif around.PERSON_AFTER.match(following) or (
         run[-1].possessive and re.match(r"['’]s\s+[a-z]", following)
     ):
         score += 0.15
+    if re.search(r"[A-Z]\w+['’]s\s+$", said) and len(solid) > 1:
+        score += 0.1
     if _alone_on_line(text, run) and len(solid) > 1:
         score += 0.2
     return score, why
@@ -175,7 +188,7 @@ def _listed(word: str, lists: Gazetteers) -> bool:
         word in lists.first_names
         or word in lists.last_names
         or word in lists.place_words
-        or lists.is_word(word)
+        or lists.is_word(word, _PLAIN_RANK)
     )
 
 
@@ -206,6 +219,11 @@ def _takes(word: Word, lists: Gazetteers, strength: int, position: int) -> bool:
     return not lists.is_word(lower) and lower not in lists.words and (position > 0 or len(lower) > 2)
 
 
+def _is_nothing_else(word: str, lists: Gazetteers) -> bool:
+    """Whether a lower-case word among others with capitals can hardly be anything but a name."""
+    return len(word) > 2 and (lists.is_first(word) or not lists.is_word(word)) and word not in around.STOPS
+
+
 def _gather(
     text: str, words: list[Word], start: int, lists: Gazetteers, strength: int, cased: bool
 ) -> list[Word]:
@@ -213,7 +231,8 @@ def _gather(
     for word in words[start : start + 4]:
         if taken and not _joins(text, taken[-1], word):
             break
-        if cased and not (word.capital or (taken and word.lower in around.PARTICLES)):
+        small = not word.capital and not (taken and word.lower in around.PARTICLES)
+        if cased and small and not (strength == 2 and _is_nothing_else(word.lower, lists) and len(taken) < 2):
             break
         if taken and word.lower in around.PARTICLES - {"e", "y", "o"}:
             taken.append(word)
@@ -234,7 +253,9 @@ def _introduced(text: str, before: str, words: list[Word], lists: Gazetteers, ca
         word = words[place]
         said = text[max(0, word.start - _BEFORE) : word.start]
         strength, why = 0, ""
-        if around.INTRODUCED.search(said) or around.TITLE_BEFORE.search(said):
+        if around.NOT_A_PERSONS.search(said):
+            pass
+        elif around.INTRODUCED.search(said) or around.TITLE_BEFORE.search(said):
             strength, why = 2, "after a word that introduces a name"
         elif not cased and around.SAID_OF_ONESELF.search(said):
             strength, why = 1, "after a word that may introduce a name"
@@ -243,9 +264,22 @@ def _introduced(text: str, before: str, words: list[Word], lists: Gazetteers, ca
         taken = _gather(text, words, place, lists, strength, cased) if strength else []
         if taken:
             yield Span(taken[0].start, taken[-1].end, "name", 0.8 if strength == 2 else 0.6, why)
-        elif not cased:
+        elif cased:
+            follows = _family(text, words, place + 1, lists)
+            if (
+                word.lower in lists.common_first
+                and lists.is_first(word.lower)
+                and not word.capital
+                and follows
+            ):
+                if lists.is_last(follows[0].lower) or not _listed(follows[0].lower, lists):
+                    taken = [word, follows[0]]
+                    yield Span(word.start, follows[0].end, "name", 0.55, "a given name and another")
+        else:
             if word.start in {0, opening}:
-                taken = _gather(text, words, place, lists, 1, cased)
+                taken = _gather(text, words, place, lists, 1, cased) or _listed_names(
+                    text, words, place, lists
+                )
                 if taken and _NUMBER_AFTER.match(text[taken[-1].end :]):
                     yield Span(taken[0].start, taken[-1].end, "name", 0.6, "before a number that is named")
                 else:
@@ -255,6 +289,19 @@ def _introduced(text: str, before: str, words: list[Word], lists: Gazetteers, ca
                 score = 0.6 if len(taken) > 1 or word.lower in lists.common_first else 0.5
                 yield Span(taken[0].start, taken[-1].end, "name", score, "a given name")
         place += max(1, len(taken))
+
+
+def _listed_names(text: str, words: list[Word], place: int, lists: Gazetteers) -> list[Word]:
+    """Words side by side that lists of names hold, though they may be rare plain words too."""
+    taken: list[Word] = []
+    for word in words[place : place + 3]:
+        named = word.lower in lists.first_names or word.lower in lists.last_names
+        if (taken and not _joins(text, taken[-1], word)) or not named or word.lower in around.STOPS:
+            break
+        if lists.is_word(word.lower, 2500):
+            break
+        taken.append(word)
+    return taken
 
 
 def _is_common_name(word: str, lists: Gazetteers) -> bool:

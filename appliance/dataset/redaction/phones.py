@@ -11,19 +11,19 @@ from appliance.dataset.redaction.spans import Span
 
 # Digits in groups: an optional +, brackets around an area code, one separator between groups.
 _CANDIDATE = re.compile(
-    r"(?<![\w.,/:#$€£=@-])(?:\+ ?|00(?=[1-9]))?(?:\(\+?\d{1,5}\)[ .-]?)?\d{1,14}(?:(?:[ .-]|\)[ .-]?| ?\(| ?/ ?)\d{1,8}){0,6}"
+    r"(?<![\w./:#$€£=@-])(?<!\d,)(?:\+ ?|00(?=[1-9]))?(?:\(\+?\d{1,5}\)[ .-]?)?\d{1,14}(?:(?:[ .-]|\)[ .-]?| ?\(| ?/ ?)\d{1,8}){0,6}"
     r"(?:\s?(?:x|ext\.?|extension)\s?\d{1,6})?(?![\w%@=]|[.,:/-]\d)",
     re.IGNORECASE,
 )
 _REGIONS = ("US", "GB", "IN", "DE", "FR", "AU", "IT", "ES", "NL", "BR", "ZA", "SE", "CH", "AT", "BE", "PL")
 _WORDS_BEFORE = re.compile(
     r"\b(?:phone|telephone|tel|call(?:ed|ing|s)?|cell(?:phone|ular)?|mobile|mob|fax|whatsapp|sms|text(?:ed)?|dial|ring|reach"
-    r"|contact|hotline|handy|telefon|mobil|t[ée]l[ée]phone|tel[ée]fono|telefono|number is|registered(?:\s+(?:number|with))?|landline)\b"
+    r"|contact|hotline|handy|telefon|mobil|t[ée]l[ée]phone|tel[ée]fono|telefono|registered(?:\s+(?:number|with))?|landline)\b"
     r"[^\d\n]{0,30}$",
     re.IGNORECASE,
 )
 _WORDS_AFTER = re.compile(
-    r"^\s?(?:[-–:(]\s?)?(?:office|fax|mobile|cell|home|work|direct|phone|tel)\b", re.IGNORECASE
+    r"^\s?(?:[-–:(,]\s?)?(?:office|fax|mobile|cell|home|work|direct|phone|tel)\b", re.IGNORECASE
 )
 _OTHER_BEFORE = re.compile(
     r"\b(?:order|invoice|ticket|tracking|reference|ref|version|part|serial|sku|isbn|issn|issue|article|item|model|code|pin|case"
@@ -33,6 +33,7 @@ _OTHER_BEFORE = re.compile(
 )
 _DATE = re.compile(
     r"^(?:(?:19|20)\d{2}([-./ ])\d{1,2}\1\d{1,2}|\d{1,2}([-./ ])\d{1,2}\2(?:19|20)?\d{2})(?:[ T]\d{1,2})?$"
+    r"|^(?:(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|[12]\d|3[01])(?:19|20)\d{2})$"
 )
 _YEARS = re.compile(r"^(?:1[5-9]|20)\d{2}\s?[-–/ ]\s?(?:(?:1[5-9]|20)\d{2}|\d{2})$")
 
@@ -95,8 +96,10 @@ def find_phones(text: str, before: str = "") -> Iterator[Span]:
             score, why = 0.95, "a valid international number"
         elif plan and score >= 0.45:
             score, why = max(score, 0.75), f"a valid number in {plan}"
-        elif plan and count == len(found):
-            score = 0.4
+        elif plan in {"US", "IN"} and count == len(found) == 10:
+            score, why = 0.5, f"ten digits, valid in {plan}"
+        elif plan and count == len(found) and found[0] == "0":
+            score, why = 0.5, f"a valid number in {plan}"
         if named:
             score, why = max(0.8, score), "beside a word for telephones"
         yield Span(start, end, "phone", score, why)

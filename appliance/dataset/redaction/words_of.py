@@ -10,6 +10,11 @@ _POSSESSIVE = re.compile(r"['’][sS]$")
 _MOST_UPPER = 0.7
 
 
+def words_in(text: str) -> frozenset[str]:
+    """The words of a list that is written as text."""
+    return frozenset(text.split())
+
+
 @dataclass(frozen=True)
 class Word:
     """One word.

@@ -50,7 +50,8 @@ class RedactSection(_Section):
     mode: Literal["off", "placeholder", "surrogate"] = "off"
     """`placeholder`: `[NAME_1]`; `surrogate`: a made-up value of the same form."""
     kinds: list[Kind] = [
-        "name", "address", "birth_date", "email", "phone", "card", "iban", "account", "national_id", "ip", "mac", "secret",
+        "name", "address", "birth_date", "email", "phone", "card", "iban", "account", "national_id", "ip", "mac",
+        "secret",
     ]  # fmt: skip
     min_score: float = Field(default=0.5, ge=0, le=1)
     """What is less sure stays."""

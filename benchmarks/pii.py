@@ -5,12 +5,14 @@ for everything together.
 
 - *recall*: share of the labelled entities of the kind of whose characters at least half are in spans of that kind.
 - *precision*: share of the spans of the kind that overlap a labelled entity of that kind. An address may also overlap a
-  label for a place, a date of birth one for a date; a span of our right kind on text labelled as something else is wrong.
+  label for a place, a date of birth one for a date; on text labelled as something else a span is
+  wrong.
 - *leak*: share of the characters labelled as that kind that no span of any kind covers, so that survive redaction.
 
 Each is given for all rows and for the held-out half: rows whose line's SHA-256 is odd, which nobody looked at while the
 rules were made. Presidio is no dependency of the product: it is installed once into .bench/presidio. Where its spaCy
-model can't be had (it is no package of an index), its pattern recognizers run over a blank pipeline, and the line says so.
+model can't be had (it is no package of an index), its pattern recognizers run over a blank pipeline, and the
+line says so.
 """
 
 from __future__ import annotations
@@ -19,11 +21,9 @@ import argparse
 import hashlib
 import json
 import subprocess
-import sys
 import tempfile
 import time
 import venv
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,9 +131,13 @@ def read_cases(path: Path) -> list[Case]:
     for line in path.read_bytes().splitlines():
         row: dict[str, Any] = json.loads(line)
         labels = [
-            (span.get("start", span.get("start_position")), span.get("end", span.get("end_position")), span["entity_type"])
+            (
+                span.get("start", span.get("start_position")),
+                span.get("end", span.get("end_position")),
+                span["entity_type"],
+            )
             for span in row["spans"]
-        ]  # fmt: skip
+        ]
         held = int(hashlib.sha256(line.strip()).hexdigest()[:8], 16) % 2 == 1
         cases.append(Case(row.get("full_text") or row["text"], labels, held))
     return cases

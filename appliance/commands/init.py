@@ -31,7 +31,8 @@ limit = 0                  # use at most so many training rows; 0: all
 
 [dataset.redact]           # personal data in the examples
 mode = "off"               # placeholder: [NAME_1]; surrogate: made-up values of the same form; off: all stays
-kinds = ["name", "address", "birth_date", "email", "phone", "card", "iban", "account", "national_id", "ip", "mac", "secret"]
+kinds = ["name", "address", "birth_date", "email", "phone", "card", "iban", "account", "national_id", "ip", "mac",
+         "secret"]
 min_score = 0.5            # what is less sure stays
 allow = []                 # values that stay,
 allow_patterns = []        # and regular expressions of such

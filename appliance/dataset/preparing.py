@@ -230,7 +230,8 @@ def prepare(
 ) -> DatasetCard:
     """Read, clean, check and split the project's examples into build/dataset.
 
-    The splits, rejected.jsonl and (where redaction is on) redactions.jsonl are written first and card.json last, so a folder with a card is whole.
+    The splits, rejected.jsonl and (where redaction is on) redactions.jsonl are written first and card.json last, so
+    a folder with a card is whole.
 
     Args:
         project: its `[dataset]` says what to read.

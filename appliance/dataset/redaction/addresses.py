@@ -218,7 +218,9 @@ _CORNER = re.compile(
     re.IGNORECASE,
 )
 _POSTAL_ASKED = re.compile(
-    r"\b(?:zip|zip\s?code|post(?:al)?\s?code|postcode|plz|cap|pin\s?code)\s*(?:is|:|=|-|#|number)?\s*(?P<value>[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|\d{4} ?[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d|\d{2}-\d{3}|\d{3} \d{2}|\d{4,6}(?:-\d{4})?)\b",
+    r"\b(?:zip|zip\s?code|post(?:al)?\s?code|postcode|plz|cap|pin\s?code)\s*(?:is|:|=|-|#|number)?\s*"
+    r"(?P<value>[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|\d{4} ?[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d"
+    r"|\d{2}-\d{3}|\d{3} \d{2}|\d{4,6}(?:-\d{4})?)\b",
     re.IGNORECASE,
 )
 _UK_POSTCODE = re.compile(r"\b(?:[A-Z]{1,2}\d[A-Z\d]? \d[ABD-HJLNP-UW-Z]{2})\b")

@@ -116,15 +116,18 @@ def _spread(fields: Sequence[Field], options: Options) -> bool:
     if not values:
         return False
     changed = False
+    kinds = {value.lower(): kind for (value, _), kind in values.items()}
     ordered = sorted(values, key=lambda entry: (-len(entry[0]), entry))
     exact = _alternatives([value for value, _ in ordered])
     loose = _alternatives([value for value, caseless in ordered if caseless])
-    kinds = {value.lower(): kind for (value, _), kind in values.items()}
+    whole = _alternatives([value for value, _ in ordered if kinds[value.lower()] == "name" and " " in value])
     for part in fields:
-        pattern = re.compile(loose, re.IGNORECASE) if loose and not minds_case(part.text) else None
-        for expression in (re.compile(exact), pattern):
-            if expression is None:
-                continue
+        patterns = [re.compile(exact)]
+        if whole:  # a name of several words is told by the words alone
+            patterns.append(re.compile(whole, re.IGNORECASE))
+        if loose and not minds_case(part.text):
+            patterns.append(re.compile(loose, re.IGNORECASE))
+        for expression in patterns:
             view, back = close(part.text, part.spans)
             found = [
                 Span(

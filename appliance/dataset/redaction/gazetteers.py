@@ -27,7 +27,8 @@ _WORDS_TOO = words_in(
     shade shell sherry sky son song star stone storm sue summer sun sunny tab tad teddy temple terra tiny tom
     trinity trip tuesday victor viola violet virginia wade ward warren west will win wing winter wise wood woody
     young china india israel jordan georgia chad kenya austin dallas houston madison brooklyn sydney florence
-    sienna carolina dakota savannah cheyenne phoenix orlando lincoln jackson charlotte denver angle dung meta easter magnolia maple
+    sienna carolina dakota savannah cheyenne phoenix orlando lincoln jackson charlotte denver
+    angle dung meta easter magnolia maple
     pinkie echo prudence golden link dick cherry precious lady duke harsh forum indie harmony ganga sunshine melody
     cookie cute dear honesty liberty noble prince sir tea case ok even hai sim van mai ha an in my so to no do go be
     he we me banks add edit brain green willow express driver hill london

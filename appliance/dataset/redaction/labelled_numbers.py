@@ -9,7 +9,10 @@ from appliance.dataset.redaction.spans import Span
 
 _NUMBER_WORD = r"(?:numbers?|nuber|no|num|nr|nbr|id|digits?|#|№)"
 _COPULA = r"(?:\s*(?:is|are|in|was|it'?s|to|:|=|#|-|\.)){0,3}"
-_LETTERS = r"(?!(?:is|my|to|and|or|the|for|was|of|in|at|on|it|am|pm|not|has|are|be|by|as|with|please|usd|eur)\b)[a-z]{1,4}"
+_LETTERS = (
+    r"(?!(?:is|my|to|and|or|the|for|was|of|in|at|on|it|am|pm|not|has|are|be|by|as|with"
+    r"|please|usd|eur)\b)[a-z]{1,4}"
+)
 _VALUE = rf"(?:{_LETTERS}[ -]?)?\d[\d-]*(?: \d{{2,}})*(?:[ -]?{_LETTERS}(?![a-z]))?(?: \d{{2,}})?"
 _LABELS = (
     ("national_id", r"ssn|social(?:\s+security)?|tax(?:payer)?\s+id|national\s+(?:id|insurance)|passport"
@@ -22,7 +25,7 @@ _AFTER = tuple(
     (
         kind,
         re.compile(
-            rf"(?<![a-z])(?P<label>{label})\s*(?P<number>{_NUMBER_WORD})?\.?{_COPULA}\s*(?P<value>{_VALUE})(?![\w@%]|[.,]\d)",
+            rf"(?<![a-z])(?P<label>{label})(?![a-z])\s*(?P<number>{_NUMBER_WORD})?\.?{_COPULA}\s*(?P<value>{_VALUE})(?![\w@%]|[.,]\d)",
             re.IGNORECASE,
         ),
     )
@@ -43,7 +46,8 @@ _BEFORE = tuple(
     (
         kind,
         re.compile(
-            rf"(?<![\w.,-])(?P<value>\d[\d -]{{2,22}}\d)\s*[,-]?\s*(?:(?:this|that|it|which)\s*(?:is|'s)?|is|as|for)\s+(?:my|the|our|his|her|your|this)?\s*"
+            rf"(?<![\w.,-])(?P<value>\d[\d -]{{2,22}}\d)\s*[,-]?\s*(?:(?:this|that|it|which)\s*(?:is|'s)?|is|as|for)\s+"
+            rf"(?:my|the|our|his|her|your|this)?\s*"
             rf"(?:{label})\b",
             re.IGNORECASE,
         ),
@@ -60,7 +64,8 @@ _ASKED = (
     ("account", re.compile(r"\b(?:account|policy|claim|member)\b", re.IGNORECASE)),
 )
 _BARE = re.compile(
-    r"^\W*(?:(?:ok(?:ay)?|yes|sure|it'?s|it\s+is|they\s+are|sorry|ya)[\s,.]*){0,4}(?P<value>[a-z]{0,4}[ -]?\d[\d -]{1,22}\d)\W*$",
+    r"^\W*(?:(?:ok(?:ay)?|yes|sure|it'?s|it\s+is|they\s+are|sorry|ya)[\s,.]*){0,4}"
+    r"(?P<value>[a-z]{0,4}[ -]?\d[\d -]{1,22}\d)\W*$",
     re.I,
 )
 _SHORT_NEEDS_NUMBER = 5  # without "number" or the like, a value of fewer digits may count something else

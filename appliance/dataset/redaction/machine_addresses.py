@@ -18,7 +18,10 @@ _SPELT_OUT = re.compile(
     re.IGNORECASE,
 )
 # Transcripts and normalised chat lose "@" and ".": `jane 42 gmailcom`.
-_PROVIDERS = r"(?:gmail|googlemail|yahoo|ymail|hotmail|outlook|icloud|protonmail|rediffmail|live|msn|aol|gmx|e?mail|example)"
+_PROVIDERS = (
+    r"(?:gmail|googlemail|yahoo|ymail|hotmail|outlook|icloud|protonmail|rediffmail|live|msn|aol|gmx"
+    r"|e?mail|example)"
+)
 _UNPUNCTUATED = re.compile(
     rf"\b(?:[a-z][\w-]{{2,40}}\s?)(?:\d{{1,6}}\s?)?(?:at\s?)?{_PROVIDERS}\s?(?:dot\s?)?(?:com|net|org|de|fr|co\s?uk|co\s?in)\b",
     re.IGNORECASE,

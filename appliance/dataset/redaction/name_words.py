@@ -68,7 +68,8 @@ SPEECH_BEFORE = re.compile(
 # Only persons do these.
 LIFE_AFTER = re.compile(
     r"\s*,?\s*(?:(?:who\s+)?(?:lives?|lived|works?|worked|was\s+born|is\s+born|died|married|began\s+\w+ing|moved|joined|retired|graduated|studied"
-    r"|teaches|taught|grew\s+up|and\s+I|and\s+(?:his|her)|as\s+(?:\w+\s+)?(?:guardian|beneficiary)|had\s+given|turned\s+\d+|is\s+(?:my|his|her|our)|, who"
+    r"|teaches|taught|grew\s+up|and\s+I|and\s+(?:his|her)|as\s+(?:\w+\s+)?(?:guardian|beneficiary)|had\s+given"
+    r"|turned\s+\d+|is\s+(?:my|his|her|our)|, who"
     r"|whose)\b)"
 )
 PERSON_AFTER = re.compile(
@@ -109,7 +110,8 @@ NO_NAME = words_in(
     system monday tuesday wednesday thursday friday saturday sunday january february march april may june july
     august september october november december christmas easter god lord internet google facebook twitter
     youtube amazon microsoft apple linux windows english german french spanish italian dutch american british
-    european african asian chinese japanese indian russian zip plz postcode dob tel fax phone email address name fullname nameis request movie video
+    european african asian chinese japanese indian russian
+    zip plz postcode dob tel fax phone email address name fullname nameis request movie video
     android ubuntu python java unix mac oh ah lol omg wow
     haha tv dvd cd pc usb url html http https json xml sql css pdf faq ceo cto cfo usa uk us eu un nasa fbi cia
     nato covid wifi bluetooth atm pin ssn id ip dob ain't isn't wasn't don't didn't doesn't can't couldn't won't
@@ -122,7 +124,8 @@ STOPS = words_in(
     """
     and or but the a an my your his her our their its it is was are were be been am i you he she we they this
     that these those of in on at to for from with by as so if then than not no yes ok okay please plz pls sir
-    mam madam here there account fullname nameis acct ac card credit debit ssn number no num phone email mail address policy
+    mam madam here there account fullname nameis acct ac card credit debit ssn number no num
+    phone email mail address policy
     claim last four digits code id can could would will shall should may might must do does did have has had
     want need like know get got change check lost looking calling trying having going interested facing unable
     ready done fine good great sure sorry thanks thank thankyou hi hello new old also just only very really now

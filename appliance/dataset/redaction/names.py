@@ -89,6 +89,8 @@ def _written(text: str, before: str, words: list[Word], lists: Gazetteers) -> It
     for run in _runs(text, words, lists):
         while run and run[-1].lower in around.PARTICLES and not run[-1].capital:
             run = run[:-1]
+        while len(run) > 1 and around.TITLE_BEFORE.fullmatch(f"{run[0].lower} "):
+            run = run[1:]
         if run and len(run[0].text) == 1 and len(run) == 1:
             continue
         if run and len(run) <= _LONGEST:
@@ -145,9 +147,11 @@ def _score(text: str, before: str, run: list[Word], lists: Gazetteers) -> tuple[
         score -= 0.25
     if any(word.lower.strip(".") in around.ORGANISATION for word in run) or _organisation_follows(following):
         score -= 0.6
-    if around.TITLE_BEFORE.search(said):
+    if around.NOT_A_PERSONS.search(said):
+        score -= 0.3
+    elif around.TITLE_BEFORE.search(said):
         score, why = score + 0.5, "after a title"
-    elif around.INTRODUCED.search(said) and not around.NOT_A_PERSONS.search(said):
+    elif around.INTRODUCED.search(said):
         score, why = score + 0.5, "after a word that introduces a name"
     elif around.SPEECH_BEFORE.search(said):
         score, why = score + 0.4, "after a word for speaking"
@@ -163,9 +167,7 @@ def _score(text: str, before: str, run: list[Word], lists: Gazetteers) -> tuple[
         score -= 0.2
     if re.search(r"\b[Tt]he\s+$", said):
         score -= 0.25
-    if around.SPEECH_AFTER.match(following):
-        score += 0.35
-    elif around.LIFE_AFTER.match(following):
+    if around.SPEECH_AFTER.match(following) or around.LIFE_AFTER.match(following):
         score += 0.35
     elif around.PERSON_AFTER.match(following) or (
         run[-1].possessive and re.match(r"['’]s\s+[a-z]", following)
@@ -271,10 +273,9 @@ def _introduced(text: str, before: str, words: list[Word], lists: Gazetteers, ca
                 and lists.is_first(word.lower)
                 and not word.capital
                 and follows
-            ):
-                if lists.is_last(follows[0].lower) or not _listed(follows[0].lower, lists):
-                    taken = [word, follows[0]]
-                    yield Span(word.start, follows[0].end, "name", 0.55, "a given name and another")
+            ) and (lists.is_last(follows[0].lower) or not _listed(follows[0].lower, lists)):
+                taken = [word, follows[0]]
+                yield Span(word.start, follows[0].end, "name", 0.55, "a given name and another")
         else:
             if word.start in {0, opening}:
                 taken = _gather(text, words, place, lists, 1, cased) or _listed_names(

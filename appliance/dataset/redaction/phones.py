@@ -11,7 +11,8 @@ from appliance.dataset.redaction.spans import Span
 
 # Digits in groups: an optional +, brackets around an area code, one separator between groups.
 _CANDIDATE = re.compile(
-    r"(?<![\w./:#$€£=@-])(?<!\d,)(?:\+ ?|00(?=[1-9]))?(?:\(\+?\d{1,5}\)[ .-]?)?\d{1,14}(?:(?:[ .-]|\)[ .-]?| ?\(| ?/ ?)\d{1,8}){0,6}"
+    r"(?<![\w./:#$€£=@-])(?<!\d,)(?:\+ ?|00(?=[1-9]))?(?:\(\+?\d{1,5}\)[ .-]?)?\d{1,14}"
+    r"(?:(?:[ .-]|\)[ .-]?| ?\(| ?/ ?)\d{1,8}){0,6}"
     r"(?:\s?(?:x|ext\.?|extension)\s?\d{1,6})?(?![\w%@=]|[.,:/-]\d)",
     re.IGNORECASE,
 )

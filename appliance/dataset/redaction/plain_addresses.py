@@ -32,7 +32,8 @@ _ASKED = re.compile(
     re.IGNORECASE,
 )
 _BARE = re.compile(
-    rf"^\W*(?:(?:ok|yes|sure|its?|it is|actually|sorry)\W+)*(?P<value>no\.?\s\d{{1,5}},?\s{_WORDS}{{1,5}}(?:\d{{2,6}}|{_NO_PLACE}[^\W\d_]+))\W*$",
+    rf"^\W*(?:(?:ok|yes|sure|its?|it is|actually|sorry)\W+)*"
+    rf"(?P<value>no\.?\s\d{{1,5}},?\s{_WORDS}{{1,5}}(?:\d{{2,6}}|{_NO_PLACE}[^\W\d_]+))\W*$",
     re.IGNORECASE,
 )
 
@@ -48,10 +49,7 @@ def find_plain(text: str, before: str, lists: Gazetteers) -> Iterator[Span]:
     for match in _STREET.finditer(text):
         end = match.end()
         tail = _TAIL.match(text, end)
-        if tail:
-            end = tail.end()
-        else:
-            end = _places(text, end, lists)
+        end = tail.end() if tail else _places(text, end, lists)
         yield Span(match.start(), end, "address", 0.65, "a number and a kind of street")
     for match in _TO_CODE.finditer(text):
         code = match.group().split()[-2].lower()

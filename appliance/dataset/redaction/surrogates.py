@@ -111,7 +111,8 @@ class Surrogates:
         chance = self._chance("address", normal("address", value))
         kept = (
             address_words.STREET_TYPES | address_words.PREFIX_TYPES | address_words.AFTER_TYPES | address_words.UNITS
-            | address_words.BOXES | address_words.PARTICLES | address_words.STATE_CODES | frozenset({"p", "o", "no", "corner"})
+            | address_words.BOXES | address_words.PARTICLES | address_words.STATE_CODES
+            | frozenset({"p", "o", "no", "corner"})
         )  # fmt: skip
 
         def other(match: re.Match[str]) -> str:
@@ -223,15 +224,16 @@ def _national_id(value: str, chance: random.Random) -> str:
         for known in NATIONAL_IDS
         if known.pattern.fullmatch(value) and known.holds(compact(known, value))
     ]
-    # The form with the fewest matches by chance comes first: what was a tax code stays one.
-    for known in sorted(matching, key=lambda known: -known.alone):
-        keep = 3 if "Swiss" in known.what else 0
-        return _until(
-            value,
-            lambda: _scramble(value, chance, keep),
-            lambda made: bool(known.pattern.fullmatch(made)) and known.holds(compact(known, made)),  # noqa: B023
-        )
-    return _scrambled(value, chance)
+    if not matching:
+        return _scrambled(value, chance)
+    # The form with the fewest matches by chance: what was a tax code stays one.
+    known = max(matching, key=lambda known: known.alone)
+    keep = 3 if "Swiss" in known.what else 0
+    return _until(
+        value,
+        lambda: _scramble(value, chance, keep),
+        lambda made: bool(known.pattern.fullmatch(made)) and known.holds(compact(known, made)),
+    )
 
 
 def _phone(value: str, chance: random.Random) -> str:
@@ -240,7 +242,8 @@ def _phone(value: str, chance: random.Random) -> str:
     body = re.search(r"(?:\D|^)(\d{3})(\D{0,2})(\d{4})$", value)
     plain = re.sub(r"\D", "", value)
     if body and len(plain) in {7, 10, 11} and (len(plain) != 11 or plain[0] == "1"):
-        made = f"{_scramble(value[: body.start(1)], chance, 2 if value.startswith('+') else 0)}555{body[2]}01{chance.randrange(100):02d}"
+        area = _scramble(value[: body.start(1)], chance, 2 if value.startswith("+") else 0)
+        made = f"{area}555{body[2]}01{chance.randrange(100):02d}"
         if made != value and not (value.startswith("+") and not plain.startswith("1")):
             return made
     known = plan_of(value)
@@ -282,7 +285,8 @@ def _birth_date(value: str, chance: random.Random) -> str:
         if len(text) == 4:
             return str(int(text) + chance.choice((-4, -3, -2, -1, 1, 2, 3, 4)))
         if len(text) == 8:
-            return f"{int(text[:4]) + chance.choice((-2, -1, 1, 2))}{chance.randrange(1, 13):02d}{chance.randrange(1, 29):02d}"
+            year = int(text[:4]) + chance.choice((-2, -1, 1, 2))
+            return f"{year}{chance.randrange(1, 13):02d}{chance.randrange(1, 29):02d}"
         low, high = (1, 12) if 1 <= int(text) <= 12 else (13, 28) if int(text) < 32 else (40, 99)
         return f"{chance.randint(low, high):0{len(text)}d}"
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 from appliance.dataset.redaction.finding import PLACEHOLDER, Options, close, find
-from appliance.dataset.redaction.gazetteers import gazetteers
 from appliance.dataset.redaction.json_text import JsonString, context, json_strings, with_values
 from appliance.dataset.redaction.spans import Span
+from appliance.dataset.redaction.spreading import KnownValues
 from appliance.dataset.redaction.surrogates import normal
-from appliance.dataset.redaction.words_of import minds_case, words_of
+from appliance.dataset.redaction.words_of import minds_case
 
 _SAID_BEFORE = 200  # characters of the turn before that may be the question to this one
 _ELSEWHERE = 0.5
+_MOST_WORDS = 6  # of a name that is compared with parts of itself
 
 
 @dataclass
@@ -95,68 +96,24 @@ def _before(turns: Sequence[Turn], number: int) -> str:
     return PLACEHOLDER.sub("\ue000", close(part.text, part.spans)[0])[-_SAID_BEFORE:]
 
 
-def _worth_spreading(span: Span, value: str) -> bool:
-    if span.kind == "name":
-        return span.score >= _ELSEWHERE and len(value) > 2
-    return sum(character.isalnum() for character in value) > 3
-
-
 def _spread(fields: Sequence[Field], options: Options) -> bool:
     """Close every other place of a value that was found; whether there was one."""
-    values: dict[tuple[str, bool], str] = {}
-    for part in fields:
+    known = KnownValues()
+    cased = [minds_case(part.text) for part in fields]
+    for part, minds in zip(fields, cased, strict=True):
         for span in part.spans:
-            value = part.text[span.start : span.end]
-            if _worth_spreading(span, value):
-                caseless = span.kind in {"name", "email"} and not minds_case(part.text)
-                values[value, caseless] = span.kind
-                if span.kind == "name":
-                    for word in _telling_words(value):
-                        values.setdefault((word, caseless), "name")
-    if not values:
-        return False
+            known.add(span.kind, part.text[span.start : span.end], not minds)
     changed = False
-    kinds = {value.lower(): kind for (value, _), kind in values.items()}
-    ordered = sorted(values, key=lambda entry: (-len(entry[0]), entry))
-    exact = _alternatives([value for value, _ in ordered])
-    loose = _alternatives([value for value, caseless in ordered if caseless])
-    whole = _alternatives([value for value, _ in ordered if kinds[value.lower()] == "name" and " " in value])
-    for part in fields:
-        patterns = [re.compile(exact)]
-        if whole:  # a name of several words is told by the words alone
-            patterns.append(re.compile(whole, re.IGNORECASE))
-        if loose and not minds_case(part.text):
-            patterns.append(re.compile(loose, re.IGNORECASE))
-        for expression in patterns:
-            view, back = close(part.text, part.spans)
-            found = [
-                Span(
-                    back(match.start()),
-                    back(match.end() - 1) + 1,
-                    kinds[match.group().lower()],
-                    _ELSEWHERE,
-                    "found elsewhere too",
-                )
-                for match in expression.finditer(view)
-            ]
-            found = [span for span in found if not options.allows(part.text[span.start : span.end])]
-            changed = changed or bool(found)
-            part.spans = sorted([*part.spans, *found])
+    for part, minds in zip(fields, cased, strict=True):
+        view, back = close(part.text, part.spans)
+        found = [
+            Span(back(start), back(end - 1) + 1, kind, _ELSEWHERE, "found elsewhere too")
+            for start, end, kind in known.places(view, minds)
+        ]
+        found = [span for span in found if not options.allows(part.text[span.start : span.end])]
+        changed = changed or bool(found)
+        part.spans = sorted([*part.spans, *found])
     return changed
-
-
-def _alternatives(values: Sequence[str]) -> str:
-    return rf"(?<!\w)(?:{'|'.join(map(re.escape, values))})(?!\w)" if values else ""
-
-
-def _telling_words(name: str) -> list[str]:
-    """The words of a name that stand for the person alone: no particles, initials or plain words."""
-    lists = gazetteers()
-    words = words_of(name)
-    return [
-        word.text for word in words if len(words) > 1 and len(word.text) > 2 and not lists.is_plain(word.lower)
-        and not lists.is_word(word.lower)
-    ]  # fmt: skip
 
 
 class Placeholders:
@@ -168,6 +125,8 @@ class Placeholders:
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._given: dict[tuple[str, str], int] = {}
+        self._by_words: dict[frozenset[str], set[int]] = {}  # whole names
+        self._by_word: dict[str, set[int]] = {}  # names that hold a word
         self._last: dict[str, int] = {}
         for text in texts:
             for match in PLACEHOLDER.finditer(text):
@@ -182,15 +141,22 @@ class Placeholders:
             if not number:
                 number = self._last[kind] = self._last.get(kind, 0) + 1
             self._given[known] = number
+            if kind == "name":
+                words = frozenset(known[1].split())
+                self._by_words.setdefault(words, set()).add(number)
+                for word in words:
+                    self._by_word.setdefault(word, set()).add(number)
         return f"[{kind.upper()}_{self._given[known]}]"
 
     def _same_person(self, name: str) -> int:
-        words = set(name.split())
-        numbers = {
-            number for (kind, other), number in self._given.items()
-            if kind == "name" and (words <= set(other.split()) or words >= set(other.split()))
-        }  # fmt: skip
-        return numbers.pop() if len(numbers) == 1 else 0
+        """The number of the one person whose name holds this one or is held by it; 0 where there is none or more."""
+        words = sorted(frozenset(name.split()))
+        holders = sorted((self._by_word.get(word, set()) for word in words), key=len)
+        numbers = set.intersection(*holders) if holders else set()
+        for count in range(1, min(len(words), _MOST_WORDS)):
+            for part in combinations(words[:_MOST_WORDS], count):
+                numbers = numbers | self._by_words.get(frozenset(part), set())
+        return next(iter(numbers)) if len(numbers) == 1 else 0
 
 
 def put_together(turn: Turn, replacements: dict[int | None, str]) -> str:

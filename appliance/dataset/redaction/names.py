@@ -253,6 +253,9 @@ def _introduced(text: str, before: str, words: list[Word], lists: Gazetteers, ca
     place = 0
     while place < len(words):
         word = words[place]
+        if not _may_begin(word, lists, cased):
+            place += 1
+            continue
         said = text[max(0, word.start - _BEFORE) : word.start]
         strength, why = 0, ""
         if around.NOT_A_PERSONS.search(said):
@@ -303,6 +306,16 @@ def _listed_names(text: str, words: list[Word], place: int, lists: Gazetteers) -
             break
         taken.append(word)
     return taken
+
+
+def _may_begin(word: Word, lists: Gazetteers, cased: bool) -> bool:
+    """Whether a name may begin here whatever stands before: what spares most words the look around them."""
+    if word.lower in around.STOPS or word.lower in around.NO_NAME:
+        return False
+    if cased:
+        return word.capital or _is_nothing_else(word.lower, lists)
+    named = word.lower in lists.first_names or word.lower in lists.last_names
+    return named or not lists.is_word(word.lower, 3000)
 
 
 def _is_common_name(word: str, lists: Gazetteers) -> bool:

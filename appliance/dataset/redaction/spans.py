@@ -58,7 +58,20 @@ def resolve(spans: Iterable[Span], text: str) -> list[Span]:
     A span around others takes their place where it is sure enough itself; else the surer one stays, and what it
     leaves of the other stays too, so that no character is lost by an overlap.
     """
-    waiting = sorted(set(spans), key=lambda span: (-len(span), -span.score, span.start, span.kind))
+    chosen: list[Span] = []
+    cluster: list[Span] = []  # spans that hang together; none of another cluster touches them
+    end = -1
+    for span in sorted(set(spans)):
+        if span.start >= end:
+            chosen += _resolve_cluster(cluster, text)
+            cluster = []
+        cluster.append(span)
+        end = max(end, span.end)
+    return chosen + _resolve_cluster(cluster, text)
+
+
+def _resolve_cluster(spans: list[Span], text: str) -> list[Span]:
+    waiting = sorted(spans, key=lambda span: (-len(span), -span.score, span.start, span.kind))
     outer: list[Span] = []
     for span in waiting:
         around = [other for other in outer if other.contains(span) and other.score >= _CONTAINER_SCORE]

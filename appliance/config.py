@@ -53,6 +53,41 @@ class BaseSection(_Section):
     """`embedded`, a Hugging Face folder (safetensors), or a GGUF file; relative to the project."""
 
 
+Kind = Literal[
+    "name", "address", "birth_date", "email", "phone", "card", "iban", "account", "national_id",
+    "ip", "mac", "secret", "url",
+]  # fmt: skip
+
+
+class RedactSection(_Section):
+    """`[dataset.redact]`: personal data in the examples (docs/formats/redaction.md)."""
+
+    mode: Literal["off", "placeholder", "surrogate"] = "off"
+    """`placeholder`: `[NAME_1]`; `surrogate`: a made-up value of the same form."""
+    kinds: list[Kind] = [
+        "name", "address", "birth_date", "email", "phone", "card", "iban", "account", "national_id", "ip", "mac",
+        "secret",
+    ]  # fmt: skip
+    min_score: float = Field(default=0.5, ge=0, le=1)
+    """What is less sure stays."""
+    allow: list[str] = []
+    """Values that stay, whatever their case."""
+    allow_patterns: list[str] = []
+    """Regular expressions; a value that one matches as a whole stays."""
+    tagger: str = ""
+    """A folder with a token classifier (safetensors) that finds more; relative to the project."""
+
+    @field_validator("allow_patterns")
+    @classmethod
+    def _are_expressions(cls, patterns: list[str]) -> list[str]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        return patterns
+
+
 class DatasetSection(_Section):
     """`[dataset]`: where the examples are and how they are read."""
 
@@ -77,6 +112,7 @@ class DatasetSection(_Section):
     """Longer rows are named and left out."""
     limit: int = Field(default=0, ge=0)
     """Use at most this many training rows (0: all), chosen by hash."""
+    redact: RedactSection = RedactSection()
 
     @field_validator("formats")
     @classmethod

@@ -37,6 +37,16 @@ class Project:
         return self.build / "dataset"
 
     @property
+    def redaction_key(self) -> Path:
+        """The secret that surrogates come from; made when redaction is first on, never shipped."""
+        return self.root / "redaction.key"
+
+    @property
+    def redaction_decisions(self) -> Path:
+        """What a person decided of redaction's findings, JSON lines."""
+        return self.root / "redaction-decisions.jsonl"
+
+    @property
     def training(self) -> Path:
         """adapter/, checkpoint/, curve.jsonl, curve.svg, training.json."""
         return self.build / "training"

@@ -18,14 +18,20 @@ Example:
 @click.group("dataset", invoke_without_command=True, epilog=_EPILOG)
 @project_option
 @click.option("--strict", is_flag=True, help="Stop on the first bad row instead of leaving it out.")
+@click.option(
+    "--raw-findings",
+    is_flag=True,
+    help="Write what was redacted into redactions.jsonl as it was. Keep that file to yourself.",
+)
 @click.pass_context
-def command(context: click.Context, folder: Path, strict: bool) -> None:
+def command(context: click.Context, folder: Path, strict: bool, raw_findings: bool) -> None:
     """Read, clean and split the examples; write the dataset card.
 
     Takes the files that [dataset] names: chats as JSON, tables, preference pairs, transcripts, documents, each told by
     its content. Normalises Unicode and white space, drops exact duplicates, leaves out rows that can't be learnt
     from (each is named with file and line; all are in build/dataset/rejected.jsonl) and splits the rest 80/10/10
-    by a hash, so that adding rows moves none.
+    by a hash, so that adding rows moves none. With [dataset.redact] personal data is replaced first;
+    build/dataset/redactions.jsonl says what and why.
     """
     from appliance import offline
 
@@ -38,7 +44,7 @@ def command(context: click.Context, folder: Path, strict: bool) -> None:
 
     project = Project.open(folder)
     with stage_events(project.events) as emit:
-        card = prepare(project, emit, strict=strict)
+        card = prepare(project, emit, strict=strict, raw_findings=raw_findings)
     for line in card_lines(card):
         click.echo(line)
     click.echo(f"dataset: {project.dataset}")

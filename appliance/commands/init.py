@@ -30,6 +30,15 @@ schema_path = ""           # a JSON Schema that every answer should satisfy
 max_tokens = 1024          # longer rows are named and left out
 limit = 0                  # use at most so many training rows; 0: all
 
+[dataset.redact]           # personal data in the examples
+mode = "off"               # placeholder: [NAME_1]; surrogate: made-up values of the same form; off: all stays
+kinds = ["name", "address", "birth_date", "email", "phone", "card", "iban", "account", "national_id", "ip", "mac",
+         "secret"]
+min_score = 0.5            # what is less sure stays
+allow = []                 # values that stay,
+allow_patterns = []        # and regular expressions of such
+tagger = ""                # a folder with a token classifier of yours that finds more
+
 [training]
 epochs = 2.0
 rank = 16
@@ -99,7 +108,7 @@ def command(folder: Path, name: str) -> None:
     storage.write_text(target, text)
     ignore = folder / ".gitignore"
     if not ignore.exists():
-        storage.write_text(ignore, "build/\nkeys/\nstick/\n")
+        storage.write_text(ignore, "build/\nkeys/\nstick/\nredaction.key\n")
     click.echo(f"project: {folder}")
     click.echo("next:")
     click.echo(f"  put examples into {folder / 'data'}")

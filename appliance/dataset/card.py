@@ -54,6 +54,7 @@ class DatasetCard:
         files: SHA-256 of each split's file.
         split: how the test split came about.
         unpaired: material that no pairs were made of: transcripts, turns, documents, blocks.
+        redactions: personal data found, by kind, and what was done; empty where redaction is off.
     """
 
     digest: str
@@ -68,6 +69,7 @@ class DatasetCard:
     files: dict[str, str]
     split: str
     unpaired: dict[str, int] = field(default_factory=dict)
+    redactions: dict[str, Any] = field(default_factory=dict)
     format: int = field(default=FORMAT)
 
     def to_json(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from appliance.dataset.cleaning import BadConversation, clean_messages, default_group
 from appliance.dataset.reading import BadRow, RawRow, read_file
+from appliance.dataset.redaction import redactor_for
 from appliance.dataset.rows import Row, row_id
 from appliance.errors import DataError, UsageError
 from appliance.paths import Project
@@ -21,6 +22,7 @@ def read_other_rows(project: Project, path: Path) -> list[Row]:
     if not path.is_file():
         raise UsageError(f"{path}: no such file", "give a file of examples")
     rows: dict[str, Row] = {}
+    redactor = redactor_for(project)  # as the dataset's own rows: what was trained on is known by its id
     for raw in read_file(path, path.name, project.config.dataset, lambda _: None):
         if isinstance(raw, BadRow):
             raise DataError(str(raw), "mend or remove the row: a measure must not leave rows out")
@@ -34,6 +36,8 @@ def read_other_rows(project: Project, path: Path) -> list[Row]:
         except BadConversation as fault:
             bad = BadRow(raw.file, raw.line, fault.kind, fault.reason)
             raise DataError(str(bad), "mend or remove the row: a measure must not leave rows out") from fault
+        if redactor is not None:
+            messages = redactor.conversation(messages).messages
         row = Row(row_id(messages), raw.group or default_group(messages), messages, f"{raw.file}:{raw.line}")
         rows[row.id] = row
     if not rows:

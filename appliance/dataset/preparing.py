@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +18,7 @@ from appliance.dataset.cleaning import BadConversation, clean_messages, clean_te
 from appliance.dataset.lengths import CountTokens, counter, plain_counter
 from appliance.dataset.reading import BadRow, Document, RawRow, Transcript, detect, find_files, read_detected
 from appliance.dataset.reading.visible import visible
+from appliance.dataset.redaction import Finding, RedactionReport, Redactor, redactor_for
 from appliance.dataset.rows import SPLITS, Row, row_id
 from appliance.dataset.schema import AnswerSchema
 from appliance.dataset.splitting import TEST, TRAIN, assign
@@ -51,6 +54,8 @@ class _Collector:
     schema: AnswerSchema | None
     spool: IO[bytes]
     rejected_file: IO[bytes]
+    redactor: Redactor | None
+    report: RedactionReport
     kept: list[_Kept] = field(default_factory=list)
     seen: dict[str, bool] = field(default_factory=dict)
     duplicates: int = 0
@@ -82,16 +87,31 @@ class _Collector:
             self.unpaired["documents"] += 1
             self.unpaired["blocks"] += len(material.blocks)
 
+    def redact(
+        self, messages: list[dict[str, Any]], raw: RawRow
+    ) -> tuple[list[dict[str, Any]], str, str, list[Finding]]:
+        """(conversation, group, rejected answer) without personal data, and what was found; unchanged where off."""
+        rejected = clean_text(raw.rejected)
+        if self.redactor is None:
+            return messages, raw.group, rejected, []
+        fault = self.schema.answer_fault if self.schema is not None and not rejected else lambda _: ""
+        # The rejected answer goes along as one more turn, so that the same value gets the same replacement.
+        turns = [*messages, {"role": "assistant", "content": rejected}] if rejected else messages
+        redacted = self.redactor.conversation(turns, fault)
+        kept = redacted.messages[: len(messages)]
+        refused = str(redacted.messages[-1]["content"]) if rejected else ""
+        return kept, raw.group and self.redactor.keyed("group", raw.group), refused, redacted.findings
+
     def add(self, raw: RawRow, test: bool) -> None:
         try:
             messages = clean_messages(raw.messages, self.project.config.dataset.system)
+            messages, group, rejected, findings = self.redact(messages, raw)
             if self.schema is not None:
                 self.schema.check_answer(messages[-1]["content"])
-            rejected = clean_text(raw.rejected)
         except BadConversation as fault:
             self.reject(BadRow(raw.file, raw.line, fault.kind, fault.reason))
             return
-        group, source = raw.group or default_group(messages), f"{raw.file}:{raw.line}"
+        group, source = group or default_group(messages), f"{raw.file}:{raw.line}"
         row = Row(row_id(messages), group, messages, source, rejected)
         if row.id in self.seen:
             # Test files are read first, so an equal row in `sources` is a leak rather than a repetition.
@@ -99,6 +119,7 @@ class _Collector:
             self.overlaps, self.duplicates = self.overlaps + leak, self.duplicates + (not leak)
             return
         self.seen[row.id] = test
+        self.report.add(row.id, row.source, findings)
         self.batch.append((row, raw, test))
         self.batch_characters += sum(len(message["content"]) for message in messages)
         if len(self.batch) >= _BATCH_ROWS or self.batch_characters >= _BATCH_CHARACTERS:
@@ -216,6 +237,15 @@ def source_files(
     return [(path, _name(path, project.root), path in test) for path in [*test, *train]]
 
 
+def _findings_file(project: Project, redactor: Redactor | None) -> AbstractContextManager[IO[bytes]]:
+    """redactions.jsonl to be written, for its owner's eyes; without redaction none stays from an earlier time."""
+    path = project.dataset / "redactions.jsonl"
+    if redactor is not None:
+        return storage.atomic_writer(path, 0o600)
+    path.unlink(missing_ok=True)
+    return nullcontext(io.BytesIO())
+
+
 def _lines_at(spool: IO[bytes], rows: list[_Kept]) -> Iterator[bytes]:
     for row in rows:
         spool.seek(row.offset)
@@ -229,10 +259,12 @@ def prepare(
     strict: bool = False,
     tokenizer: Callable[[str], int] | None = None,
     checkpoint: Path | None = None,
+    raw_findings: bool = False,
 ) -> DatasetCard:
     """Read, clean, check and split the project's examples into build/dataset.
 
-    The splits and rejected.jsonl are written first and card.json last, so a folder with a card is whole.
+    The splits, rejected.jsonl and (where redaction is on) redactions.jsonl are written first and card.json last, so
+    a folder with a card is whole.
 
     Args:
         project: its `[dataset]` says what to read.
@@ -240,6 +272,7 @@ def prepare(
         strict: stop on the first bad row.
         tokenizer: counts the tokens of a text, instead of the base's own tokenizer.
         checkpoint: the base's folder; resolved from the configuration when it is needed and not given.
+        raw_findings: write what was redacted into redactions.jsonl as it was.
 
     Raises:
         DataError: nothing (or too little) is left, a file or column is missing, or a bad row with `strict`.
@@ -249,6 +282,7 @@ def prepare(
     files = source_files(project, skipped.append)
     schema_path = project.config.dataset.schema_path
     schema = AnswerSchema.load(project.root / schema_path) if schema_path else None
+    redactor = redactor_for(project)
     if tokenizer is not None:
         count = plain_counter(tokenizer)
     else:
@@ -262,8 +296,14 @@ def prepare(
     storage.remove_leftovers(project.dataset)
     (project.dataset / FILE_NAME).unlink(missing_ok=True)
     with tempfile.TemporaryFile(prefix=".spool.", suffix=".part", dir=project.dataset) as spool:
-        with storage.atomic_writer(project.dataset / "rejected.jsonl") as rejected_file:
-            collector = _Collector(project, emit, strict, count, schema, spool, rejected_file)
+        with (
+            storage.atomic_writer(project.dataset / "rejected.jsonl") as rejected_file,
+            _findings_file(project, redactor) as findings_file,
+        ):
+            report = RedactionReport(findings_file, raw_findings)
+            collector = _Collector(
+                project, emit, strict, count, schema, spool, rejected_file, redactor, report
+            )
             for bad in skipped:
                 collector.reject(bad)
             sources = _read_all(collector, files)
@@ -293,6 +333,7 @@ def prepare(
         sources=sources,
         files={name: storage.sha256_file(project.dataset / f"{name}.jsonl") for name in SPLITS},
         unpaired=dict(sorted(collector.unpaired.items())),
+        redactions=report.counts(project.config.dataset.redact.mode) if redactor else {},
         split="90/10 by group, test from its own files" if sources[0]["test"] else "80/10/10 by group",
     )
     storage.write_json(project.dataset / FILE_NAME, card.to_json())
@@ -305,6 +346,9 @@ def _tell(card: DatasetCard, emit: Emit) -> None:
         emit(
             Event(STAGE, "warning", f"and {card.rejected_rows - SHOWN} more bad rows, all in rejected.jsonl")
         )
+    if left := card.redactions.get("left", 0):
+        text = f"personal data in {left} JSON number{'s' if left > 1 else ''} was left: only strings are redacted"
+        emit(Event(STAGE, "warning", f"{text}; see redactions.jsonl"))
     counts = ", ".join(f"{count} {name}" for name, count in card.rows.items())
     left_out = [
         f"{number} {what}"

@@ -64,9 +64,14 @@ class AnswerSchema:
         Raises:
             BadConversation: with the first thing wrong.
         """
+        if fault := self.answer_fault(answer):
+            raise BadConversation("schema", f"the answer {fault}")
+
+    def answer_fault(self, answer: str) -> str:
+        """What is wrong with an answer's text: no JSON, or against the schema; empty when nothing is."""
         try:
             value = json.loads(answer)
         except ValueError as error:
-            raise BadConversation("schema", f"the answer is no JSON: {error}") from error
-        if fault := self.fault(value):
-            raise BadConversation("schema", f"the answer breaks the schema: {fault}")
+            return f"is no JSON: {error}"
+        fault = self.fault(value)
+        return f"breaks the schema: {fault}" if fault else ""

@@ -21,5 +21,13 @@ def card_lines(card: DatasetCard) -> list[str]:
     }
     lines += [f"left out, {what}: {count}" for what, count in left_out.items() if count]
     lines += [f"no pairs made of: {count} {what}" for what, count in card.unpaired.items()]
+    if card.redactions:
+        found = ", ".join(f"{count} {kind}" for kind, count in card.redactions["found"].items()) or "nothing"
+        lines.append(f"personal data, {card.redactions['mode']}: {found} in {card.redactions['rows']} rows")
+        lines += [
+            f"personal data, {what}: {card.redactions[what]}"
+            for what in ("kept", "left")
+            if card.redactions[what]
+        ]
     lines.append(f"digest {card.digest}")
     return lines

@@ -85,9 +85,15 @@ def _base(checkpoint: Path) -> Any:
 
 def _sources(project: Project) -> Inputs:
     from appliance.dataset import source_files
+    from appliance.dataset.redaction import redaction_inputs
 
     files = {name: storage.sha256_file(path) for path, name, _ in source_files(project)}
-    return {"files": files, "schema": _schema(project), "config": project.config.dataset.model_dump()}
+    return {
+        "files": files,
+        "schema": _schema(project),
+        "config": project.config.dataset.model_dump(),
+        "redaction": redaction_inputs(project),
+    }
 
 
 def _schema(project: Project) -> str:

@@ -1,0 +1,259 @@
+"""Personal data found: our rules beside Presidio, on the same rows in the same run.
+
+`python -m benchmarks.pii --data FOLDER` prints a JSON line for each set and kind, one for all structured kinds and one
+for everything together.
+
+- *recall*: share of the labelled entities of the kind of whose characters at least half are in spans of that kind.
+- *precision*: share of the spans of the kind that overlap a labelled entity of that kind. An address may also overlap a
+  label for a place, a date of birth one for a date; on text labelled as something else a span is
+  wrong.
+- *leak*: share of the characters labelled as that kind that no span of any kind covers, so that survive redaction.
+
+Each is given for all rows and for the held-out half: rows whose line's SHA-256 is odd, which nobody looked at while the
+rules were made. Presidio is no dependency of the product: it is installed once into .bench/presidio. Where its spaCy
+model can't be had (it is no package of an index), its pattern recognizers run over a blank pipeline, and the
+line says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import subprocess
+import tempfile
+import time
+import venv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from appliance.dataset.redaction import KINDS, Options, find
+
+ROOT = Path(__file__).resolve().parents[1]
+PEER = ROOT / ".bench" / "presidio"
+PEER_PACKAGES = ("presidio-analyzer==2.2.366",)
+SETS = ("pii_presidio_synth", "pii_multidogo", "pii_wnut17_names")
+UNSTRUCTURED = frozenset({"name", "address", "birth_date"})
+
+# Labels of the sets, and Presidio's own entities, as our kinds.
+KIND_OF = {
+    "PERSON": "name", "STREET_ADDRESS": "address", "ZIP_CODE": "address", "ADDRESS": "address", "LOCATION": "address",
+    "CREDIT_CARD": "card", "PHONE_NUMBER": "phone", "PHONE": "phone", "EMAIL": "email", "EMAIL_ADDRESS": "email",
+    "IP_ADDRESS": "ip", "MAC_ADDRESS": "mac", "IBAN_CODE": "iban", "US_SSN": "national_id", "SSN": "national_id",
+    "US_ITIN": "national_id", "US_PASSPORT": "national_id", "UK_NHS": "national_id", "UK_NINO": "national_id",
+    "US_DRIVER_LICENSE": "national_id", "MEDICAL_LICENSE": "national_id", "DOMAIN_NAME": "url", "URL": "url",
+    "ID_NUMBER": "account", "ACCOUNT_NUMBER": "account", "US_BANK_NUMBER": "account",
+}  # fmt: skip
+PLACES = frozenset({"GPE", "LOCATION", "FAC"})
+ALSO_RIGHT = {"address": PLACES, "birth_date": frozenset({"DATE_TIME"})}
+
+_PEER_PROGRAM = """
+import json, sys, time
+from pathlib import Path
+import spacy
+from presidio_analyzer import AnalyzerEngine
+from presidio_analyzer.nlp_engine import NlpEngineProvider
+texts = json.load(open(sys.argv[1]))
+name = next((m for m in ("en_core_web_lg", "en_core_web_md", "en_core_web_sm") if spacy.util.is_package(m)), "")
+model = name
+if not name:
+    model = str(Path(sys.argv[2]) / "blank")
+    spacy.blank("en").to_disk(model)
+engine = NlpEngineProvider(nlp_configuration={"nlp_engine_name": "spacy",
+    "models": [{"lang_code": "en", "model_name": model}]}).create_engine()
+analyzer = AnalyzerEngine(nlp_engine=engine, supported_languages=["en"])
+analyzer.analyze(text="warm", language="en")
+begun = time.process_time()
+found = [[(r.start, r.end, r.entity_type) for r in analyzer.analyze(text=t, language="en")] for t in texts]
+print("FOUND", json.dumps({"spans": found, "seconds": time.process_time() - begun, "model": name}))
+"""
+
+Piece = tuple[int, int, str]  # start, end, label or kind
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: its text, its labels, and whether it is in the held-out half."""
+
+    text: str
+    labels: list[Piece]
+    held: bool
+
+
+@dataclass
+class Tally:
+    """Counts of one kind."""
+
+    entities: int = 0
+    hit: int = 0
+    spans: int = 0
+    right: int = 0
+    characters: int = 0
+    survived: int = 0
+
+    def figures(self) -> dict[str, float | None]:
+        """Recall, precision and leak; None where there is nothing to divide by."""
+
+        def share(part: int, whole: int) -> float | None:
+            return round(part / whole, 3) if whole else None
+
+        return {
+            "recall": share(self.hit, self.entities),
+            "precision": share(self.right, self.spans),
+            "leak": share(self.survived, self.characters),
+        }
+
+
+@dataclass
+class Score:
+    """Tallies by kind."""
+
+    by_kind: dict[str, Tally] = field(default_factory=dict)
+
+    def of(self, kinds: Sequence[str]) -> Tally:
+        """The sum over some kinds."""
+        total = Tally()
+        for kind in kinds:
+            for name, value in vars(self.by_kind.get(kind, Tally())).items():
+                setattr(total, name, getattr(total, name) + value)
+        return total
+
+
+def read_cases(path: Path) -> list[Case]:
+    """The rows of one set.
+
+    Args:
+        path: JSON lines with `text` or `full_text`, and `spans` of characters.
+    """
+    cases = []
+    for line in path.read_bytes().splitlines():
+        row: dict[str, Any] = json.loads(line)
+        labels = [
+            (
+                span.get("start", span.get("start_position")),
+                span.get("end", span.get("end_position")),
+                span["entity_type"],
+            )
+            for span in row["spans"]
+        ]
+        held = int(hashlib.sha256(line.strip()).hexdigest()[:8], 16) % 2 == 1
+        cases.append(Case(row.get("full_text") or row["text"], labels, held))
+    return cases
+
+
+def _shared(one: Piece, other: Piece) -> int:
+    return max(0, min(one[1], other[1]) - max(one[0], other[0]))
+
+
+def _covered(piece: Piece, spans: Sequence[Piece]) -> int:
+    return len({place for span in spans for place in range(max(piece[0], span[0]), min(piece[1], span[1]))})
+
+
+def score(cases: Sequence[Case], found: Sequence[Sequence[Piece]]) -> Score:
+    """Recall, precision and leak of spans against labels, as the module says."""
+    result = Score({kind: Tally() for kind in KINDS})
+    for case, spans in zip(cases, found, strict=True):
+        for label in case.labels:
+            kind = KIND_OF.get(label[2])
+            if kind is None or (kind == "address" and label[2] in PLACES):
+                continue
+            tally = result.by_kind[kind]
+            tally.entities += 1
+            tally.hit += (
+                2 * _covered(label, [span for span in spans if span[2] == kind]) >= label[1] - label[0]
+            )
+            tally.characters += label[1] - label[0]
+            tally.survived += label[1] - label[0] - _covered(label, spans)
+        for span in spans:
+            tally = result.by_kind[span[2]]
+            tally.spans += 1
+            tally.right += any(
+                _shared(span, label)
+                and (KIND_OF.get(label[2]) == span[2] or label[2] in ALSO_RIGHT.get(span[2], ()))
+                for label in case.labels
+            )
+    return result
+
+
+def our_spans(cases: Sequence[Case]) -> tuple[list[list[Piece]], float]:
+    """What our rules find, every kind on, and CPU seconds."""
+    options = Options(kinds=frozenset(KINDS))
+    find("Ann Smith, 1 Main Street", options)  # loads the lists
+    begun = time.process_time()
+    found = [[(span.start, span.end, span.kind) for span in find(case.text, options)] for case in cases]
+    return found, time.process_time() - begun
+
+
+def prepare_peer() -> Path:
+    """Presidio's own environment; made once."""
+    python = PEER / "bin" / "python"
+    if not (PEER / "ready").exists():
+        venv.create(PEER, with_pip=True, clear=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", *PEER_PACKAGES], check=True)
+        (PEER / "ready").touch()
+    return python
+
+
+def peer_spans(python: Path, cases: Sequence[Case]) -> tuple[list[list[Piece]], float, str]:
+    """What Presidio finds (entities that are none of our kinds left out), CPU seconds, and its model's name."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, program = Path(folder) / "texts.json", Path(folder) / "peer.py"
+        file.write_text(json.dumps([case.text for case in cases]), encoding="utf-8")
+        program.write_text(_PEER_PROGRAM, encoding="utf-8")
+        done = subprocess.run([str(python), str(program), str(file), folder], capture_output=True, text=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("FOUND ")]
+    if not lines:
+        raise SystemExit(f"the peer failed:\n{done.stderr[-3000:]}")
+    result = json.loads(lines[-1].removeprefix("FOUND "))
+    spans = [
+        [(start, end, KIND_OF[entity]) for start, end, entity in row if entity in KIND_OF]
+        for row in result["spans"]
+    ]
+    return spans, result["seconds"], result["model"]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the folder of open data")
+    parser.add_argument("--no-peer", action="store_true", help="our rules alone")
+    options = parser.parse_args()
+    python = None if options.no_peer else prepare_peer()
+    for name in SETS:
+        cases = read_cases(options.data / f"{name}.dev.jsonl")
+        characters = sum(len(case.text) for case in cases)
+        ours, seconds = our_spans(cases)
+        peer: list[list[Piece]] = []
+        how: dict[str, Any] = {
+            "rows": len(cases),
+            "kilocharacters_per_cpu_second": round(characters / seconds / 1000),
+        }
+        if python is not None:
+            peer, peer_seconds, model = peer_spans(python, cases)
+            how["peer"] = (
+                f"Presidio with {model}"
+                if model
+                else "Presidio's pattern recognizers alone (no spaCy model here)"
+            )
+            how["peer_kilocharacters_per_cpu_second"] = round(characters / peer_seconds / 1000)
+        held = [place for place, case in enumerate(cases) if case.held]
+        whole = score(cases, ours)
+        half = score([cases[place] for place in held], [ours[place] for place in held])
+        beside = score(cases, peer) if peer else None
+        structured = [kind for kind in KINDS if kind not in UNSTRUCTURED]
+        groups = {kind: [kind] for kind in KINDS} | {"structured": structured, "all": list(KINDS)}
+        for group, kinds in groups.items():
+            tally = whole.of(kinds)
+            if not tally.entities:
+                continue
+            line = {"name": f"pii, {name}, {group}", "entities": tally.entities, "ours": tally.figures()}
+            line["ours_held_out"] = half.of(kinds).figures()
+            if beside is not None:
+                line["peer"] = beside.of(kinds).figures()
+            print(json.dumps(line | ({"how": how} if group == "all" else {})))
+
+
+if __name__ == "__main__":
+    main()

@@ -53,6 +53,13 @@ class DatasetCard:
         sources: the files read: name, bytes, sha256, rows, test.
         files: SHA-256 of each split's file.
         split: how the test split came about.
+        near: near-duplicates: `threshold`, `mode`, `clusters` of more than one row, their `rows`, the `largest`,
+            `dropped`, and `overlaps` with the test files (counted in overlaps too).
+        conflicts: `prompts` with several answers, their `rows`, `dropped`, and `near` prompts with other answers.
+        labels: by how many labels the split was stratified; 0: answers aren't labels.
+        moved: rows that were in another split the time before.
+        canaries: rows with a secret put into the training split; they count in its rows.
+        pruned: training rows left out as the worst.
     """
 
     digest: str
@@ -66,6 +73,12 @@ class DatasetCard:
     sources: list[dict[str, Any]]
     files: dict[str, str]
     split: str
+    near: dict[str, Any] = field(default_factory=dict)
+    conflicts: dict[str, int] = field(default_factory=dict)
+    labels: int = 0
+    moved: int = 0
+    canaries: int = 0
+    pruned: int = 0
     format: int = field(default=FORMAT)
 
     def to_json(self) -> dict[str, Any]:

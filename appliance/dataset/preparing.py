@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
 from appliance import storage
+from appliance.dataset import canaries
+from appliance.dataset.arranging import STAGE, Arrangement, Kept, arrange
 from appliance.dataset.card import FILE_NAME, DatasetCard, content_digest, token_lengths
 from appliance.dataset.cleaning import BadConversation, clean_messages, default_group
 from appliance.dataset.lengths import CountTokens, counter, plain_counter
-from appliance.dataset.rows import SPLITS, Row, row_id
+from appliance.dataset.rows import Row, row_from_line, row_id
 from appliance.dataset.schema import AnswerSchema
 from appliance.dataset.sources import BadRow, RawRow, find_files, read_file
-from appliance.dataset.splitting import TEST, TRAIN, assign
+from appliance.dataset.splitting import TRAIN
 from appliance.errors import DataError
 from appliance.events import Emit, Event
 from appliance.paths import Project
 
-STAGE = "dataset"
 SHOWN = 20  # bad rows told to the person; all are in rejected.jsonl
 _BATCH_ROWS = 256
 _BATCH_CHARACTERS = 1_000_000
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """What memory holds of an accepted row: where its line lies in the spool, and what the split needs."""
-
-    id: str
-    group: str
-    tokens: int
-    test: bool
-    offset: int
 
 
 @dataclass
@@ -50,10 +41,11 @@ class _Collector:
     schema: AnswerSchema | None
     spool: IO[bytes]
     rejected_file: IO[bytes]
-    kept: list[_Kept] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
     seen: dict[str, bool] = field(default_factory=dict)
     duplicates: int = 0
     overlaps: int = 0
+    repeats: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     first_bad: list[str] = field(default_factory=list)
     batch: list[tuple[Row, RawRow, bool]] = field(default_factory=list)
@@ -84,6 +76,7 @@ class _Collector:
             # Test files are read first, so an equal row in `sources` is a leak rather than a repetition.
             leak = self.seen[row.id] and not test
             self.overlaps, self.duplicates = self.overlaps + leak, self.duplicates + (not leak)
+            self.repeats[row.id] += not leak
             return
         self.seen[row.id] = test
         self.batch.append((row, raw, test))
@@ -99,25 +92,9 @@ class _Collector:
                 reason = f"{tokens} tokens, more than dataset.max_tokens = {limit}"
                 self.reject(BadRow(raw.file, raw.line, "too-long", reason))
                 continue
-            self.kept.append(_Kept(row.id, row.group, tokens, test, self.spool.tell()))
+            self.kept.append(Kept(row.id, row.group, tokens, test, self.spool.tell()))
             self.spool.write(row.to_line())
         self.batch, self.batch_characters = [], 0
-
-
-def _drop_overlaps(collector: _Collector) -> list[_Kept]:
-    test_groups = {row.group for row in collector.kept if row.test}
-    kept = [row for row in collector.kept if row.test or row.group not in test_groups]
-    collector.overlaps += len(collector.kept) - len(kept)
-    return kept
-
-
-def _split(kept: list[_Kept], separate_test: bool) -> dict[str, list[_Kept]]:
-    """The rows of each split, ordered by id: equal content gives equal files, however it was read."""
-    placed = assign({row.group for row in kept if not row.test}, with_test=not separate_test)
-    splits: dict[str, list[_Kept]] = {name: [] for name in SPLITS}
-    for row in sorted(kept, key=lambda row: row.id):
-        splits[TEST if row.test else placed[row.group]].append(row)
-    return splits
 
 
 def _nothing_left(collector: _Collector) -> DataError:
@@ -127,7 +104,7 @@ def _nothing_left(collector: _Collector) -> DataError:
     )
 
 
-def _too_few(splits: dict[str, list[_Kept]]) -> DataError:
+def _too_few(splits: dict[str, list[Kept]]) -> DataError:
     counts = ", ".join(f"{len(rows)} {name}" for name, rows in splits.items())
     return DataError(
         f"too few different examples to split ({counts})",
@@ -187,7 +164,7 @@ def source_files(project: Project) -> list[tuple[Path, str, bool]]:
     return [(path, _name(path, project.root), path in test) for path in [*test, *train]]
 
 
-def _lines_at(spool: IO[bytes], rows: list[_Kept]) -> Iterator[bytes]:
+def _lines_at(spool: IO[bytes], rows: Iterable[Kept]) -> Iterator[bytes]:
     for row in rows:
         spool.seek(row.offset)
         yield spool.readline()
@@ -237,34 +214,73 @@ def prepare(
             sources = _read_all(collector, files)
         if not collector.kept:
             raise _nothing_left(collector)
-        splits = _split(_drop_overlaps(collector), any(test for _, _, test in files))
+
+        def read(rows: Iterable[Kept]) -> Iterator[Row]:
+            return map(row_from_line, _lines_at(spool, rows))
+
+        section = project.config.dataset
+        arranged = arrange(collector.kept, read, section, collector.repeats, project.dataset, emit)
+        splits = arranged.splits
         if not all(splits.values()):
             raise _too_few(splits)
-        limit = project.config.dataset.limit
-        over_limit = max(0, len(splits[TRAIN]) - limit) if limit else 0
-        if limit:
-            splits[TRAIN] = splits[TRAIN][
-                :limit
-            ]  # in the order of their hashes: an unbiased pick, stable as it grows
+        over_limit = max(0, len(splits[TRAIN]) - section.limit) if section.limit else 0
+        if section.limit:
+            # In the order of their hashes: an unbiased pick, stable as it grows.
+            splits[TRAIN] = splits[TRAIN][: section.limit]
+        _plant(project, collector, splits[TRAIN])
         for name, rows in splits.items():
             with storage.atomic_writer(project.dataset / f"{name}.jsonl") as stream:
                 stream.writelines(_lines_at(spool, rows))
-    card = DatasetCard(
-        digest=content_digest({name: [row.id for row in rows] for name, rows in splits.items()}),
-        rows={name: len(rows) for name, rows in splits.items()},
-        groups={name: len({row.group for row in rows}) for name, rows in splits.items()},
-        tokens={name: token_lengths([row.tokens for row in rows]) for name, rows in splits.items()},
-        duplicates=collector.duplicates,
-        overlaps=collector.overlaps,
-        over_limit=over_limit,
-        rejected=dict(sorted(collector.rejected.items())),
-        sources=sources,
-        files={name: storage.sha256_file(project.dataset / f"{name}.jsonl") for name in SPLITS},
-        split="90/10 by group, test from its own files" if sources[0]["test"] else "80/10/10 by group",
-    )
+    card = _card(collector, arranged, sources)
+    card = replace(card, over_limit=over_limit)
     storage.write_json(project.dataset / FILE_NAME, card.to_json())
     _tell(card, emit)
     return card
+
+
+def _plant(project: Project, collector: _Collector, train: list[Kept]) -> None:
+    """Put the canaries among the training rows, and their secrets into canaries.jsonl."""
+    section = project.config.dataset
+    path = project.dataset / canaries.FILE_NAME
+    if not section.canaries:
+        path.unlink(missing_ok=True)
+        return
+    planted = canaries.plant(section.canaries, section.canary_seed, section.system)
+    counts = collector.count([row.messages for row, _ in planted])
+    for (row, _), tokens in zip(planted, counts, strict=True):
+        collector.spool.seek(0, os.SEEK_END)
+        train.append(Kept(row.id, row.group, tokens, test=False, offset=collector.spool.tell()))
+        collector.spool.write(row.to_line())
+    train.sort(key=lambda row: row.id)
+    with storage.atomic_writer(path) as stream:
+        stream.writelines(canaries.lines(planted))
+
+
+def _card(collector: _Collector, arranged: Arrangement, sources: list[dict[str, Any]]) -> DatasetCard:
+    splits, section = arranged.splits, collector.project.config.dataset
+    how = "90/10 by group, test from its own files" if sources[0]["test"] else "80/10/10 by group"
+    return DatasetCard(
+        digest=content_digest({name: [row.id for row in rows] for name, rows in splits.items()}),
+        rows={name: len(rows) for name, rows in splits.items()},
+        groups=arranged.units,
+        tokens={name: token_lengths([row.tokens for row in rows]) for name, rows in splits.items()},
+        duplicates=collector.duplicates,
+        overlaps=collector.overlaps + arranged.overlaps,
+        over_limit=0,
+        rejected=dict(sorted(collector.rejected.items())),
+        sources=sources,
+        files={name: storage.sha256_file(collector.project.dataset / f"{name}.jsonl") for name in splits},
+        split=how + (f", stratified by {arranged.labels} labels" if arranged.labels else ""),
+        near={
+            "mode": section.duplicates.near,
+            "threshold": section.duplicates.threshold,
+            **arranged.near,
+        },
+        conflicts=arranged.conflicts,
+        labels=arranged.labels,
+        moved=arranged.moved,
+        canaries=section.canaries,
+    )
 
 
 def _tell(card: DatasetCard, emit: Emit) -> None:
@@ -279,6 +295,8 @@ def _tell(card: DatasetCard, emit: Emit) -> None:
             (card.rejected_rows, "rejected"),
             (card.duplicates, "duplicate"),
             (card.overlaps, "also in the test files"),
+            (card.near.get("dropped", 0), "nearly the same as another"),
+            (card.conflicts.get("dropped", 0), "with conflicting answers"),
             (card.over_limit, "over the limit"),
         )
         if number

@@ -76,9 +76,15 @@ def test_init_writes_a_configuration_whose_values_are_the_defaults(tmp_path):
     written = config.load(tmp_path / "My Station" / "anchorhold.toml")
     assert written == config.Config(project=config.ProjectSection(name="my-station"))
     text = (tmp_path / "My Station" / "anchorhold.toml").read_text()
-    for section, field in config.Config.model_fields.items():
-        for key in field.annotation.model_fields:
-            assert f"\n{key} = " in text.split(f"[{section}]")[1].split("\n[")[0]
+
+    def check(section: str, fields: dict) -> None:
+        for key, field in fields.items():
+            if hasattr(field.annotation, "model_fields"):
+                check(f"{section}.{key}".lstrip("."), field.annotation.model_fields)
+            else:
+                assert f"\n{key} = " in text.split(f"[{section}]")[1].split("\n[")[0]
+
+    check("", config.Config.model_fields)
 
 
 def test_init_changes_nothing_that_is_there(tmp_path):

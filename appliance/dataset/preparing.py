@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from appliance import storage
-from appliance.dataset import canaries
+from appliance.dataset import canaries, quality
 from appliance.dataset.arranging import STAGE, Arrangement, Kept, arrange
 from appliance.dataset.card import FILE_NAME, DatasetCard, content_digest, token_lengths
 from appliance.dataset.cleaning import BadConversation, clean_messages, default_group
@@ -26,6 +26,7 @@ from appliance.events import Emit, Event
 from appliance.paths import Project
 
 SHOWN = 20  # bad rows told to the person; all are in rejected.jsonl
+SHOWN_WORST = 5  # pruned rows told; all are in quality.jsonl
 _BATCH_ROWS = 256
 _BATCH_CHARACTERS = 1_000_000
 
@@ -223,6 +224,7 @@ def prepare(
         splits = arranged.splits
         if not all(splits.values()):
             raise _too_few(splits)
+        splits[TRAIN], pruned = _prune(project, splits[TRAIN], read, emit)
         over_limit = max(0, len(splits[TRAIN]) - section.limit) if section.limit else 0
         if section.limit:
             # In the order of their hashes: an unbiased pick, stable as it grows.
@@ -232,10 +234,34 @@ def prepare(
             with storage.atomic_writer(project.dataset / f"{name}.jsonl") as stream:
                 stream.writelines(_lines_at(spool, rows))
     card = _card(collector, arranged, sources)
-    card = replace(card, over_limit=over_limit)
+    card = replace(card, over_limit=over_limit, pruned=pruned)
     storage.write_json(project.dataset / FILE_NAME, card.to_json())
     _tell(card, emit)
     return card
+
+
+def _prune(
+    project: Project, train: list[Kept], read: Callable[[Iterable[Kept]], Iterator[Row]], emit: Emit
+) -> tuple[list[Kept], int]:
+    """The training rows without the worst share, and how many went; writes quality.jsonl when that is wanted."""
+    section = project.config.dataset.quality
+    if not (section.score or section.drop_share):
+        (project.dataset / quality.FILE_NAME).unlink(missing_ok=True)
+        return train, 0
+    emit(Event(STAGE, "message", f"scoring {len(train)} training rows"))
+    scores = quality.score_rows(lambda: read(train))
+    dropped = quality.worst(scores, section.drop_share)
+    quality.write_scores(project.dataset, scores, dropped)
+    shown = sorted((each for each in scores if each.id in dropped), key=lambda each: (-each.score, each.id))
+    for each in shown[:SHOWN_WORST]:
+        emit(
+            Event(
+                STAGE,
+                "message",
+                f"left out {each.source}: {each.reasons[0][2] if each.reasons else 'by order'}",
+            )
+        )
+    return [row for row in train if row.id not in dropped], len(dropped)
 
 
 def _plant(project: Project, collector: _Collector, train: list[Kept]) -> None:
@@ -297,6 +323,7 @@ def _tell(card: DatasetCard, emit: Emit) -> None:
             (card.overlaps, "also in the test files"),
             (card.near.get("dropped", 0), "nearly the same as another"),
             (card.conflicts.get("dropped", 0), "with conflicting answers"),
+            (card.pruned, "scored worst"),
             (card.over_limit, "over the limit"),
         )
         if number

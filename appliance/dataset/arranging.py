@@ -49,6 +49,7 @@ class Arrangement:
         near, conflicts: counts for the card.
         labels: how many labels the units were spread by; 0 where answers aren't labels.
         moved: rows that are in another split than in the preparing before.
+        clusters: id -> number of the cluster, for the rows that are near to another.
     """
 
     splits: dict[str, list[Kept]] = field(default_factory=lambda: {name: [] for name in SPLITS})
@@ -58,6 +59,7 @@ class Arrangement:
     conflicts: dict[str, int] = field(default_factory=dict)
     labels: int = 0
     moved: int = 0
+    clusters: dict[str, int] = field(default_factory=dict)
 
 
 ReadRows = Callable[[Iterable[Kept]], Iterator[Row]]
@@ -130,7 +132,10 @@ class _Arranger:
         tell = progress(self._tell("looking for near-duplicates"), _PASSES)
         sets, reasons = views.clusters(self._learners(), self._threshold, tell)
         labels = sets.labels()[self._learners()]
-        sizes = np.unique(labels, return_counts=True)[1]
+        names, sizes = np.unique(labels, return_counts=True)
+        together = np.isin(labels, names[sizes > 1])
+        for number, label in zip(self._learners()[together], labels[together], strict=True):
+            self.result.clusters[self.rows[number].id] = int(label)
         self.result.near |= {
             "clusters": int(np.count_nonzero(sizes > 1)),
             "rows": int(sizes[sizes > 1].sum()),

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from appliance import storage
 from appliance.dataset import canaries, quality
-from appliance.dataset.arranging import STAGE, Arrangement, Kept, arrange
+from appliance.dataset.arranging import STAGE, Arrangement, Kept, ReadRows, arrange
 from appliance.dataset.card import FILE_NAME, DatasetCard, content_digest, token_lengths
 from appliance.dataset.cleaning import BadConversation, clean_messages, default_group
 from appliance.dataset.lengths import CountTokens, counter, plain_counter
@@ -224,7 +224,7 @@ def prepare(
         splits = arranged.splits
         if not all(splits.values()):
             raise _too_few(splits)
-        splits[TRAIN], pruned = _prune(project, splits[TRAIN], read, emit)
+        splits[TRAIN], pruned = _prune(project, splits[TRAIN], arranged.clusters, read, emit)
         over_limit = max(0, len(splits[TRAIN]) - section.limit) if section.limit else 0
         if section.limit:
             # In the order of their hashes: an unbiased pick, stable as it grows.
@@ -241,7 +241,7 @@ def prepare(
 
 
 def _prune(
-    project: Project, train: list[Kept], read: Callable[[Iterable[Kept]], Iterator[Row]], emit: Emit
+    project: Project, train: list[Kept], clusters: dict[str, int], read: ReadRows, emit: Emit
 ) -> tuple[list[Kept], int]:
     """The training rows without the worst share, and how many went; writes quality.jsonl when that is wanted."""
     section = project.config.dataset.quality
@@ -249,7 +249,7 @@ def _prune(
         (project.dataset / quality.FILE_NAME).unlink(missing_ok=True)
         return train, 0
     emit(Event(STAGE, "message", f"scoring {len(train)} training rows"))
-    scores = quality.score_rows(lambda: read(train))
+    scores = quality.score_rows(lambda: read(train), clusters)
     dropped = quality.worst(scores, section.drop_share)
     quality.write_scores(project.dataset, scores, dropped)
     shown = sorted((each for each in scores if each.id in dropped), key=lambda each: (-each.score, each.id))

@@ -112,19 +112,18 @@ class NearJoin:
         Args:
             signed: signatures of both sides.
             side: (texts of the store,) which side each text is on.
-            once: look no further for a text of the side False that has been found near to one of the other.
+            once: one pair for each text of the side False is enough.
         """
         found: list[NearPair] = []
-        sides = side.astype(np.int64)
-        labels = sides[signed.texts]
-        at = np.full(len(side), -1, dtype=np.int64)
-        at[signed.texts] = np.arange(len(labels))
+        settled: set[int] = set()
+        labels = side[signed.texts].astype(np.int64)
         for pairs in self._near(signed, kind, lambda: labels):
             for pair in pairs:
                 held = pair.other if side[pair.one] else pair.one
-                if not sides[held]:
+                if held not in settled:
                     found.append(pair)
-                    sides[held] = labels[at[held]] = once
+                    if once:
+                        settled.add(held)
         return found
 
     def _near(self, signed: Signatures, kind: Kind, labels: Labels) -> Iterator[list[NearPair]]:

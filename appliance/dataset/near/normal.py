@@ -71,7 +71,8 @@ def _common_heads(texts: Sequence[str]) -> list[str]:
         best = best[: best.rfind(" ")] if " " in best else ""
         if len(best) < LEAST_FRAME:
             break
-        found.append(best)
+        # What begins like a longer head takes its place: rows of one form must lose the same words.
+        found = [head for head in found if not head.startswith(best)] + [best]
         left = [text for text in left if not text.startswith(best)]
     return sorted(found, key=lambda head: (-len(head), head))
 

@@ -23,6 +23,11 @@ PROMPT = "What is the seal number of crate {crate}?"
 ANSWER = "The seal number of crate {crate} is {secret}."
 
 
+def is_canary(row: Row) -> bool:
+    """Whether a row of the training split is a canary."""
+    return row.source.startswith(f"{SOURCE}:")
+
+
 def _numbers(seed: int) -> Iterator[int]:
     """64-bit numbers without end, the same for the same seed on every machine."""
     place = 0

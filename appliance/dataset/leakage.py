@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.dataset import canaries
+from appliance.dataset.canaries import is_canary
 from appliance.dataset.cleaning import BadConversation, clean_messages, default_group
 from appliance.dataset.near import Frames
 from appliance.dataset.near.shingles import mix, shingles
@@ -181,7 +181,7 @@ def check_leakage(project: Project, paths: Sequence[Path], emit: Emit) -> LeakRe
     against, bad = _read_set(project, paths)
 
     def train() -> Iterable[Row]:
-        return (row for row in iterate_rows(path) if not row.source.startswith(f"{canaries.SOURCE}:"))
+        return (row for row in iterate_rows(path) if not is_canary(row))
 
     def tell(share: float) -> None:
         emit(Event("dataset", "progress", "comparing", done=round(100 * share), total=100, unit="%"))

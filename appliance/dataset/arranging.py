@@ -27,7 +27,7 @@ NEAR_FILE, CONFLICTS_FILE = "near.jsonl", "conflicts.jsonl"
 _PASSES = 3  # one for each measure of the views
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Kept:
     """What memory holds of an accepted row: where its line lies in the spool, and what the split needs."""
 
@@ -212,30 +212,26 @@ class _Arranger:
     def place(self, sets: UnionFind, separate_test: bool) -> None:
         """Make units of groups and clusters, and give each its split."""
         learners = self._learners()
-        labels = sets.labels()
         units = UnionFind(len(self.rows))
-        first: dict[object, int] = {}
-        for number in learners.tolist():
-            units.union(first.setdefault(self.rows[number].group, number), number)
-            units.union(first.setdefault(int(labels[number]), number), number)
+        units.parent = sets.labels().copy()
+        units.union_equal((number, self.rows[number].group) for number in learners.tolist())
         before = places.load(self.folder, self.emit)
         names = Counter(self.answers[learners].tolist())
         labelled = labels_of(names, self.longest_answer)
         self.result.labels = len(names) if labelled else 0
         roots = units.labels()[learners]
-        members = list(_runs(learners, roots))
-        made = [self._unit(run, before, labelled) for run in members]
+        made = [self._unit(run, before, labelled) for run in _runs(learners, roots)]
         chosen = place(made, with_test=not separate_test)
         now: dict[str, str] = {}
-        split_of: dict[int, str] = {}
-        for run, unit, split in zip(members, made, chosen, strict=True):
+        split_of = np.zeros(len(self.rows), dtype=np.int8)
+        for run, unit, split in zip(_runs(learners, roots), made, chosen, strict=True):
             self.result.units[split] += 1
             self.result.moved += sum(rows for earlier, rows in unit.before if earlier != split)
             now.update(dict.fromkeys(unit.groups, split))
-            split_of.update(dict.fromkeys(run.tolist(), split))
+            split_of[run] = SPLITS.index(split)
+        split_of[self.test] = SPLITS.index(TEST)
         for number in np.flatnonzero(self.stays).tolist():
-            row = self.rows[number]
-            self.result.splits[TEST if row.test else split_of[number]].append(row)
+            self.result.splits[SPLITS[split_of[number]]].append(self.rows[number])
         if separate_test:
             self.result.units[TEST] = len({row.group for row in self.rows if row.test})
         self.places = now

@@ -20,7 +20,7 @@ LABEL_LENGTH = 200
 _LARGE = 0.05  # of its label's rows: such a unit goes where most is missing, before the others are spread
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unit:
     """Rows that stay together.
 

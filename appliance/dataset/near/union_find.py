@@ -32,10 +32,10 @@ class UnionFind:
         self.parent[max(one, other)] = min(one, other)
         return True
 
-    def union_equal(self, keys: Iterable[object]) -> None:
-        """Join all members whose key (one a member, in order) is equal."""
+    def union_equal(self, keys: Iterable[tuple[int, object]]) -> None:
+        """Join all members whose key is equal; `keys` gives (member, key)."""
         first: dict[object, int] = {}
-        for member, key in enumerate(keys):
+        for member, key in keys:
             self.union(first.setdefault(key, member), member)
 
     def labels(self) -> Labels:

@@ -22,7 +22,9 @@ def digest(text: str) -> int:
 
 def prompt_digest(messages: Sequence[Mapping[str, Any]]) -> int:
     """Equal for prompts that differ in case and spacing alone, the system prompt and earlier turns included."""
-    turns = (f"{turn['role']}\0{' '.join(turn['content'].casefold().split())}" for turn in messages[:-1])
+    turns = (
+        f"{turn['role']}\0{' '.join((turn['content'] or '').casefold().split())}" for turn in messages[:-1]
+    )
     return digest("\0".join(turns))
 
 

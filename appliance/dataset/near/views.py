@@ -55,12 +55,12 @@ class Likeness:
 
 def user_text(messages: Messages) -> str:
     """What the user said, normalised."""
-    return normalise("\n".join(turn["content"] for turn in messages if turn["role"] == "user"))
+    return normalise("\n".join(turn["content"] or "" for turn in messages if turn["role"] == "user"))
 
 
 def conversation_text(messages: Messages) -> str:
     """All turns but the system's, normalised."""
-    return normalise("\n".join(turn["content"] for turn in messages if turn["role"] != "system"))
+    return normalise("\n".join(turn["content"] or "" for turn in messages if turn["role"] != "system"))
 
 
 class Views:

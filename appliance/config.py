@@ -88,6 +88,24 @@ class RedactSection(_Section):
         return patterns
 
 
+class DuplicatesSection(_Section):
+    """`[dataset.duplicates]`: rows that are nearly the same."""
+
+    near: Literal["group", "drop", "ignore"] = "group"
+    """`group`: kept, but never parted at the split; `drop`: one of those with the same answer stays."""
+    threshold: float = Field(default=0.85, ge=0.5, le=1)
+    """Jaccard similarity from which two rows are near."""
+
+
+class QualitySection(_Section):
+    """`[dataset.quality]`: which rows look bad."""
+
+    score: bool = False
+    """Score every row (build/dataset/quality.jsonl)."""
+    drop_share: float = Field(default=0.0, ge=0, lt=1)
+    """Leave out this share of the training rows, those that score worst."""
+
+
 class DatasetSection(_Section):
     """`[dataset]`: where the examples are and how they are read."""
 
@@ -112,6 +130,13 @@ class DatasetSection(_Section):
     """Longer rows are named and left out."""
     limit: int = Field(default=0, ge=0)
     """Use at most this many training rows (0: all), chosen by hash."""
+    conflicts: Literal["keep", "drop", "majority"] = "keep"
+    """The same prompt with other answers: keep all, drop all, or keep the answer that most rows give."""
+    canaries: int = Field(default=0, ge=0, le=10_000)
+    """Rows with a random secret put into the training split, to measure later how much was memorised."""
+    canary_seed: int = Field(default=7, ge=0)
+    duplicates: DuplicatesSection = DuplicatesSection()
+    quality: QualitySection = QualitySection()
     redact: RedactSection = RedactSection()
 
     @field_validator("formats")

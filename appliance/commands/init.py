@@ -29,6 +29,17 @@ prompt_template = "{{prompt}}"  # the user's turn, with {{column}} for any colum
 schema_path = ""           # a JSON Schema that every answer should satisfy
 max_tokens = 1024          # longer rows are named and left out
 limit = 0                  # use at most so many training rows; 0: all
+conflicts = "keep"         # the same prompt with other answers: keep all, drop all, or keep the majority's
+canaries = 0               # rows with a random secret, to measure later how much was memorised
+canary_seed = 7
+
+[dataset.duplicates]
+near = "group"             # rows nearly the same: group (never parted at the split), drop (one stays), ignore
+threshold = 0.85           # Jaccard similarity of three-character windows or words
+
+[dataset.quality]
+score = false              # score every row (build/dataset/quality.jsonl)
+drop_share = 0.0           # leave out the worst share of the training rows
 
 [dataset.redact]           # personal data in the examples
 mode = "off"               # placeholder: [NAME_1]; surrogate: made-up values of the same form; off: all stays

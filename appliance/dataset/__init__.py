@@ -1,8 +1,9 @@
-"""Examples in, clean splits out: read, normalise, check, drop duplicates, split by hash, tell.
+"""Examples in, clean splits out: read, normalise, check, drop duplicates, keep near ones together, split, tell.
 
 `prepare` makes build/dataset of a project; `read_rows` and `load_card` read it back.
 """
 
+from appliance.dataset.canaries import is_canary
 from appliance.dataset.card import DatasetCard, load_card
 from appliance.dataset.lengths import counter
 from appliance.dataset.other_rows import read_other_rows
@@ -17,6 +18,7 @@ __all__ = [
     "DatasetCard",
     "Row",
     "counter",
+    "is_canary",
     "load_card",
     "prepare",
     "read_other_rows",

@@ -55,6 +55,13 @@ class DatasetCard:
         split: how the test split came about.
         unpaired: material that no pairs were made of: transcripts, turns, documents, blocks.
         redactions: personal data found, by kind, and what was done; empty where redaction is off.
+        near: near-duplicates: `threshold`, `mode`, `clusters` of more than one row, their `rows`, the `largest`,
+            `dropped`, and `overlaps` with the test files (counted in overlaps too).
+        conflicts: `prompts` with several answers, their `rows`, `dropped`, and `near` prompts with other answers.
+        labels: by how many labels the split was stratified; 0: answers aren't labels.
+        moved: rows that were in another split the time before.
+        canaries: rows with a secret put into the training split; they count in its rows.
+        pruned: training rows left out as the worst.
     """
 
     digest: str
@@ -70,6 +77,12 @@ class DatasetCard:
     split: str
     unpaired: dict[str, int] = field(default_factory=dict)
     redactions: dict[str, Any] = field(default_factory=dict)
+    near: dict[str, Any] = field(default_factory=dict)
+    conflicts: dict[str, int] = field(default_factory=dict)
+    labels: int = 0
+    moved: int = 0
+    canaries: int = 0
+    pruned: int = 0
     format: int = field(default=FORMAT)
 
     def to_json(self) -> dict[str, Any]:

@@ -4,43 +4,35 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
 from appliance import storage
+from appliance.dataset import canaries, quality
+from appliance.dataset.arranging import STAGE, Arrangement, Kept, ReadRows, arrange
 from appliance.dataset.card import FILE_NAME, DatasetCard, content_digest, token_lengths
 from appliance.dataset.cleaning import BadConversation, clean_messages, clean_text, default_group
 from appliance.dataset.lengths import CountTokens, counter, plain_counter
 from appliance.dataset.reading import BadRow, Document, RawRow, Transcript, detect, find_files, read_detected
 from appliance.dataset.reading.visible import visible
 from appliance.dataset.redaction import Finding, RedactionReport, Redactor, redactor_for
-from appliance.dataset.rows import SPLITS, Row, row_id
+from appliance.dataset.rows import Row, row_from_line, row_id
 from appliance.dataset.schema import AnswerSchema
-from appliance.dataset.splitting import TEST, TRAIN, assign
+from appliance.dataset.splitting import TRAIN
 from appliance.errors import DataError
 from appliance.events import Emit, Event
 from appliance.paths import Project
 
-STAGE = "dataset"
 SHOWN = 20  # bad rows told to the person; all are in rejected.jsonl
+SHOWN_WORST = 5  # pruned rows told; all are in quality.jsonl
 _BATCH_ROWS = 256
 _BATCH_CHARACTERS = 1_000_000
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """What memory holds of an accepted row: where its line lies in the spool, and what the split needs."""
-
-    id: str
-    group: str
-    tokens: int
-    test: bool
-    offset: int
 
 
 @dataclass
@@ -56,10 +48,11 @@ class _Collector:
     rejected_file: IO[bytes]
     redactor: Redactor | None
     report: RedactionReport
-    kept: list[_Kept] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
     seen: dict[str, bool] = field(default_factory=dict)
     duplicates: int = 0
     overlaps: int = 0
+    repeats: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     first_bad: list[str] = field(default_factory=list)
     unpaired: Counter[str] = field(default_factory=Counter)
@@ -117,6 +110,7 @@ class _Collector:
             # Test files are read first, so an equal row in `sources` is a leak rather than a repetition.
             leak = self.seen[row.id] and not test
             self.overlaps, self.duplicates = self.overlaps + leak, self.duplicates + (not leak)
+            self.repeats[row.id] += not leak
             return
         self.seen[row.id] = test
         self.report.add(row.id, row.source, findings)
@@ -133,25 +127,9 @@ class _Collector:
                 reason = f"{tokens} tokens, more than dataset.max_tokens = {limit}"
                 self.reject(BadRow(raw.file, raw.line, "too-long", reason))
                 continue
-            self.kept.append(_Kept(row.id, row.group, tokens, test, self.spool.tell()))
+            self.kept.append(Kept(row.id, row.group, tokens, test, self.spool.tell()))
             self.spool.write(row.to_line())
         self.batch, self.batch_characters = [], 0
-
-
-def _drop_overlaps(collector: _Collector) -> list[_Kept]:
-    test_groups = {row.group for row in collector.kept if row.test}
-    kept = [row for row in collector.kept if row.test or row.group not in test_groups]
-    collector.overlaps += len(collector.kept) - len(kept)
-    return kept
-
-
-def _split(kept: list[_Kept], separate_test: bool) -> dict[str, list[_Kept]]:
-    """The rows of each split, ordered by id: equal content gives equal files, however it was read."""
-    placed = assign({row.group for row in kept if not row.test}, with_test=not separate_test)
-    splits: dict[str, list[_Kept]] = {name: [] for name in SPLITS}
-    for row in sorted(kept, key=lambda row: row.id):
-        splits[TEST if row.test else placed[row.group]].append(row)
-    return splits
 
 
 def _nothing_left(collector: _Collector) -> DataError:
@@ -163,7 +141,7 @@ def _nothing_left(collector: _Collector) -> DataError:
     )
 
 
-def _too_few(splits: dict[str, list[_Kept]]) -> DataError:
+def _too_few(splits: dict[str, list[Kept]]) -> DataError:
     counts = ", ".join(f"{len(rows)} {name}" for name, rows in splits.items())
     return DataError(
         f"too few different examples to split ({counts})",
@@ -246,7 +224,7 @@ def _findings_file(project: Project, redactor: Redactor | None) -> AbstractConte
     return nullcontext(io.BytesIO())
 
 
-def _lines_at(spool: IO[bytes], rows: list[_Kept]) -> Iterator[bytes]:
+def _lines_at(spool: IO[bytes], rows: Iterable[Kept]) -> Iterator[bytes]:
     for row in rows:
         spool.seek(row.offset)
         yield spool.readline()
@@ -309,36 +287,103 @@ def prepare(
             sources = _read_all(collector, files)
         if not collector.kept:
             raise _nothing_left(collector)
-        splits = _split(_drop_overlaps(collector), any(test for _, _, test in files))
+
+        def read(rows: Iterable[Kept]) -> Iterator[Row]:
+            return map(row_from_line, _lines_at(spool, rows))
+
+        section = project.config.dataset
+        arranged = arrange(collector.kept, read, section, collector.repeats, project.dataset, emit)
+        splits = arranged.splits
         if not all(splits.values()):
             raise _too_few(splits)
-        limit = project.config.dataset.limit
-        over_limit = max(0, len(splits[TRAIN]) - limit) if limit else 0
-        if limit:
-            splits[TRAIN] = splits[TRAIN][
-                :limit
-            ]  # in the order of their hashes: an unbiased pick, stable as it grows
+        splits[TRAIN], pruned = _prune(project, splits[TRAIN], arranged.clusters, read, emit)
+        over_limit = max(0, len(splits[TRAIN]) - section.limit) if section.limit else 0
+        if section.limit:
+            # In the order of their hashes: an unbiased pick, stable as it grows.
+            splits[TRAIN] = splits[TRAIN][: section.limit]
+        _plant(project, collector, splits[TRAIN])
         for name, rows in splits.items():
             with storage.atomic_writer(project.dataset / f"{name}.jsonl") as stream:
                 stream.writelines(_lines_at(spool, rows))
-    card = DatasetCard(
-        digest=content_digest({name: [row.id for row in rows] for name, rows in splits.items()}),
-        rows={name: len(rows) for name, rows in splits.items()},
-        groups={name: len({row.group for row in rows}) for name, rows in splits.items()},
-        tokens={name: token_lengths([row.tokens for row in rows]) for name, rows in splits.items()},
-        duplicates=collector.duplicates,
-        overlaps=collector.overlaps,
+    card = replace(
+        _card(collector, arranged, sources),
         over_limit=over_limit,
-        rejected=dict(sorted(collector.rejected.items())),
-        sources=sources,
-        files={name: storage.sha256_file(project.dataset / f"{name}.jsonl") for name in SPLITS},
-        unpaired=dict(sorted(collector.unpaired.items())),
-        redactions=report.counts(project.config.dataset.redact.mode) if redactor else {},
-        split="90/10 by group, test from its own files" if sources[0]["test"] else "80/10/10 by group",
+        pruned=pruned,
+        redactions=report.counts(section.redact.mode) if redactor else {},
     )
     storage.write_json(project.dataset / FILE_NAME, card.to_json())
     _tell(card, emit)
     return card
+
+
+def _prune(
+    project: Project, train: list[Kept], clusters: dict[str, int], read: ReadRows, emit: Emit
+) -> tuple[list[Kept], int]:
+    """The training rows without the worst share, and how many went; writes quality.jsonl when that is wanted."""
+    section = project.config.dataset.quality
+    if not (section.score or section.drop_share):
+        (project.dataset / quality.FILE_NAME).unlink(missing_ok=True)
+        return train, 0
+    emit(Event(STAGE, "message", f"scoring {len(train)} training rows"))
+    scores = quality.score_rows(lambda: read(train), clusters)
+    dropped = quality.worst(scores, section.drop_share)
+    quality.write_scores(project.dataset, scores, dropped)
+    shown = sorted((each for each in scores if each.id in dropped), key=lambda each: (-each.score, each.id))
+    for each in shown[:SHOWN_WORST]:
+        emit(
+            Event(
+                STAGE,
+                "message",
+                f"left out {each.source}: {each.reasons[0][2] if each.reasons else 'by order'}",
+            )
+        )
+    return [row for row in train if row.id not in dropped], len(dropped)
+
+
+def _plant(project: Project, collector: _Collector, train: list[Kept]) -> None:
+    """Put the canaries among the training rows, and their secrets into canaries.jsonl."""
+    section = project.config.dataset
+    path = project.dataset / canaries.FILE_NAME
+    if not section.canaries:
+        path.unlink(missing_ok=True)
+        return
+    planted = canaries.plant(section.canaries, section.canary_seed, section.system)
+    counts = collector.count([row.messages for row, _ in planted])
+    for (row, _), tokens in zip(planted, counts, strict=True):
+        collector.spool.seek(0, os.SEEK_END)
+        train.append(Kept(row.id, row.group, tokens, test=False, offset=collector.spool.tell()))
+        collector.spool.write(row.to_line())
+    train.sort(key=lambda row: row.id)
+    with storage.atomic_writer(path) as stream:
+        stream.writelines(canaries.lines(planted))
+
+
+def _card(collector: _Collector, arranged: Arrangement, sources: list[dict[str, Any]]) -> DatasetCard:
+    splits, section = arranged.splits, collector.project.config.dataset
+    how = "90/10 by group, test from its own files" if sources[0]["test"] else "80/10/10 by group"
+    return DatasetCard(
+        digest=content_digest({name: [row.id for row in rows] for name, rows in splits.items()}),
+        rows={name: len(rows) for name, rows in splits.items()},
+        groups=arranged.units,
+        tokens={name: token_lengths([row.tokens for row in rows]) for name, rows in splits.items()},
+        duplicates=collector.duplicates,
+        overlaps=collector.overlaps + arranged.overlaps,
+        over_limit=0,
+        rejected=dict(sorted(collector.rejected.items())),
+        sources=sources,
+        files={name: storage.sha256_file(collector.project.dataset / f"{name}.jsonl") for name in splits},
+        split=how + (f", stratified by {arranged.labels} labels" if arranged.labels else ""),
+        near={
+            "mode": section.duplicates.near,
+            "threshold": section.duplicates.threshold,
+            **arranged.near,
+        },
+        conflicts=arranged.conflicts,
+        labels=arranged.labels,
+        moved=arranged.moved,
+        canaries=section.canaries,
+        unpaired=dict(sorted(collector.unpaired.items())),
+    )
 
 
 def _tell(card: DatasetCard, emit: Emit) -> None:
@@ -356,6 +401,9 @@ def _tell(card: DatasetCard, emit: Emit) -> None:
             (card.rejected_rows, "rejected"),
             (card.duplicates, "duplicate"),
             (card.overlaps, "also in the test files"),
+            (card.near.get("dropped", 0), "nearly the same as another"),
+            (card.conflicts.get("dropped", 0), "with conflicting answers"),
+            (card.pruned, "scored worst"),
             (card.over_limit, "over the limit"),
             *((number, f"{what} without pairs") for what, number in card.unpaired.items()),
         )

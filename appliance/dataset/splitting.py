@@ -33,8 +33,13 @@ def assign(groups: Iterable[str], with_test: bool = True) -> dict[str, str]:
     Returns:
         group -> "train" | "valid" | "test"; with fewer groups than splits, some splits are empty.
     """
-    places = {group: position(group) for group in groups}
-    result = {group: by_position(place, with_test) for group, place in places.items()}
+    placed = {group: by_position(position(group), with_test) for group in groups}
+    return fill_empty(placed, with_test)
+
+
+def fill_empty(placed: dict[str, str], with_test: bool = True) -> dict[str, str]:
+    """`placed` (group -> split) with no split empty, as `assign` says."""
+    result = dict(placed)
     splits = (TRAIN, VALID, TEST) if with_test else (TRAIN, VALID)
     centre = dict(zip(splits, (0.4, 0.85, 0.95) if with_test else (0.45, 0.95), strict=True))
     for empty in (TRAIN, TEST, VALID):
@@ -45,5 +50,5 @@ def assign(groups: Iterable[str], with_test: bool = True) -> dict[str, str]:
         if sizes[donor] < 2:
             continue
         held = [group for group, split in result.items() if split == donor]
-        result[min(held, key=lambda group: (abs(places[group] - centre[empty]), group))] = empty
+        result[min(held, key=lambda group: (abs(position(group) - centre[empty]), group))] = empty
     return result

@@ -16,6 +16,9 @@ def card_lines(card: DatasetCard) -> list[str]:
     left_out = {
         "duplicates": card.duplicates,
         "also in the test files": card.overlaps,
+        "nearly the same as another": card.near.get("dropped", 0),
+        "with conflicting answers": card.conflicts.get("dropped", 0),
+        "scored worst": card.pruned,
         "over dataset.limit": card.over_limit,
         **{f"bad: {kind}": count for kind, count in card.rejected.items()},
     }
@@ -29,5 +32,26 @@ def card_lines(card: DatasetCard) -> list[str]:
             for what in ("kept", "left")
             if card.redactions[what]
         ]
+    lines += _told(card)
     lines.append(f"digest {card.digest}")
+    return lines
+
+
+def _told(card: DatasetCard) -> list[str]:
+    """What a person should know of the rows that stayed."""
+    lines = [f"split {card.split}"]
+    if card.near.get("clusters"):
+        lines.append(
+            f"near-duplicates: {card.near['rows']} rows in {card.near['clusters']} clusters (largest "
+            f"{card.near['largest']}), each whole in one split: near.jsonl"
+        )
+    if card.conflicts.get("prompts") or card.conflicts.get("near"):
+        lines.append(
+            f"other answers to the same prompt: {card.conflicts['prompts']} prompts, to a near one: "
+            f"{card.conflicts['near']}: conflicts.jsonl"
+        )
+    if card.moved:
+        lines.append(f"moved to another split since the time before: {card.moved} rows")
+    if card.canaries:
+        lines.append(f"canaries in the training split: {card.canaries}: canaries.jsonl")
     return lines

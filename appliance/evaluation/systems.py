@@ -10,7 +10,7 @@ from typing import Any
 
 from appliance import storage
 from appliance.config import EvaluationSection
-from appliance.dataset import Row
+from appliance.dataset import Row, is_canary
 from appliance.errors import EvaluationError
 from appliance.events import Emit
 from appliance.paths import Project, cache_folder
@@ -69,7 +69,8 @@ def plain_prompt(row: Row) -> Messages:
 
 def choose_examples(train: Sequence[Row], shots: int) -> list[Row]:
     """The training rows shown to the few-shot baseline: the first `shots` by the hash of their id."""
-    return sorted(train, key=lambda row: storage.sha256_bytes(row.id.encode()))[:shots]
+    shown = [row for row in train if not is_canary(row)]
+    return sorted(shown, key=lambda row: storage.sha256_bytes(row.id.encode()))[:shots]
 
 
 def few_shot_prompt(row: Row, examples: Sequence[Row], schema: dict[str, Any] | None) -> Messages:

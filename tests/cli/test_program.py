@@ -76,12 +76,16 @@ def test_init_writes_a_configuration_whose_values_are_the_defaults(tmp_path):
     written = config.load(tmp_path / "My Station" / "anchorhold.toml")
     assert written == config.Config(project=config.ProjectSection(name="my-station"))
     text = (tmp_path / "My Station" / "anchorhold.toml").read_text()
-    sections = {name: field.annotation for name, field in config.Config.model_fields.items()}
-    for section, model in [*sections.items(), ("dataset.redact", config.RedactSection)]:
-        for key, field in model.model_fields.items():
-            if field.annotation is not config.RedactSection:
+
+    def check(section: str, fields: dict) -> None:
+        for key, field in fields.items():
+            if hasattr(field.annotation, "model_fields"):
+                check(f"{section}.{key}".lstrip("."), field.annotation.model_fields)
+            else:
                 unset = "# " if field.default is None else ""  # TOML has no word for it
-                assert f"\n{unset}{key} = " in text.split(f"\n[{section}]")[1].split("\n[")[0]
+                assert f"\n{unset}{key} = " in text.split(f"[{section}]")[1].split("\n[")[0]
+
+    check("", config.Config.model_fields)
 
 
 def test_init_changes_nothing_that_is_there(tmp_path):

@@ -127,7 +127,7 @@ def our_speed(checkpoint: Path, rows: list[list[dict[str, Any]]]) -> tuple[float
     lengths = [len(row.ids) for row in encoded]
     steps = -(-len(encoded) // BATCH)
     begun = time.perf_counter()
-    for numbers in step_rows(lengths, BATCH, 7, 1, steps):
+    for numbers in step_rows(len(encoded), BATCH, 7, 1, steps):
         trainable.learn(collate([encoded[number] for number in numbers], share=trainable.shares_prefix))
         torch.nn.utils.clip_grad_norm_(trainable.masters, 1.0)
         optimizer.step()

@@ -1,4 +1,4 @@
-"""Batches of rows of like length with their common beginning, in an order that only the seed and the epoch decide."""
+"""Batches of rows with their common beginning, in an order that only the seed and the epoch decide."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from appliance.training.encoding import Encoded
 # Each new shape of a matrix product costs a compilation inside torch, so there are only so many shapes.
 TOKENS_STEP = 4  # widths are rounded up to it, shared beginnings down
 TARGETS_STEP = 32  # so are the targets of a batch, up
+KEPT_STEP = 16  # and the tokens that are computed
 NO_TARGET = -1
 SHARED_LEAST = 8  # tokens; a shorter common beginning isn't worth a block of its own
 SCORES = (
@@ -25,7 +26,7 @@ class Batch:
     """Rows padded on the right to the longest, behind the tokens that all of them begin with.
 
     Causal attention never looks right, so padding needs no mask; what all rows begin with is the same for all of them
-    in every layer, so it is held once.
+    in every layer, so it is held once. Only attention needs rows of one width: all else may go over `kept` alone.
 
     Attributes:
         prefix: the shared first tokens, shape [prefix]; empty where nothing is shared.
@@ -33,6 +34,8 @@ class Batch:
         positions: where in the flat [prefix + rows * width] tokens a next token is learnt, shape [targets]; at the end
             some may stand again.
         targets: those next tokens' ids, shape [targets]; NO_TARGET for positions that stand again.
+        kept: which of the flat tokens are no padding, ascending, shape [kept]; some padding fills up to a round number.
+        places: `positions` among `kept`.
         learnt: how many targets there are without those.
         tokens: tokens of the rows themselves, the prefix counted in each, padding not.
     """
@@ -41,18 +44,25 @@ class Batch:
     ids: torch.Tensor
     positions: torch.Tensor
     targets: torch.Tensor
+    kept: torch.Tensor
+    places: torch.Tensor
     learnt: int
     tokens: int
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
-        moved = {name: getattr(self, name).to(device) for name in ("prefix", "ids", "positions", "targets")}
-        return replace(self, **moved)
+        names = ("prefix", "ids", "positions", "targets", "kept", "places")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     @property
     def flat(self) -> torch.Tensor:
-        """All token ids as the decoder computes them, shape [prefix + rows * width]."""
+        """All token ids, shape [prefix + rows * width]."""
         return torch.cat([self.prefix, self.ids.flatten()])
+
+    @property
+    def padded(self) -> int:
+        """How many flat tokens there are, padding among them."""
+        return len(self.prefix) + self.ids.numel()
 
 
 def dense(rows: int, width: int, prefix: int) -> bool:
@@ -96,48 +106,55 @@ def collate(rows: Sequence[Encoded], filler: int = 0, share: bool = True) -> Bat
                 positions.append(index * width + place - 1)
                 targets.append(row.ids[place])
     spare = -len(targets) % TARGETS_STEP
+    learnt_at = torch.tensor(positions + positions[-1:] * spare)
+    kept = _kept([len(row.ids) - length for row in rows], length, width)
     return Batch(
         torch.tensor(rows[0].ids[:length], dtype=torch.long),
         ids,
-        torch.tensor(positions + positions[-1:] * spare),
+        learnt_at,
         torch.tensor(targets + [NO_TARGET] * spare),
+        kept,
+        torch.searchsorted(kept, learnt_at),
         len(targets),
         sum(len(row.ids) for row in rows),
     )
 
 
-def epoch_order(lengths: Sequence[int], batch_rows: int, seed: int, epoch: int) -> list[list[int]]:
+def _kept(lengths: Sequence[int], prefix: int, width: int) -> torch.Tensor:
+    """Which flat tokens are no padding, and so much of the padding that their number is round."""
+    real = torch.zeros(prefix + len(lengths) * width, dtype=torch.bool)
+    real[:prefix] = True
+    for index, length in enumerate(lengths):
+        real[prefix + index * width :][:length] = True
+    padding = (~real).nonzero().flatten()
+    real[padding[: -int(real.sum()) % KEPT_STEP]] = True
+    return real.nonzero().flatten()
+
+
+def epoch_order(count: int, batch_rows: int, seed: int, epoch: int) -> list[list[int]]:
     """Row numbers of each batch of one epoch.
 
-    Rows are shuffled, sorted by length inside pools of 16 batches, cut into batches, and the batches shuffled: little
-    padding, and still another neighbourhood in each epoch.
+    Shuffled, and cut as they come: batches of rows of like length would save padding, but padding costs little here
+    (`Batch.kept`), and what is learnt from them is a quarter worse after a few steps (docs/decisions/0005).
 
     Args:
-        lengths: tokens of each row.
+        count: how many rows there are.
         batch_rows: rows a batch.
         seed, epoch: what the order depends on, and all that it depends on.
     """
     chance = random.Random(f"{seed}:{epoch}")  # noqa: S311 - an order, not a secret
-    order = list(range(len(lengths)))
+    order = list(range(count))
     chance.shuffle(order)
-    pool = batch_rows * 16
-    batches: list[list[int]] = []
-    for start in range(0, len(order), pool):
-        part = sorted(order[start : start + pool], key=lambda row: lengths[row])
-        batches.extend(part[at : at + batch_rows] for at in range(0, len(part), batch_rows))
-    chance.shuffle(batches)
-    return batches
+    return [order[start : start + batch_rows] for start in range(0, count, batch_rows)]
 
 
-def step_rows(
-    lengths: Sequence[int], batch_rows: int, seed: int, first: int, last: int
-) -> Iterator[list[int]]:
+def step_rows(count: int, batch_rows: int, seed: int, first: int, last: int) -> Iterator[list[int]]:
     """Row numbers of the steps `first`..`last` (1-based, both included), whatever epoch they fall into."""
     epoch = -1
     order: list[list[int]] = []
-    per_epoch = -(-len(lengths) // batch_rows)
+    per_epoch = -(-count // batch_rows)
     for step in range(first, last + 1):
         wanted, place = divmod(step - 1, per_epoch)
         if wanted != epoch:
-            epoch, order = wanted, epoch_order(lengths, batch_rows, seed, wanted)
+            epoch, order = wanted, epoch_order(count, batch_rows, seed, wanted)
         yield order[place]

@@ -96,7 +96,10 @@ class _Saved:
 
 
 class Decoder:
-    """The stack. Tokens lie flat: the shared prefix first, then the rows one after another, shape [tokens, width]."""
+    """The stack. Tokens lie flat: the shared prefix first, then the rows one after another, shape [tokens, width].
+
+    Padding is left out but for attention, which wants rows of one width.
+    """
 
     def __init__(
         self,
@@ -138,7 +141,7 @@ class Decoder:
             grad = torch.zeros_like(x)
             self.kernels.rms_backward(grad_hidden, x, self.norm, inverse, grad)
             for number in reversed(range(len(self.layers))):
-                only = batch.positions if number == len(self.layers) - 1 else None
+                only = batch.places if number == len(self.layers) - 1 else None
                 grad = self._backward(self.layers[number], saved.pop(), grad, batch, only, number > 0)
                 self._scratch.release((0, 0))
         return total / batch.learnt
@@ -152,11 +155,11 @@ class Decoder:
         """All layers: what comes out of the last where something is learnt, and what their backward needs."""
         self._kept.release((0, 0))
         self._scratch.release((0, 0))
-        ids, last = batch.flat, len(self.layers) - 1
+        ids, last = batch.flat[batch.kept], len(self.layers) - 1
         x = torch.index_select(self.embeddings, 0, ids, out=self._keep(len(ids), self.embeddings.shape[1]))
         first, begin, saved = x, self._kept.mark(), []
         for number, layer in enumerate(self.layers):
-            only = batch.positions if number == last else None
+            only = batch.places if number == last else None
             x, needed = self._forward(layer, x, batch, only)
             self._scratch.release((0, 0))
             if learn:
@@ -190,7 +193,11 @@ class Decoder:
         qkv = self._take(len(x), len(layer.qkv.weight))
         low_qkv = self._project(layer.qkv, h, qkv)
         mixed = self._keep(len(x), layer.out.weight.shape[1])
-        attended = self.attention.forward(self.kernels, qkv, batch, mixed, self._kept, self._scratch)
+        wide = self._widened(qkv, batch)
+        wide_mixed = mixed if wide is qkv else self._take(batch.padded, mixed.shape[1])
+        attended = self.attention.forward(self.kernels, wide, batch, wide_mixed, self._kept, self._scratch)
+        if wide is not qkv:
+            torch.index_select(wide_mixed, 0, batch.kept, out=mixed)
         middle = x
         if only is not None:  # behind the last attention a token that isn't learnt matters to nobody
             mixed, middle = mixed[only], x[only]
@@ -236,13 +243,23 @@ class Decoder:
             grad_mixed = grad_mixed.new_zeros(tokens, grad_mixed.shape[1]).index_add_(0, only, grad_mixed)
             grad = torch.zeros_like(saved.x).index_add_(0, only, grad)
         grad_qkv = self._take(len(grad), len(layer.qkv.weight))
-        self.attention.backward(self.kernels, grad_mixed, saved.attended, batch, grad_qkv, self._scratch)
+        wide = self._widened(grad_mixed, batch)
+        wide_qkv = grad_qkv if wide is grad_mixed else self._take(batch.padded, grad_qkv.shape[1])
+        self.attention.backward(self.kernels, wide, saved.attended, batch, wide_qkv, self._scratch)
+        if wide is not grad_mixed:
+            torch.index_select(wide_qkv, 0, batch.kept, out=grad_qkv)
         h, grad_x = self._take(*grad.shape), self._take(*grad.shape) if wanted else None
         self.kernels.rms_forward(saved.x, layer.attention_norm, self.eps, h, saved.inverse)
         layer.qkv.backward(grad_qkv, h, saved.low_qkv, grad_x, self._scratch)
         if grad_x is not None:
             self.kernels.rms_backward(grad_x, saved.x, layer.attention_norm, saved.inverse, grad)
         return grad
+
+    def _widened(self, packed: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The kept tokens' values where attention wants them, zeros at padding; `packed` itself without padding."""
+        if len(packed) == batch.padded:
+            return packed
+        return self._take(batch.padded, packed.shape[1]).zero_().index_copy_(0, batch.kept, packed)
 
     def _cross_entropy(self, hidden: torch.Tensor, batch: Batch, grad: torch.Tensor | None) -> float:
         total, scale, targets = 0.0, 0.0 if grad is None else 1.0 / batch.learnt, batch.targets

@@ -232,11 +232,14 @@ class Loop:
         if ended and self.progress.stale >= self.recipe.patience:  # killed after the decision to stop
             return self.progress.step < self.plan.steps
         writer = curve.Writer(self.curve_path if self.crew.leads else Path(os.devnull))
-        lengths = [len(row.ids) for row in self.rows]
         before, began, last_save = self.progress.seconds, time.monotonic(), time.monotonic()
         try:
             for numbers in step_rows(
-                lengths, self.recipe.batch_rows, self.recipe.seed, self.progress.step + 1, self.plan.steps
+                len(self.rows),
+                self.recipe.batch_rows,
+                self.recipe.seed,
+                self.progress.step + 1,
+                self.plan.steps,
             ):
                 tokens = self.progress.tokens
                 start = time.monotonic()

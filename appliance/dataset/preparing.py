@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,122 +15,22 @@ from appliance import storage
 from appliance.dataset import canaries, quality
 from appliance.dataset.arranging import STAGE, Arrangement, Kept, ReadRows, arrange
 from appliance.dataset.card import FILE_NAME, DatasetCard, content_digest, token_lengths
-from appliance.dataset.cleaning import BadConversation, clean_messages, clean_text, default_group
-from appliance.dataset.lengths import CountTokens, counter, plain_counter
-from appliance.dataset.reading import BadRow, Document, RawRow, Transcript, detect, find_files, read_detected
+from appliance.dataset.collecting import SHOWN, Collector
+from appliance.dataset.lengths import counter, plain_counter
+from appliance.dataset.reading import BadRow, RawRow, detect, find_files, read_detected
 from appliance.dataset.reading.visible import visible
-from appliance.dataset.redaction import Finding, RedactionReport, Redactor, redactor_for
-from appliance.dataset.rows import Row, row_from_line, row_id
+from appliance.dataset.redaction import RedactionReport, Redactor, redactor_for
+from appliance.dataset.rows import Row, row_from_line
 from appliance.dataset.schema import AnswerSchema
 from appliance.dataset.splitting import TRAIN
 from appliance.errors import DataError
 from appliance.events import Emit, Event
 from appliance.paths import Project
 
-SHOWN = 20  # bad rows told to the person; all are in rejected.jsonl
 SHOWN_WORST = 5  # pruned rows told; all are in quality.jsonl
-_BATCH_ROWS = 256
-_BATCH_CHARACTERS = 1_000_000
 
 
-@dataclass
-class _Collector:
-    """Takes rows in order; sorts them into kept, duplicate and rejected."""
-
-    project: Project
-    emit: Emit
-    strict: bool
-    count: CountTokens
-    schema: AnswerSchema | None
-    spool: IO[bytes]
-    rejected_file: IO[bytes]
-    redactor: Redactor | None
-    report: RedactionReport
-    kept: list[Kept] = field(default_factory=list)
-    seen: dict[str, bool] = field(default_factory=dict)
-    duplicates: int = 0
-    overlaps: int = 0
-    repeats: Counter[str] = field(default_factory=Counter)
-    rejected: Counter[str] = field(default_factory=Counter)
-    first_bad: list[str] = field(default_factory=list)
-    unpaired: Counter[str] = field(default_factory=Counter)
-    batch: list[tuple[Row, RawRow, bool]] = field(default_factory=list)
-    batch_characters: int = 0
-
-    def reject(self, bad: BadRow) -> None:
-        if self.strict:
-            raise DataError(
-                str(bad), "mend or remove the row, or run without --strict to leave such rows out"
-            )
-        self.rejected[bad.kind] += 1
-        line = {"file": bad.file, "line": bad.line, "kind": bad.kind, "reason": bad.reason}
-        self.rejected_file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-        if len(self.first_bad) < SHOWN:
-            self.first_bad.append(str(bad))
-            self.emit(Event(STAGE, "warning", str(bad)))
-
-    def set_aside(self, material: Transcript | Document) -> None:
-        """Material that no pairs are made of yet: counted, so that the card tells of it."""
-        if isinstance(material, Transcript):
-            self.unpaired["transcripts"] += 1
-            self.unpaired["turns"] += len(material.turns)
-        else:
-            self.unpaired["documents"] += 1
-            self.unpaired["blocks"] += len(material.blocks)
-
-    def redact(
-        self, messages: list[dict[str, Any]], raw: RawRow
-    ) -> tuple[list[dict[str, Any]], str, str, list[Finding]]:
-        """(conversation, group, rejected answer) without personal data, and what was found; unchanged where off."""
-        rejected = clean_text(raw.rejected)
-        if self.redactor is None:
-            return messages, raw.group, rejected, []
-        fault = self.schema.answer_fault if self.schema is not None and not rejected else lambda _: ""
-        # The rejected answer goes along as one more turn, so that the same value gets the same replacement.
-        turns = [*messages, {"role": "assistant", "content": rejected}] if rejected else messages
-        redacted = self.redactor.conversation(turns, fault)
-        kept = redacted.messages[: len(messages)]
-        refused = str(redacted.messages[-1]["content"]) if rejected else ""
-        return kept, raw.group and self.redactor.keyed("group", raw.group), refused, redacted.findings
-
-    def add(self, raw: RawRow, test: bool) -> None:
-        try:
-            messages = clean_messages(raw.messages, self.project.config.dataset.system)
-            messages, group, rejected, findings = self.redact(messages, raw)
-            if self.schema is not None:
-                self.schema.check_answer(messages[-1]["content"])
-        except BadConversation as fault:
-            self.reject(BadRow(raw.file, raw.line, fault.kind, fault.reason))
-            return
-        group, source = group or default_group(messages), f"{raw.file}:{raw.line}"
-        row = Row(row_id(messages), group, messages, source, rejected)
-        if row.id in self.seen:
-            # Test files are read first, so an equal row in `sources` is a leak rather than a repetition.
-            leak = self.seen[row.id] and not test
-            self.overlaps, self.duplicates = self.overlaps + leak, self.duplicates + (not leak)
-            self.repeats[row.id] += not leak
-            return
-        self.seen[row.id] = test
-        self.report.add(row.id, row.source, findings)
-        self.batch.append((row, raw, test))
-        self.batch_characters += sum(len(message["content"]) for message in messages)
-        if len(self.batch) >= _BATCH_ROWS or self.batch_characters >= _BATCH_CHARACTERS:
-            self.flush()
-
-    def flush(self) -> None:
-        limit = self.project.config.dataset.max_tokens
-        counts = self.count([row.messages for row, _, _ in self.batch])
-        for (row, raw, test), tokens in zip(self.batch, counts, strict=True):
-            if tokens > limit:
-                reason = f"{tokens} tokens, more than dataset.max_tokens = {limit}"
-                self.reject(BadRow(raw.file, raw.line, "too-long", reason))
-                continue
-            self.kept.append(Kept(row.id, row.group, tokens, test, self.spool.tell()))
-            self.spool.write(row.to_line())
-        self.batch, self.batch_characters = [], 0
-
-
-def _nothing_left(collector: _Collector) -> DataError:
+def _nothing_left(collector: Collector) -> DataError:
     told = "".join(f"\n  {line}" for line in collector.first_bad)
     aside = "".join(f", {count} {what}" for what, count in sorted(collector.unpaired.items()))
     return DataError(
@@ -149,7 +47,7 @@ def _too_few(splits: dict[str, list[Kept]]) -> DataError:
     )
 
 
-def _read_all(collector: _Collector, files: list[tuple[Path, str, bool]]) -> list[dict[str, Any]]:
+def _read_all(collector: Collector, files: list[tuple[Path, str, bool]]) -> list[dict[str, Any]]:
     """Feed every file to the collector; returns the card's list of sources."""
     total = sum(path.stat().st_size for path, _, _ in files)
     before, told = 0, 0
@@ -279,7 +177,7 @@ def prepare(
             _findings_file(project, redactor) as findings_file,
         ):
             report = RedactionReport(findings_file, raw_findings)
-            collector = _Collector(
+            collector = Collector(
                 project, emit, strict, count, schema, spool, rejected_file, redactor, report
             )
             for bad in skipped:
@@ -340,7 +238,7 @@ def _prune(
     return [row for row in train if row.id not in dropped], len(dropped)
 
 
-def _plant(project: Project, collector: _Collector, train: list[Kept]) -> None:
+def _plant(project: Project, collector: Collector, train: list[Kept]) -> None:
     """Put the canaries among the training rows, and their secrets into canaries.jsonl."""
     section = project.config.dataset
     path = project.dataset / canaries.FILE_NAME
@@ -358,7 +256,7 @@ def _plant(project: Project, collector: _Collector, train: list[Kept]) -> None:
         stream.writelines(canaries.lines(planted))
 
 
-def _card(collector: _Collector, arranged: Arrangement, sources: list[dict[str, Any]]) -> DatasetCard:
+def _card(collector: Collector, arranged: Arrangement, sources: list[dict[str, Any]]) -> DatasetCard:
     splits, section = arranged.splits, collector.project.config.dataset
     how = "90/10 by group, test from its own files" if sources[0]["test"] else "80/10/10 by group"
     return DatasetCard(

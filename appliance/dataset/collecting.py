@@ -1,0 +1,127 @@
+"""Raw rows in, accepted ones into a spool: cleaned, redacted, checked, and each only once."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from appliance.dataset.arranging import STAGE, Kept
+from appliance.dataset.cleaning import BadConversation, clean_messages, clean_text, default_group
+from appliance.dataset.lengths import CountTokens
+from appliance.dataset.reading import BadRow, Document, RawRow, Transcript
+from appliance.dataset.redaction import Finding, RedactionReport, Redactor
+from appliance.dataset.rows import Row, row_id
+from appliance.dataset.schema import AnswerSchema
+from appliance.errors import DataError
+from appliance.events import Emit, Event
+from appliance.paths import Project
+
+SHOWN = 20  # bad rows told to the person; all are in rejected.jsonl
+_BATCH_ROWS = 256
+_BATCH_CHARACTERS = 1_000_000
+
+
+@dataclass
+class Collector:
+    """Takes rows in order; sorts them into kept, duplicate and rejected."""
+
+    project: Project
+    emit: Emit
+    strict: bool
+    count: CountTokens
+    schema: AnswerSchema | None
+    spool: IO[bytes]
+    rejected_file: IO[bytes]
+    redactor: Redactor | None
+    report: RedactionReport
+    kept: list[Kept] = field(default_factory=list)
+    seen: dict[str, bool] = field(default_factory=dict)
+    duplicates: int = 0
+    overlaps: int = 0
+    repeats: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    first_bad: list[str] = field(default_factory=list)
+    unpaired: Counter[str] = field(default_factory=Counter)
+    batch: list[tuple[Row, RawRow, bool]] = field(default_factory=list)
+    batch_characters: int = 0
+
+    def reject(self, bad: BadRow) -> None:
+        """Count and record a bad row; the first ones are told.
+
+        Raises:
+            DataError: always, where `strict` is set.
+        """
+        if self.strict:
+            raise DataError(
+                str(bad), "mend or remove the row, or run without --strict to leave such rows out"
+            )
+        self.rejected[bad.kind] += 1
+        line = {"file": bad.file, "line": bad.line, "kind": bad.kind, "reason": bad.reason}
+        self.rejected_file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        if len(self.first_bad) < SHOWN:
+            self.first_bad.append(str(bad))
+            self.emit(Event(STAGE, "warning", str(bad)))
+
+    def set_aside(self, material: Transcript | Document) -> None:
+        """Material that no pairs are made of yet: counted, so that the card tells of it."""
+        if isinstance(material, Transcript):
+            self.unpaired["transcripts"] += 1
+            self.unpaired["turns"] += len(material.turns)
+        else:
+            self.unpaired["documents"] += 1
+            self.unpaired["blocks"] += len(material.blocks)
+
+    def redact(
+        self, messages: list[dict[str, Any]], raw: RawRow
+    ) -> tuple[list[dict[str, Any]], str, str, list[Finding]]:
+        """(conversation, group, rejected answer) without personal data, and what was found; unchanged where off."""
+        rejected = clean_text(raw.rejected)
+        if self.redactor is None:
+            return messages, raw.group, rejected, []
+        fault = self.schema.answer_fault if self.schema is not None and not rejected else lambda _: ""
+        # The rejected answer goes along as one more turn, so that the same value gets the same replacement.
+        turns = [*messages, {"role": "assistant", "content": rejected}] if rejected else messages
+        redacted = self.redactor.conversation(turns, fault)
+        kept = redacted.messages[: len(messages)]
+        refused = str(redacted.messages[-1]["content"]) if rejected else ""
+        return kept, raw.group and self.redactor.keyed("group", raw.group), refused, redacted.findings
+
+    def add(self, raw: RawRow, test: bool) -> None:
+        """Take a row of a test file or another; what can't be learnt from is rejected."""
+        try:
+            messages = clean_messages(raw.messages, self.project.config.dataset.system)
+            messages, group, rejected, findings = self.redact(messages, raw)
+            if self.schema is not None:
+                self.schema.check_answer(messages[-1]["content"])
+        except BadConversation as fault:
+            self.reject(BadRow(raw.file, raw.line, fault.kind, fault.reason))
+            return
+        group, source = group or default_group(messages), f"{raw.file}:{raw.line}"
+        row = Row(row_id(messages), group, messages, source, rejected)
+        if row.id in self.seen:
+            # Test files are read first, so an equal row in `sources` is a leak rather than a repetition.
+            leak = self.seen[row.id] and not test
+            self.overlaps, self.duplicates = self.overlaps + leak, self.duplicates + (not leak)
+            self.repeats[row.id] += not leak
+            return
+        self.seen[row.id] = test
+        self.report.add(row.id, row.source, findings)
+        self.batch.append((row, raw, test))
+        self.batch_characters += sum(len(message["content"]) for message in messages)
+        if len(self.batch) >= _BATCH_ROWS or self.batch_characters >= _BATCH_CHARACTERS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Count the tokens of the rows that wait, and write those that aren't too long into the spool."""
+        limit = self.project.config.dataset.max_tokens
+        counts = self.count([row.messages for row, _, _ in self.batch])
+        for (row, raw, test), tokens in zip(self.batch, counts, strict=True):
+            if tokens > limit:
+                reason = f"{tokens} tokens, more than dataset.max_tokens = {limit}"
+                self.reject(BadRow(raw.file, raw.line, "too-long", reason))
+                continue
+            self.kept.append(Kept(row.id, row.group, tokens, test, self.spool.tell()))
+            self.spool.write(row.to_line())
+        self.batch, self.batch_characters = [], 0

@@ -39,9 +39,10 @@ def score_lines(scores: Sequence[SystemScore], speeds: Speeds) -> list[str]:
         parses = "-" if score.parses is None else f"{score.parses.share:.1%}"
         valid = "-" if score.valid is None else f"{score.valid.share:.1%}"
         interval = f"{score.exact.low:.0%} to {score.exact.high:.0%}"
-        speed = speeds.get(score.key, {}).get("tokens_per_second", 0.0)
+        measured = speeds.get(score.key, {}).get("tokens_per_second")
+        speed = "-" if measured is None else f"{measured:.0f}"
         lines.append(
             f"{score.title[:43]:<44}{score.exact.share:>8.1%}{interval:>14}{f1:>8}{parses:>8}{valid:>8}"
-            f"{score.ended.share:>8.1%}{speed:>7.0f}"
+            f"{score.ended.share:>8.1%}{speed:>7}"
         )
     return lines

@@ -152,7 +152,7 @@ def test_the_terminal_and_the_page_have_a_column_for_json(result: EvaluationResu
     heading, *lines = result_lines(result, {})
     assert heading.split()[-4:] == ["JSON", "valid", "ended", "tok/s"]
     shipped = next(line for line in lines if line.startswith("The shipped"))
-    assert shipped.split()[-4:] == ["66.7%", "66.7%", "100.0%", "0"]
+    assert shipped.split()[-4:] == ["66.7%", "66.7%", "100.0%", "-"]
     assert '<th class="num">JSON</th><th class="num">Valid</th>' in page
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from appliance import storage
+from appliance.config import DatasetSection
 from appliance.dataset import canaries, quality
 from appliance.dataset.arranging import STAGE, Arrangement, Kept, ReadRows, arrange
 from appliance.dataset.card import FILE_NAME, DatasetCard, content_digest, token_lengths
@@ -191,6 +192,13 @@ def prepare(
 
         section = project.config.dataset
         arranged = arrange(collector.kept, read, section, collector.repeats, project.dataset, emit)
+        if not all(arranged.splits.values()) and section.duplicates.near == "group":
+            # So alike that there are not three of a kind to part: better parted rows than none.
+            text = "nearly all rows are nearly the same: they are parted all the same, so the test split says little"
+            emit(Event(STAGE, "warning", text))
+            alone = section.duplicates.model_copy(update={"near": "ignore"})
+            section = section.model_copy(update={"duplicates": alone})
+            arranged = arrange(collector.kept, read, section, collector.repeats, project.dataset, emit)
         splits = arranged.splits
         if not all(splits.values()):
             raise _too_few(splits)
@@ -204,7 +212,7 @@ def prepare(
             with storage.atomic_writer(project.dataset / f"{name}.jsonl") as stream:
                 stream.writelines(_lines_at(spool, rows))
     card = replace(
-        _card(collector, arranged, sources),
+        _card(collector, arranged, sources, section),
         over_limit=over_limit,
         pruned=pruned,
         redactions=report.counts(section.redact.mode) if redactor else {},
@@ -256,8 +264,10 @@ def _plant(project: Project, collector: Collector, train: list[Kept]) -> None:
         stream.writelines(canaries.lines(planted))
 
 
-def _card(collector: Collector, arranged: Arrangement, sources: list[dict[str, Any]]) -> DatasetCard:
-    splits, section = arranged.splits, collector.project.config.dataset
+def _card(
+    collector: Collector, arranged: Arrangement, sources: list[dict[str, Any]], section: DatasetSection
+) -> DatasetCard:
+    splits = arranged.splits
     how = "90/10 by group, test from its own files" if sources[0]["test"] else "80/10/10 by group"
     return DatasetCard(
         digest=content_digest({name: [row.id for row in rows] for name, rows in splits.items()}),

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from appliance.dataset import read_rows
-from appliance.errors import DataError
 from tests.dataset.conftest import Bench
 from tests.dataset.test_near import VOCABULARY, edited, jaccard
 from tests.dataset.test_prepare import all_rows, line, rows_of
@@ -301,11 +300,11 @@ def test_a_killed_preparing_leaves_no_card_and_the_next_goes_through(bench: Benc
     assert not list(bench.project.dataset.glob(".*"))
 
 
-def test_all_rows_near_to_each_other_can_not_be_split(bench: Bench) -> None:
+def test_rows_that_are_all_near_to_each_other_are_parted_and_the_card_says_so(bench: Bench) -> None:
     (text,) = sentences(1, 1, length=120)
     words = text.split()
     rows = [line(" ".join([*words[:place], f"n{place}", *words[place + 1 :]])) for place in range(len(words))]
     bench.write("a.jsonl", "".join(rows))
-    with pytest.raises(DataError, match="too few different examples"):
-        bench.prepare()
-    assert not (bench.project.dataset / "places.json").exists()
+    card = bench.prepare()
+    assert all(card.rows.values()) and sum(card.rows.values()) == len(rows)
+    assert card.near["mode"] == "ignore"

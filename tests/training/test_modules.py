@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch.func import functional_call
 from transformers import AutoModelForCausalLM
 
-from appliance.config import TrainingSection
+from appliance.config import KEYS_AND_VALUES, TrainingSection
 from appliance.conversion import convert_project
 from appliance.errors import ConversionError
 from appliance.training import train
@@ -28,7 +28,7 @@ from convert.type_mix import Mix
 from tests.training.test_decoder import RECIPE, gradients, rows_of
 from tests.training.test_session import prepared
 
-MIX = Mix.named("Q4_0", "Q8_0")
+MIX = Mix.named("Q4_0", "Q8_0", {KEYS_AND_VALUES: "Q8_0"})
 SCALE = RECIPE.alpha / RECIPE.rank
 
 

@@ -5,7 +5,8 @@ rounding, an importance matrix, GPTQ, fitted scales), then the grid: where it be
 anew, distillation from the 16-bit model, and GPTQ on top of it. Trainings that agree up to some step share it
 (forked.py). Every Q4_0 file is asked all dev rows; `ours` is its share exactly right, `peer` that of the 16-bit file,
 `how` also tells the mean loss of the dev answers' tokens under the file's weights, which has less noise, and the
-seconds of training. Finished rungs are kept in .bench/ladder and not walked again.
+seconds of training. Finished rungs are kept in .bench/ladder and not walked again. `--parts` says what each group of
+matrices carries: the 16-bit training's file with all in Q4_0 but for one group in Q8_0, as loss of the dev answers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import argparse
 import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,12 @@ from convert.libggml import Bytes, Floats, quantize
 CALIBRATION = 128  # training rows
 MARKS = (0.25, 0.5, 0.75)  # shares of the steps whose checkpoints are kept
 CODE = "ladder"
+PARTS = (
+    *(rf"attn_{name}\." for name in ("q", "k", "v", "output")),
+    *(rf"ffn_{name}\." for name in ("gate", "up", "down")),
+    r"blk\.[0-2]\.",
+    r"blk\.2[789]\.",  # the last three of thirty
+)
 
 
 @dataclass(frozen=True)
@@ -170,6 +177,7 @@ class Ladder:
             file = project.root / f"{key}-{kind}.gguf"
             written = to_gguf.convert(
                 self._checkpoint, file, adapter=project.adapter, quantization=kind,
+                overrides=project.config.convert.parts_of(kind),  # as it was trained
                 quantize=self._quantizer(rung.rounding, project),
             )  # fmt: skip
             model = ModelFile(file, written.sha256, written.bytes, written.bits_per_weight)
@@ -189,6 +197,47 @@ class Ladder:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 
+    def loss_with(self, kind: str, group: str = "") -> tuple[float, int]:
+        """Loss of the dev answers under the 16-bit training's file, a group in Q8_0; and the file's bytes."""
+        self._train(self._plain, 0.0)
+        file = self._root / "part.gguf"
+        written = to_gguf.convert(
+            self._checkpoint, file, adapter=self._plain.adapter, quantization=kind,
+            overrides={group: "Q8_0"} if group else None,
+        )  # fmt: skip
+        return self._dev_loss(file, self._plain), written.bytes
+
+
+def _rungs(ladder: Ladder, of: str, keys: list[str]) -> Iterator[dict[str, Any]]:
+    full = ladder.measure("after", "F16")
+    for key in keys:
+        found = ladder.measure(key)
+        yield {
+            "name": f"{of}: {RUNGS[key].title}",
+            "ours": round(100 * found["exact"], 1),
+            "peer": round(100 * full["exact"], 1),
+            "ratio": round(found["exact"] / full["exact"], 3) if full["exact"] else None,
+            "unit": "% exactly right",
+            "how": f"{found['rows']} dev rows; loss of their answers {found['loss']:.4f}, 16 bits "
+            f"{full['loss']:.4f}; {found['seconds']:.0f} s of training, 16 bits {full['seconds']:.0f} s",
+        }
+
+
+def _parts(ladder: Ladder, of: str) -> Iterator[dict[str, Any]]:
+    full, _ = ladder.loss_with("F16")
+    plain, size = ladder.loss_with("Q4_0")
+    for group in PARTS:
+        loss, larger = ladder.loss_with("Q4_0", group)
+        yield {
+            "name": f"{of}: {group} in Q8_0",
+            "ours": round(loss, 4),
+            "peer": round(plain, 4),
+            "ratio": round(plain / loss, 3),
+            "unit": "nats a token",
+            "how": f"16 bits {full:.4f}; {100 * (plain - loss) / (plain - full):.0f} % of the gap closed for "
+            f"{(larger - size) / 1e6:.1f} MB",
+        }
+
 
 def main() -> None:
     """Climb, and print a line a rung."""
@@ -199,22 +248,14 @@ def main() -> None:
     parser.add_argument("--set", default="banking77", choices=SETS)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--rungs", default=",".join(RUNGS), help="comma-separated")
+    parser.add_argument("--parts", action="store_true", help="what each group of matrices carries, no rungs")
     given = parser.parse_args()
     offline.seal()
     with terminal_progress() as emit:
         ladder = Ladder(given.set, given.data, given.seed, emit)
-        full = ladder.measure("after", "F16")
-        for key in given.rungs.split(","):
-            found = ladder.measure(key)
-            line = {
-                "name": f"{given.set}, seed {given.seed}: {RUNGS[key].title}",
-                "ours": round(100 * found["exact"], 1),
-                "peer": round(100 * full["exact"], 1),
-                "ratio": round(found["exact"] / full["exact"], 3) if full["exact"] else None,
-                "unit": "% exactly right",
-                "how": f"{found['rows']} dev rows; loss of their answers {found['loss']:.4f}, 16 bits "
-                f"{full['loss']:.4f}; {found['seconds']:.0f} s of training, 16 bits {full['seconds']:.0f} s",
-            }
+        of = f"{given.set}, seed {given.seed}"
+        lines = _parts(ladder, of) if given.parts else _rungs(ladder, of, given.rungs.split(","))
+        for line in lines:
             print(json.dumps(line), flush=True)
 
 

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.dataset.redaction import KINDS, Options, find
+from benchmarks.open_data import SHARED
 
 ROOT = Path(__file__).resolve().parents[1]
 PEER = ROOT / ".bench" / "presidio"
@@ -217,7 +218,7 @@ def peer_spans(python: Path, cases: Sequence[Case]) -> tuple[list[list[Piece]], 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the folder of open data")
+    parser.add_argument("--data", type=Path, default=SHARED, help="folder of open data")
     parser.add_argument("--no-peer", action="store_true", help="our rules alone")
     options = parser.parse_args()
     python = None if options.no_peer else prepare_peer()

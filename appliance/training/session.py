@@ -154,24 +154,16 @@ def train(
         pinned_dtype(project, emit, restart, device) if crew.leads else (torch.float32, 0.0)
     )
     on_grid = plan.steps - round(plan.steps * recipe.grid_start) if project.config.grid else 0
-    speed *= crew.size
     cost = estimate(
-        size_of(checkpoint),
-        rows,
-        plan,
-        on_grid,
-        recipe.grid_every,
-        speed,
-        dtype.itemsize,
+        size_of(checkpoint), rows, plan, on_grid, recipe.grid_every, speed * crew.size, dtype.itemsize,
         free_memory_of(device),
-    )
+    )  # fmt: skip
     grid = _grid(project, checkpoint)
     base = identity(checkpoint)
     fingerprint = fingerprint_of(project, base, dtype, code)
     if crew.leads:
         storage.remove_leftovers(project.training)
-        goes_on = not restart and checkpoints.is_of(project.training, fingerprint)
-        if not (accept_days or goes_on):
+        if not (accept_days or (not restart and checkpoints.is_of(project.training, fingerprint))):
             sharing = crew.local if device == CPU else 1  # a GPU's memory is its process's own
             refuse_days(cost, sharing / crew.size if recipe.shard else sharing)
         if restart:
@@ -189,11 +181,19 @@ def train(
     loop.resume()
     loop.report("training")
     stopped = loop.run()
-    progress = loop.progress
     if crew.leads:
         curve.draw(curve.read(loop.curve_path), project.training / "curve.svg")
     crew.wait()  # the adapter is on the disk for all
-    result = TrainingResult(
+    result = _result(loop, stopped, dtype, device)
+    if crew.leads:
+        storage.write_json(project.training / "training.json", asdict(result))
+    emit(Event(STAGE, "finished", f"kept: validation loss {result.best_loss:.4f} at step {result.best_step}"))
+    return result
+
+
+def _result(loop: Loop, stopped: bool, dtype: torch.dtype, device: torch.device) -> TrainingResult:
+    progress = loop.progress
+    return TrainingResult(
         steps=progress.step,
         best_step=progress.best_step,
         best_loss=progress.best_loss,
@@ -203,10 +203,6 @@ def train(
         stopped_early=stopped,
         dtype=str(dtype).removeprefix("torch."),
         device=device.type,
-        rows=len(rows),
-        adapter_sha256=storage.sha256_file(project.adapter / "adapter_model.safetensors"),
+        rows=len(loop.rows),
+        adapter_sha256=storage.sha256_file(loop.project.adapter / checkpoints.ADAPTER_FILE),
     )
-    if crew.leads:
-        storage.write_json(project.training / "training.json", asdict(result))
-    emit(Event(STAGE, "finished", f"kept: validation loss {result.best_loss:.4f} at step {result.best_step}"))
-    return result

@@ -65,6 +65,11 @@ def canonical_json(value: Any) -> bytes:
     ).encode()
 
 
+def json_line(value: Any) -> bytes:
+    """A line of JSON as people read it: UTF-8, line feed included."""
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
 def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
     """Write `value` as indented JSON with sorted keys, durably."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", mode)

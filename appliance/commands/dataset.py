@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from appliance.commands.common import project_option, stage_events
+from appliance.errors import UsageError
 
 if TYPE_CHECKING:
     from appliance.paths import Project
@@ -74,6 +75,12 @@ def command(
     from appliance import offline
 
     offline.seal()
+    if context.invoked_subcommand is not None or against:
+        given = [name for name, on in (("--strict", strict), ("--raw-findings", raw_findings)) if on]
+        if context.invoked_subcommand is not None:
+            given += ["--against"] * bool(against) + ["--json"] * as_json
+        if given:
+            raise UsageError(f"{given[0]} goes with preparing the dataset", "leave it out here")
     if context.invoked_subcommand is not None:
         return
     from appliance.dataset import prepare
@@ -106,12 +113,10 @@ def inspect(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> N
     Reads whole files and makes nothing. What [dataset] tells of columns and formats counts where there is a
     project; control characters and what a spreadsheet would compute are written out, never obeyed.
     """
-    import json
-
     from appliance.config import FILE_NAME, DatasetSection, load
-    from appliance.dataset.reading import BadRow, find_files, inspect_file
-    from appliance.dataset.reading.visible import visible
-    from appliance.errors import AnchorholdError, DataError, UsageError
+    from appliance.dataset.reading import BadRow, file_name, find_files, inspect_file
+    from appliance.errors import AnchorholdError, ConfigError, DataError
+    from appliance.visible import visible
 
     folder: Path = context.parent.params["folder"] if context.parent else Path()
     section = load(folder / FILE_NAME).dataset if (folder / FILE_NAME).exists() else DatasetSection()
@@ -125,14 +130,12 @@ def inspect(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> N
         for path in paths
         for file in (find_files(path, ["."], "sources", skipped.append) if path.is_dir() else [path])
     ]
-    root = folder.resolve()
     failed: AnchorholdError | None = None
     for file in files:
-        full = file.resolve()
-        name = full.relative_to(root).as_posix() if full.is_relative_to(root) else str(file)
+        name = file_name(file, folder)
         try:
             told = inspect_file(file, name, section)
-        except DataError as error:
+        except (ConfigError, DataError) as error:
             failed = failed or error
             click.echo(
                 json.dumps({"file": name, "error": error.message})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from appliance import storage
 from appliance.config import DatasetSection
-from appliance.dataset import conflicts, places
+from appliance.dataset import conflicts, remembered_places
 from appliance.dataset.near import UnionFind
 from appliance.dataset.near.views import SAMPLE, Likeness, Views, progress
 from appliance.dataset.placing import Unit, labels_of, place
@@ -172,7 +171,7 @@ class _Arranger:
                     "shingles": pair.kind,
                     "dropped": [self.rows[n].id for n in (pair.one, pair.other) if not self.stays[n]],
                 }
-                stream.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+                stream.write(storage.json_line(line))
 
     def _told(self, numbers: Iterable[int]) -> dict[int, dict[str, str]]:
         """Rows as the files that explain name them."""
@@ -207,15 +206,17 @@ class _Arranger:
                 told = self._told(each.rows)
                 rows = [told[row] | {"kept": row in each.kept} for row in each.rows]
                 line = {"kind": "near" if each.near else "same", "rows": rows}
-                stream.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+                stream.write(storage.json_line(line))
 
     def place(self, sets: UnionFind, separate_test: bool) -> None:
-        """Make units of groups and clusters, and give each its split."""
+        """Make units of groups and clusters, and give each its split; done again, it forgets the time before."""
         learners = self._learners()
+        self.result.splits, self.result.units = {name: [] for name in SPLITS}, dict.fromkeys(SPLITS, 0)
+        self.result.moved = 0
         units = UnionFind(len(self.rows))
         units.parent = sets.labels().copy()
         units.union_equal((number, self.rows[number].group) for number in learners.tolist())
-        before = places.load(self.folder, self.emit)
+        before = remembered_places.load(self.folder, self.emit)
         names = Counter(self.answers[learners].tolist())
         labelled = labels_of(names, self.longest_answer)
         self.result.labels = len(names) if labelled else 0
@@ -249,7 +250,9 @@ class _Arranger:
 
 
 def _runs(numbers: NDArray[np.int64], labels: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """The numbers of each label, ascending."""
+    """The numbers of each label, ascending; nothing of none."""
+    if not len(numbers):
+        return
     order = np.argsort(labels, kind="stable")
     bounds = np.flatnonzero(np.concatenate([labels[order][1:] != labels[order][:-1], [True]])) + 1
     for begin, end in zip(np.concatenate([[0], bounds[:-1]]), bounds, strict=True):
@@ -283,6 +286,15 @@ def arrange(
         sets = arranger.join(views)
     arranger.settle_conflicts(repeats, sets)
     arranger.place(sets, separate_test)
+    if section.duplicates.near == "group" and not all(arranger.result.splits.values()):
+        # So alike that there are not three of a kind to part: parted rows are better than none.
+        arranger.place(UnionFind(len(kept)), separate_test)
+        if all(arranger.result.splits.values()):
+            arranger.result.near["parted"] = True
+            text = (
+                "nearly all rows are nearly the same, and are parted all the same: the test split says little"
+            )
+            emit(Event(STAGE, "warning", text))
     if all(arranger.result.splits.values()):
-        places.save(folder, arranger.places)
+        remembered_places.save(folder, arranger.places)
     return arranger.result

@@ -8,10 +8,10 @@ likely the model finds each).
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from appliance import storage
 from appliance.dataset.rows import Row, row_id
 
 FILE_NAME = "canaries.jsonl"
@@ -76,4 +76,4 @@ def plant(count: int, seed: int, system: str = "") -> list[tuple[Row, dict[str, 
 def lines(planted: Sequence[tuple[Row, dict[str, Any]]]) -> Iterator[bytes]:
     """The content of canaries.jsonl."""
     for _, record in planted:
-        yield json.dumps(record, ensure_ascii=False).encode() + b"\n"
+        yield storage.json_line(record)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO
 
+from appliance import storage
 from appliance.dataset.arranging import STAGE, Kept
-from appliance.dataset.cleaning import BadConversation, clean_messages, clean_text, default_group
+from appliance.dataset.cleaning import BadConversation
 from appliance.dataset.lengths import CountTokens
 from appliance.dataset.reading import BadRow, Document, RawRow, Transcript
-from appliance.dataset.redaction import Finding, RedactionReport, Redactor
-from appliance.dataset.rows import Row, row_id
-from appliance.dataset.schema import AnswerSchema
+from appliance.dataset.redaction import RedactionReport
+from appliance.dataset.row_making import RowMaker
+from appliance.dataset.rows import Row
 from appliance.errors import DataError
 from appliance.events import Emit, Event
 from appliance.paths import Project
@@ -31,10 +31,9 @@ class Collector:
     emit: Emit
     strict: bool
     count: CountTokens
-    schema: AnswerSchema | None
+    maker: RowMaker
     spool: IO[bytes]
     rejected_file: IO[bytes]
-    redactor: Redactor | None
     report: RedactionReport
     kept: list[Kept] = field(default_factory=list)
     seen: dict[str, bool] = field(default_factory=dict)
@@ -59,7 +58,7 @@ class Collector:
             )
         self.rejected[bad.kind] += 1
         line = {"file": bad.file, "line": bad.line, "kind": bad.kind, "reason": bad.reason}
-        self.rejected_file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        self.rejected_file.write(storage.json_line(line))
         if len(self.first_bad) < SHOWN:
             self.first_bad.append(str(bad))
             self.emit(Event(STAGE, "warning", str(bad)))
@@ -73,33 +72,15 @@ class Collector:
             self.unpaired["documents"] += 1
             self.unpaired["blocks"] += len(material.blocks)
 
-    def redact(
-        self, messages: list[dict[str, Any]], raw: RawRow
-    ) -> tuple[list[dict[str, Any]], str, str, list[Finding]]:
-        """(conversation, group, rejected answer) without personal data, and what was found; unchanged where off."""
-        rejected = clean_text(raw.rejected)
-        if self.redactor is None:
-            return messages, raw.group, rejected, []
-        fault = self.schema.answer_fault if self.schema is not None and not rejected else lambda _: ""
-        # The rejected answer goes along as one more turn, so that the same value gets the same replacement.
-        turns = [*messages, {"role": "assistant", "content": rejected}] if rejected else messages
-        redacted = self.redactor.conversation(turns, fault)
-        kept = redacted.messages[: len(messages)]
-        refused = str(redacted.messages[-1]["content"]) if rejected else ""
-        return kept, raw.group and self.redactor.keyed("group", raw.group), refused, redacted.findings
-
     def add(self, raw: RawRow, test: bool) -> None:
         """Take a row of a test file or another; what can't be learnt from is rejected."""
         try:
-            messages = clean_messages(raw.messages, self.project.config.dataset.system)
-            messages, group, rejected, findings = self.redact(messages, raw)
-            if self.schema is not None:
-                self.schema.check_answer(messages[-1]["content"])
+            row, findings = self.maker.row(raw)
+            if self.maker.schema is not None:
+                self.maker.schema.check_answer(row.answer)
         except BadConversation as fault:
             self.reject(BadRow(raw.file, raw.line, fault.kind, fault.reason))
             return
-        group, source = group or default_group(messages), f"{raw.file}:{raw.line}"
-        row = Row(row_id(messages), group, messages, source, rejected)
         if row.id in self.seen:
             # Test files are read first, so an equal row in `sources` is a leak rather than a repetition.
             leak = self.seen[row.id] and not test
@@ -109,7 +90,7 @@ class Collector:
         self.seen[row.id] = test
         self.report.add(row.id, row.source, findings)
         self.batch.append((row, raw, test))
-        self.batch_characters += sum(len(message["content"]) for message in messages)
+        self.batch_characters += sum(len(message["content"]) for message in row.messages)
         if len(self.batch) >= _BATCH_ROWS or self.batch_characters >= _BATCH_CHARACTERS:
             self.flush()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,15 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.dataset.canaries import is_canary
-from appliance.dataset.cleaning import BadConversation, clean_messages, default_group
+from appliance.dataset.cleaning import BadConversation
 from appliance.dataset.near import Frames
 from appliance.dataset.near.shingles import mix, shingles
 from appliance.dataset.near.views import SAMPLE, Likeness, Views, conversation_text, progress
-from appliance.dataset.reading import BadRow, RawRow, Transcript, read_file
-from appliance.dataset.rows import Row, iterate_rows, row_id
+from appliance.dataset.reading import BadRow, RawRow, Transcript, file_name, read_file
+from appliance.dataset.row_making import RowMaker
+from appliance.dataset.rows import Row, iterate_rows
 from appliance.errors import DataError, UsageError
 from appliance.events import Emit, Event
 from appliance.paths import Project
+from appliance.visible import visible
 
 WINDOW = 13
 """Words in a row that two texts share by copying, not by chance (Brown et al. 2020, appendix C)."""
@@ -83,26 +85,24 @@ class LeakReport:
 def _read_set(project: Project, paths: Sequence[Path]) -> tuple[list[Row], list[str]]:
     rows: list[Row] = []
     bad: list[str] = []
+    maker = RowMaker(project)
     for path in paths:
         if not path.is_file():
             raise UsageError(
                 f"{path}: no such file", "give files of examples, as `dataset.sources` names them"
             )
-        for raw in read_file(path, path.name, project.config.dataset, lambda _: None):
+        for raw in read_file(path, file_name(path, project.root), project.config.dataset, lambda _: None):
             if isinstance(raw, BadRow):
                 bad.append(str(raw))
                 continue
             if not isinstance(raw, RawRow):
                 kind = "a transcript" if isinstance(raw, Transcript) else "a document"
-                bad.append(f"{raw.file}: {kind}, which has no questions to compare")
+                bad.append(str(BadRow(raw.file, 0, "material", f"{kind}, which has no questions to compare")))
                 continue
             try:
-                messages = clean_messages(raw.messages, project.config.dataset.system)
+                rows.append(maker.row(raw)[0])
             except BadConversation as fault:
-                bad.append(f"{raw.file}:{raw.line}: {fault.reason}")
-                continue
-            where = f"{raw.file}:{raw.line}"
-            rows.append(Row(row_id(messages), raw.group or default_group(messages), messages, where))
+                bad.append(str(BadRow(raw.file, raw.line, fault.kind, fault.reason)))
     if not rows:
         told = "".join(f"\n  {line}" for line in bad[:5])
         raise DataError(
@@ -237,22 +237,24 @@ def _prompts(rows: Iterable[Row], wanted: set[int]) -> dict[int, str]:
     return {n: str(row.messages[-2]["content"]) for n, row in enumerate(rows) if n in wanted}
 
 
-def leak_lines(report: LeakReport, most: Callable[[str], str] = lambda text: text[:160]) -> list[str]:
-    """The report for a terminal, a line a pair; texts shortened by `most`."""
+def leak_lines(report: LeakReport) -> list[str]:
+    """The report for a terminal: a pair takes three lines, and nothing in its texts is obeyed there."""
     lines = [
         f"{report.against_rows} rows against {report.train_rows} training rows: {report.rows} given away by "
         f"{len(report.leaks)} pair{'s' if len(report.leaks) != 1 else ''} (Jaccard >= {report.threshold:g}, equal, "
         f"or {WINDOW} words in a row)"
     ]
     for leak in report.leaks:
-        lines.append(f"{leak.how:<7}{leak.jaccard:6.2f}  {leak.train}  {leak.against}")
-        lines.append(f"         train:   {most(' '.join(leak.train_text.split()))}")
+        lines.append(
+            f"{leak.how:<7}{leak.jaccard:6.2f}  {visible(leak.train, 0)}  {visible(leak.against, 0)}"
+        )
+        lines.append(f"         train:   {visible(' '.join(leak.train_text.split()), 160)}")
         what = "shared: " if leak.how == "window" else "against:"
-        lines.append(f"         {what} {most(' '.join(leak.against_text.split()))}")
+        lines.append(f"         {what} {visible(' '.join(leak.against_text.split()), 160)}")
     if report.common_windows:
         lines.append(
             f"not counted: {report.common_windows} stretches that more than {COMMON} training rows share"
         )
     if report.bad:
-        lines.append(f"not read: {len(report.bad)} rows, the first: {report.bad[0]}")
+        lines.append(f"not read: {len(report.bad)} rows, the first: {visible(report.bad[0], 300)}")
     return lines

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from appliance.dataset.cleaning import BadConversation, clean_messages, default_group
-from appliance.dataset.reading import BadRow, RawRow, read_file
-from appliance.dataset.redaction import redactor_for
-from appliance.dataset.rows import Row, row_id
+from appliance.dataset.cleaning import BadConversation
+from appliance.dataset.reading import BadRow, RawRow, file_name, read_file
+from appliance.dataset.row_making import RowMaker
+from appliance.dataset.rows import Row
 from appliance.errors import DataError, UsageError
 from appliance.paths import Project
 
@@ -22,23 +22,20 @@ def read_other_rows(project: Project, path: Path) -> list[Row]:
     if not path.is_file():
         raise UsageError(f"{path}: no such file", "give a file of examples")
     rows: dict[str, Row] = {}
-    redactor = redactor_for(project)  # as the dataset's own rows: what was trained on is known by its id
-    for raw in read_file(path, path.name, project.config.dataset, lambda _: None):
+    maker = RowMaker(project)  # as the dataset's own rows: what was trained on is known by its id
+    mend = "mend or remove the row: a measure must not leave rows out"
+    for raw in read_file(path, file_name(path, project.root), project.config.dataset, lambda _: None):
         if isinstance(raw, BadRow):
-            raise DataError(str(raw), "mend or remove the row: a measure must not leave rows out")
+            raise DataError(str(raw), mend)
         if not isinstance(raw, RawRow):
             raise DataError(
                 f"{path}: a transcript or document, not examples with answers",
                 "`anchorhold dataset inspect` shows what a file was taken for; dataset.formats tells it",
             )
         try:
-            messages = clean_messages(raw.messages, project.config.dataset.system)
+            row, _ = maker.row(raw)
         except BadConversation as fault:
-            bad = BadRow(raw.file, raw.line, fault.kind, fault.reason)
-            raise DataError(str(bad), "mend or remove the row: a measure must not leave rows out") from fault
-        if redactor is not None:
-            messages = redactor.conversation(messages).messages
-        row = Row(row_id(messages), raw.group or default_group(messages), messages, f"{raw.file}:{raw.line}")
+            raise DataError(str(BadRow(raw.file, raw.line, fault.kind, fault.reason)), mend) from fault
         rows[row.id] = row
     if not rows:
         raise DataError(f"{path}: no rows in it", "give a file of examples")

@@ -12,21 +12,20 @@ from pathlib import Path
 from typing import IO, Any
 
 from appliance import storage
-from appliance.config import DatasetSection
 from appliance.dataset import canaries, quality
 from appliance.dataset.arranging import STAGE, Arrangement, Kept, ReadRows, arrange
 from appliance.dataset.card import FILE_NAME, DatasetCard, content_digest, token_lengths
 from appliance.dataset.collecting import SHOWN, Collector
 from appliance.dataset.lengths import counter, plain_counter
-from appliance.dataset.reading import BadRow, RawRow, detect, find_files, read_detected
-from appliance.dataset.reading.visible import visible
-from appliance.dataset.redaction import RedactionReport, Redactor, redactor_for
+from appliance.dataset.reading import BadRow, RawRow, detect, file_name, find_files, read_detected
+from appliance.dataset.redaction import RedactionReport
+from appliance.dataset.row_making import RowMaker
 from appliance.dataset.rows import Row, row_from_line
-from appliance.dataset.schema import AnswerSchema
 from appliance.dataset.splitting import TRAIN
 from appliance.errors import DataError
 from appliance.events import Emit, Event
 from appliance.paths import Project
+from appliance.visible import visible
 
 SHOWN_WORST = 5  # pruned rows told; all are in quality.jsonl
 
@@ -84,10 +83,6 @@ def _read_all(collector: Collector, files: list[tuple[Path, str, bool]]) -> list
     return sources
 
 
-def _name(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-
-
 def source_files(
     project: Project, on_skipped: Callable[[BadRow], None] = lambda _: None
 ) -> list[tuple[Path, str, bool]]:
@@ -111,13 +106,13 @@ def source_files(
         raise DataError(
             "every file of dataset.sources is also in dataset.test_sources", "correct one of the two"
         )
-    return [(path, _name(path, project.root), path in test) for path in [*test, *train]]
+    return [(path, file_name(path, project.root), path in test) for path in [*test, *train]]
 
 
-def _findings_file(project: Project, redactor: Redactor | None) -> AbstractContextManager[IO[bytes]]:
+def _findings_file(project: Project, wanted: bool) -> AbstractContextManager[IO[bytes]]:
     """redactions.jsonl to be written, for its owner's eyes; without redaction none stays from an earlier time."""
     path = project.dataset / "redactions.jsonl"
-    if redactor is not None:
+    if wanted:
         return storage.atomic_writer(path, 0o600)
     path.unlink(missing_ok=True)
     return nullcontext(io.BytesIO())
@@ -157,9 +152,7 @@ def prepare(
     """
     skipped: list[BadRow] = []
     files = source_files(project, skipped.append)
-    schema_path = project.config.dataset.schema_path
-    schema = AnswerSchema.load(project.root / schema_path) if schema_path else None
-    redactor = redactor_for(project)
+    maker = RowMaker(project)
     if tokenizer is not None:
         count = plain_counter(tokenizer)
     else:
@@ -175,12 +168,10 @@ def prepare(
     with tempfile.TemporaryFile(prefix=".spool.", suffix=".part", dir=project.dataset) as spool:
         with (
             storage.atomic_writer(project.dataset / "rejected.jsonl") as rejected_file,
-            _findings_file(project, redactor) as findings_file,
+            _findings_file(project, maker.redactor is not None) as findings_file,
         ):
             report = RedactionReport(findings_file, raw_findings)
-            collector = Collector(
-                project, emit, strict, count, schema, spool, rejected_file, redactor, report
-            )
+            collector = Collector(project, emit, strict, count, maker, spool, rejected_file, report)
             for bad in skipped:
                 collector.reject(bad)
             sources = _read_all(collector, files)
@@ -192,13 +183,6 @@ def prepare(
 
         section = project.config.dataset
         arranged = arrange(collector.kept, read, section, collector.repeats, project.dataset, emit)
-        if not all(arranged.splits.values()) and section.duplicates.near == "group":
-            # So alike that there are not three of a kind to part: better parted rows than none.
-            text = "nearly all rows are nearly the same: they are parted all the same, so the test split says little"
-            emit(Event(STAGE, "warning", text))
-            alone = section.duplicates.model_copy(update={"near": "ignore"})
-            section = section.model_copy(update={"duplicates": alone})
-            arranged = arrange(collector.kept, read, section, collector.repeats, project.dataset, emit)
         splits = arranged.splits
         if not all(splits.values()):
             raise _too_few(splits)
@@ -212,10 +196,10 @@ def prepare(
             with storage.atomic_writer(project.dataset / f"{name}.jsonl") as stream:
                 stream.writelines(_lines_at(spool, rows))
     card = replace(
-        _card(collector, arranged, sources, section),
+        _card(collector, arranged, sources),
         over_limit=over_limit,
         pruned=pruned,
-        redactions=report.counts(section.redact.mode) if redactor else {},
+        redactions=report.counts(section.redact.mode) if maker.redactor else {},
     )
     storage.write_json(project.dataset / FILE_NAME, card.to_json())
     _tell(card, emit)
@@ -236,13 +220,8 @@ def _prune(
     quality.write_scores(project.dataset, scores, dropped)
     shown = sorted((each for each in scores if each.id in dropped), key=lambda each: (-each.score, each.id))
     for each in shown[:SHOWN_WORST]:
-        emit(
-            Event(
-                STAGE,
-                "message",
-                f"left out {each.source}: {each.reasons[0][2] if each.reasons else 'by order'}",
-            )
-        )
+        reason = each.reasons[0][2] if each.reasons else "by order"
+        emit(Event(STAGE, "message", f"left out {visible(each.source, 0)}: {visible(reason, 300)}"))
     return [row for row in train if row.id not in dropped], len(dropped)
 
 
@@ -264,10 +243,8 @@ def _plant(project: Project, collector: Collector, train: list[Kept]) -> None:
         stream.writelines(canaries.lines(planted))
 
 
-def _card(
-    collector: Collector, arranged: Arrangement, sources: list[dict[str, Any]], section: DatasetSection
-) -> DatasetCard:
-    splits = arranged.splits
+def _card(collector: Collector, arranged: Arrangement, sources: list[dict[str, Any]]) -> DatasetCard:
+    splits, section = arranged.splits, collector.project.config.dataset
     how = "90/10 by group, test from its own files" if sources[0]["test"] else "80/10/10 by group"
     return DatasetCard(
         digest=content_digest({name: [row.id for row in rows] for name, rows in splits.items()}),

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from appliance.dataset import read_rows
+from appliance.errors import DataError
 from tests.dataset.conftest import Bench
 from tests.dataset.test_near import VOCABULARY, edited, jaccard
 from tests.dataset.test_prepare import all_rows, line, rows_of
@@ -307,4 +308,32 @@ def test_rows_that_are_all_near_to_each_other_are_parted_and_the_card_says_so(be
     bench.write("a.jsonl", "".join(rows))
     card = bench.prepare()
     assert all(card.rows.values()) and sum(card.rows.values()) == len(rows)
-    assert card.near["mode"] == "ignore"
+    assert card.near["parted"] is True
+
+
+def test_rows_near_to_the_test_files_leave_whatever_becomes_of_the_others(bench: Bench) -> None:
+    (text,) = sentences(1, 1, length=120)
+    words = text.split()
+    alike = [
+        " ".join([*words[:place], f"n{place}", *words[place + 1 :]]) for place in range(9)
+    ]  # fewer than a frame is looked for in
+    bench.configure('test_sources = ["held.jsonl"]')
+    (bench.root / "held.jsonl").write_text("".join(line(each) for each in alike[:5]))
+    (other,) = sentences(2, 1, length=120)
+    words = other.split()
+    apart = [" ".join([*words[:place], f"m{place}", *words[place + 1 :]]) for place in range(6)]
+    bench.write("a.jsonl", "".join(line(each) for each in alike[5:] + apart))
+    card = bench.prepare()
+    assert card.overlaps == 4
+    assert {split for each, split in all_rows(bench).items() if each in alike} == {"test"}
+    assert card.near["parted"] is True and card.rows["train"] and card.rows["valid"]
+
+
+@pytest.mark.parametrize("settings", ['conflicts = "drop"', 'test_sources = ["held.jsonl"]'])
+def test_when_no_row_is_left_it_is_said(bench: Bench, settings: str) -> None:
+    texts = sentences(1, 8)
+    bench.configure(settings)
+    (bench.root / "held.jsonl").write_text("".join(line(f"{text} now") for text in texts))
+    bench.write("a.jsonl", "".join(line(text, answer) for text in texts for answer in "ab"))
+    with pytest.raises(DataError, match="too few different examples"):
+        bench.prepare()

@@ -130,3 +130,38 @@ def test_what_is_prepared_beside_its_test_file_gives_nothing_near_away(bench: Be
     prepare(bench.project, ignore, tokenizer=len)
     report = check_leakage(bench.project, [bench.root / "data" / "dev.jsonl"], ignore)
     assert [leak for leak in report.leaks if leak.how != "window"] == []
+
+
+@pytest.mark.parametrize("mode", ["placeholder", "surrogate"])
+def test_an_evaluation_file_is_redacted_as_the_rows_it_is_compared_with(bench: Bench, mode: str) -> None:
+    texts = [
+        f"{text} for Mrs Anna Kowalski, write to a{n}@mail.example" for n, text in enumerate(sentences(1, 60))
+    ]
+    bench.configure(f'redact = {{ mode = "{mode}" }}')
+    rows = "".join(line(text) for text in texts)
+    bench.write("a.jsonl", rows)
+    card = bench.prepare()
+    assert card.redactions["rows"] == 60
+    report = against(bench, rows)
+    assert sum(leak.how == "exact" for leak in report.leaks) >= card.rows["train"]
+    assert "Kowalski" not in str(report)
+
+
+def test_what_a_leak_quotes_is_not_obeyed_by_a_terminal(bench: Bench) -> None:
+    texts = [f"\x1b[31m{text}" for text in sentences(1, 40)]
+    bench.write("a.jsonl", "".join(line(text) for text in texts))
+    bench.prepare()
+    report = against(bench, "".join(line(text) for text in texts))
+    lines = leakage.leak_lines(report)
+    assert report.leaks and not any("\x1b" in text for text in lines)
+    assert any("\\e[31m" in text for text in lines)
+
+
+def test_a_file_is_told_by_the_name_it_has_in_the_project(bench: Bench) -> None:
+    bench.write("a.jsonl", "".join(line(text) for text in sentences(1, 40)))
+    bench.prepare()
+    bench.configure('formats = { "data/*.txt" = "skip" }')
+    path = bench.root / "data" / "b.txt"
+    path.write_text("".join(line(text) for text in sentences(1, 4)))
+    with pytest.raises(DataError, match="no row to check against"):
+        check_leakage(bench.project, [path], ignore)

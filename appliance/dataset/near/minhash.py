@@ -65,10 +65,6 @@ class Signatures:
     keys: NDArray[np.uint32]
     sketch: NDArray[np.uint8]
 
-    def take(self, chosen: NDArray[np.int64]) -> Signatures:
-        """The signatures of some of them, by their place here."""
-        return Signatures(self.texts[chosen], self.keys[chosen], self.sketch[chosen])
-
     def likely(self, one: NDArray[np.int64], other: NDArray[np.int64], threshold: float) -> NDArray[np.bool_]:
         """Which pairs may reach `threshold`: those whose estimate isn't six standard errors below it."""
         error = math.sqrt(max(threshold * (1 - threshold), 0.01) / SKETCHED)

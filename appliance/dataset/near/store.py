@@ -51,13 +51,6 @@ class TextStore:
         fd, ends = self._flush(), self._ends
         return [os.pread(fd, ends[number + 1] - ends[number], ends[number]).decode() for number in numbers]
 
-    def block(self, begin: int, end: int) -> list[str]:
-        """The texts numbered from `begin` to before `end`, by one read."""
-        ends = self._ends
-        offset = ends[begin]
-        data = os.pread(self._flush(), ends[end] - offset, offset)
-        return [data[ends[n] - offset : ends[n + 1] - offset].decode() for n in range(begin, end)]
-
     def size(self, number: int) -> int:
         """Bytes of one text."""
         return self._ends[number + 1] - self._ends[number]

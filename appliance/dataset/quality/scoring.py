@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,10 +13,11 @@ from numpy.typing import NDArray
 
 from appliance import storage
 from appliance.dataset.near import Frames, TextStore, find_frames
+from appliance.dataset.near.normal import normalise
 from appliance.dataset.near.views import SAMPLE, user_text
 from appliance.dataset.placing import labels_of
 from appliance.dataset.quality.labels import FOLDS, Doubt, doubt_labels
-from appliance.dataset.quality.signals import Facts, Reason, Usual, facts_of, plain, reasons_of
+from appliance.dataset.quality.signals import Facts, Reason, Usual, facts_of, reasons_of
 from appliance.dataset.rows import Row
 from appliance.dataset.splitting import position
 
@@ -114,7 +114,7 @@ def _scores(
     sure = float(np.quantile(doubt.own, _SURE)) if doubt is not None else 0.0
     for place, (row, known) in enumerate(zip(read(), facts, strict=True)):
         prompt = frames.strip(user_text(row.messages))
-        reasons = reasons_of(prompt, plain(row.answer), known, usual)
+        reasons = reasons_of(prompt, normalise(row.answer), known, usual)
         if doubt is not None:
             likelier = names[int(doubt.likelier[place])]
             reason = _label_reason(row.answer, float(doubt.own[place]), sure, likelier)
@@ -144,4 +144,4 @@ def write_scores(folder: Path, scores: Sequence[Score], dropped: set[str]) -> No
                     if penalty >= _LEAST_REASON
                 ],
             }
-            stream.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            stream.write(storage.json_line(line))

@@ -16,7 +16,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.dataset.near.normal import normalise
 from appliance.dataset.near.shingles import mix, shingles
 
 Reason = tuple[str, float, str]
@@ -219,8 +218,3 @@ def reasons_of(prompt: str, answer: str, facts: Facts, usual: Usual) -> list[Rea
                 )
             )
     return found
-
-
-def plain(text: str) -> str:
-    """An answer as it is compared with its prompt."""
-    return normalise(text)

@@ -5,7 +5,7 @@ it.
 """
 
 from appliance.dataset.reading.detecting import Detected, detect
-from appliance.dataset.reading.finding import find_files
+from appliance.dataset.reading.finding_files import file_name, find_files
 from appliance.dataset.reading.inspecting import Inspection, inspect_file
 from appliance.dataset.reading.material import (
     BadRow,
@@ -29,6 +29,7 @@ __all__ = [
     "Transcript",
     "Turn",
     "detect",
+    "file_name",
     "find_files",
     "inspect_file",
     "read_detected",

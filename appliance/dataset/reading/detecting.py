@@ -236,7 +236,7 @@ def _table(
     if not must and not is_table(rows):
         return None
     names = column_names(dialect, rows[0])
-    if must and len(names) < 2 and not _is_known_suffix(suffix):
+    if must and len(names) < 2 and suffix not in _TABLES:
         return None
     body = rows[1:] if dialect.header else rows
     records = [dict(zip(names, row, strict=True)) for row in body if len(row) == len(names)]
@@ -257,10 +257,6 @@ def _table(
             evidence=told_container,
         )
     return _with_shape(result, find_shape(records, section, told), told_container)
-
-
-def _is_known_suffix(suffix: str) -> bool:
-    return suffix in _TABLES
 
 
 def _columnar(path: Path, container: str, words: str, section: DatasetSection, told: str) -> Detected:
@@ -302,16 +298,14 @@ def _binary_kind(head: bytes, encoding_mark: bool) -> str:
     return ""
 
 
-def _text_formats(
-    path: Path, encoding: TextEncoding, suffix: str, container: str, style: str, evidence: str
-) -> Detected:
+def _text_formats(path: Path, encoding: TextEncoding, suffix: str, container: str, style: str) -> Detected:
     lines = _head_lines(path, encoding, 2000)
     lines = [line[:_LINE_LOOKED_AT] for line in lines]
     text = "\n".join(lines)[: 256 * 1024]
     page = bool(_HTML.match(text))
     if container == "transcript" or (not container and not page):
         if style:
-            return Detected("transcript", evidence, encoding, style=BY_NAME[style])
+            return Detected("transcript", "", encoding, style=BY_NAME[style])
         found = find_style(lines) if container or suffix not in _MARKDOWN | _PAGES else None
         if found is not None:
             return Detected("transcript", found.evidence, encoding, style=found.style)
@@ -320,11 +314,13 @@ def _text_formats(
                 "format", "no style of chat log fits its lines; dataset.formats tells a transcript"
             )
     if container == "html" or (not container and (page or (suffix in _PAGES and "<" in text))):
-        return Detected("html", evidence or "HTML: it begins as a page does", encoding)
-    if container == "markdown" or (not container and (evidence := _markdown_evidence(text, suffix))):
+        return Detected("html", "HTML: it begins as a page does", encoding)
+    if container == "markdown":
+        return Detected("markdown", "", encoding)
+    if not container and (evidence := _markdown_evidence(text, suffix)):
         return Detected("markdown", evidence, encoding)
     if container == "text" or suffix in _TEXTS or _is_prose(text):
-        return Detected("text", evidence or "plain text", encoding)
+        return Detected("text", "plain text", encoding)
     return _refuse(
         "unknown", "text, but neither rows nor a conversation nor prose; dataset.formats can tell what it is"
     )
@@ -372,7 +368,7 @@ def _detect(path: Path, section: DatasetSection, told: str) -> Detected:
     if reason := _binary_kind(head, encoding.mark > 0 or encoding.name.startswith("utf-16")):
         return _refuse("binary", reason)
     if container in {"transcript", "markdown", "text", "html"}:
-        return _text_formats(path, encoding, suffix, container, style, "")
+        return _text_formats(path, encoding, suffix, container, style)
     if container in {"table", "csv", "tsv"}:
         table = _table(
             path,
@@ -408,7 +404,7 @@ def _detect(path: Path, section: DatasetSection, told: str) -> Detected:
             return table
     if shape:
         return _refuse("format", f"neither JSON nor a table, so no {shape} as dataset.formats tells")
-    return _text_formats(path, encoding, suffix, "", "", "")
+    return _text_formats(path, encoding, suffix, "", "")
 
 
 def lines_of(file: TextFile, name: str) -> Iterator[tuple[int, str] | material.BadRow]:

@@ -12,7 +12,7 @@ from appliance.dataset.cleaning import BadConversation, clean_messages
 from appliance.dataset.reading.detecting import Detected, detect
 from appliance.dataset.reading.material import BadRow, Document, RawRow, Transcript
 from appliance.dataset.reading.reader import read_detected
-from appliance.dataset.reading.visible import visible, visible_cell
+from appliance.visible import visible, visible_cell
 
 SAMPLES = 2
 SHOWN_BAD = 5  # bad rows a kind, each with its line
@@ -126,7 +126,7 @@ def inspect_file(path: Path, name: str, section: DatasetSection) -> Inspection:
     """Read a file to its end and tell what it holds; rows are checked as the dataset checks them.
 
     Raises:
-        DataError: a table without the columns that the configuration names.
+        DataError, ConfigError: a table without the columns that the configuration names.
     """
     found = detect(path, name, section)
     told = Inspection(name, found)

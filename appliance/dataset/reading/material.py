@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from appliance.dataset.reading.visible import visible
+from appliance.visible import visible
 
 MAX_LINE_BYTES = 16 * 1024 * 1024  # a longer line is a bad row: it would be no example but a file
 MAX_TURNS = 10_000  # a longer transcript comes in parts

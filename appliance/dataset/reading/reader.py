@@ -167,7 +167,10 @@ def _from_records(name: str, records: _Records, shape: Shape, section: DatasetSe
                         )
                     )
 
-        yield from collect_turns(name, good(), shape.columns)
+        for transcript in collect_turns(name, good(), shape.columns):
+            yield from faults
+            faults.clear()
+            yield transcript
         yield from faults
         return
     for record in records:

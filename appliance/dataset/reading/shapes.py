@@ -51,8 +51,6 @@ class Shape:
     name: str
     evidence: str
     mapping: Mapping[str, str] = field(default_factory=dict)
-    fits: int = 0
-    of: int = 0
     key: str = ""
     mapped: Mapped | None = None
     sides: Sides | None = None
@@ -140,16 +138,16 @@ def _named_shape(name: str, key: str, records: Sequence[Any], fits: int) -> Shap
             mapping = {"prompt": prompt, "sides": f"{sides.first}, {sides.second}", "chosen": told}
         what = "preference pairs" if sides.labeled else "pairs of answers, not told which is better"
         evidence = f"{what}: {count} have `{sides.first}` and `{sides.second}`"
-        return Shape(name, evidence, mapping, fits, of, sides=sides)
+        return Shape(name, evidence, mapping, sides=sides)
     if name == "alpaca":
         mapping = {"prompt": "instruction" + (", input" if "input" in first else ""), "answer": key}
-        return Shape(name, f"Alpaca: {count} have `instruction` and `{key}`", mapping, fits, of, key)
+        return Shape(name, f"Alpaca: {count} have `instruction` and `{key}`", mapping, key)
     role, text = turn_keys(first[key]) or ("role", "content")
     told = {"messages": "chat messages", "sharegpt": "ShareGPT", "dialogue": "conversations between people"}[
         name
     ]
     mapping = {"turns": key, "role" if name != "dialogue" else "speaker": role, "text": text}
-    return Shape(name, f"{told}: {count} have `{key}` with `{role}` and `{text}`", mapping, fits, of, key)
+    return Shape(name, f"{told}: {count} have `{key}` with `{role}` and `{text}`", mapping, key)
 
 
 def _of_lists(records: Sequence[Any]) -> Shape | None:
@@ -169,18 +167,18 @@ def _of_lists(records: Sequence[Any]) -> Shape | None:
         )
         mapped = Mapped(*PAIR_COLUMNS)
         mapping = {"prompt": "first value", "answer": "second value"}
-        return Shape("text-label", evidence, mapping, len(pairs), len(records), mapped=mapped)
+        return Shape("text-label", evidence, mapping, mapped=mapped)
     turns = [one for one in lists if turn_keys(one) is not None]
     if len(turns) * 2 > len(records):
         role, text = turn_keys(turns[0]) or ("role", "content")
         count = f"{len(turns)} of the first {len(records)} values"
         evidence = f"chat messages: {count} are lists of turns with `{role}` and `{text}`"
-        return Shape("messages", evidence, {"role": role, "text": text}, len(turns), len(records))
+        return Shape("messages", evidence, {"role": role, "text": text})
     return None
 
 
-def _refused(kind: str, reason: str, of: int) -> Shape:
-    return Shape("", reason, of=of, kind=kind, refusal=reason)
+def _refused(kind: str, reason: str) -> Shape:
+    return Shape("", reason, kind=kind, refusal=reason)
 
 
 def _of_columns(records: Sequence[Mapping[str, Any]], section: DatasetSection) -> Shape:
@@ -189,12 +187,10 @@ def _of_columns(records: Sequence[Mapping[str, Any]], section: DatasetSection) -
     turns = find_turn_columns(columns, records)
     told = section.prompt_column in columns or section.answer_column in columns
     if turns is not None and not told:
-        return Shape("turns", turns.evidence, turns.mapping, of, of, columns=turns)
+        return Shape("turns", turns.evidence, turns.mapping, columns=turns)
     mapped = map_columns(section, columns, records)
     if any(isinstance(records[0].get(key), list) for key in CHOICES) and not told:
-        return _refused(
-            "multiple-choice", "multiple-choice questions: their choices make no conversation", of
-        )
+        return _refused("multiple-choice", "multiple-choice questions: their choices make no conversation")
     wanted = {mapped.prompt, mapped.answer} - {""} if mapped else set()
     if mapped is not None and (mapped.sure or told) and any(wanted <= set(record) for record in records):
         return _columns_shape(mapped, records)
@@ -203,14 +199,12 @@ def _of_columns(records: Sequence[Mapping[str, Any]], section: DatasetSection) -
         title = next((key for key in TITLES if key in columns and key != text), "")
         fits = sum(isinstance(record.get(text), str) for record in records)
         mapping = {"text": text, **({"title": title} if title else {})}
-        return Shape(
-            "texts", f"texts: {_count(fits, of)} have `{text}` and no answer", mapping, fits, of, key=text
-        )
+        return Shape("texts", f"texts: {_count(fits, of)} have `{text}` and no answer", mapping, key=text)
     if mapped is not None and any(wanted <= set(record) for record in records):
         return _columns_shape(mapped, records)
     keys = ", ".join(map(repr, columns[:8])) or "none"
     reason = f"no conversation, and no prompt with an answer to be sure of among {keys}"
-    return _refused("columns", f"{reason}; dataset.prompt_column and answer_column tell them", of)
+    return _refused("columns", f"{reason}; dataset.prompt_column and answer_column tell them")
 
 
 def _columns_shape(mapped: Mapped, records: Sequence[Mapping[str, Any]]) -> Shape:
@@ -222,7 +216,7 @@ def _columns_shape(mapped: Mapped, records: Sequence[Mapping[str, Any]]) -> Shap
         **({"context": mapped.context} if mapped.context else {}),
     }
     told = f"prompt and answer: {mapped.why}; {fits} of the first {len(records)} rows have both"
-    return Shape("prompt-completion", told, mapping, fits, len(records), mapped=mapped, sure=mapped.sure)
+    return Shape("prompt-completion", told, mapping, mapped=mapped, sure=mapped.sure)
 
 
 def find_shape(records: Sequence[Any], section: DatasetSection, told: str = "") -> Shape:
@@ -234,12 +228,12 @@ def find_shape(records: Sequence[Any], section: DatasetSection, told: str = "") 
         told: the name of a shape, where the configuration tells it; empty: judge.
     """
     if not records:
-        return _refused("empty-file", "no value in it", 0)
+        return _refused("empty-file", "no value in it")
     dicts = [record for record in records if isinstance(record, dict)]
     for name, test in _TESTS:
         keys = [key for record in dicts if (key := test(record))]
         if told == name and not keys:
-            return _refused("format", f"no {name}, which dataset.formats tells", len(records))
+            return _refused("format", f"no {name}, which dataset.formats tells")
         if keys and (told == name or (not told and len(keys) * 2 > len(records))):
             return _named_shape(name, max(set(keys), key=keys.count), records, len(keys))
     if told not in {"prompt-completion", "turns", "texts"} and (shape := _of_lists(records)) is not None:
@@ -247,12 +241,10 @@ def find_shape(records: Sequence[Any], section: DatasetSection, told: str = "") 
     if dicts and len(dicts) * 2 > len(records):
         shape = _of_columns(dicts, section)
         if told and shape.name != told:
-            return _refused(
-                "format", f"not {told}, as dataset.formats tells, but {shape.evidence}", len(records)
-            )
+            return _refused("format", f"not {told}, as dataset.formats tells, but {shape.evidence}")
         return shape
     kinds = sorted({type(record).__name__ for record in records})
-    return _refused("values", f"a list of {', '.join(kinds)} values, no rows to learn from", len(records))
+    return _refused("values", f"a list of {', '.join(kinds)} values, no rows to learn from")
 
 
 def _group(record: Mapping[str, Any], section: DatasetSection) -> str:

@@ -4,9 +4,9 @@
 """
 
 from appliance.dataset.redaction.finding import Options, find
+from appliance.dataset.redaction.project_redactor import redaction_inputs, redactor_for
 from appliance.dataset.redaction.redactor import Finding, Redacted, Redactor
 from appliance.dataset.redaction.report import RedactionReport
-from appliance.dataset.redaction.settings import redaction_inputs, redactor_for
 from appliance.dataset.redaction.spans import DEFAULT_KINDS, KINDS, Span
 from appliance.dataset.redaction.surrogates import Surrogates
 

@@ -91,8 +91,8 @@ NOT_PLACES = words_in(
 # What stands before a place that is somebody's.
 CONTEXT_BEFORE = re.compile(
     r"(?:\b(?:live[sd]?|living|resid\w+|locat\w+|address\w*|sen[dt]|ship\w*|deliver\w*|mail\w*|return\w*|mov(?:e[ds]?|ing)"
-    r"|arriv\w+|station|stop|office|house|home|apartment|shop|store|restaurant|corner|side|situated|stay\w*|meet\w*|visit\w*|property"
-    r"|wohn\w+|habite\w*|vive|vivo|abit\w+)\b[^.!?\n]{0,60}?)(?:\b(?:at|in|on|to|from|is|was|of|near|by)|:|\buser:|-)\s*(?:the\s+corner\s+of\s+)?$"
-    r"|\b(?:address|residence|user)\s*[:=-]\s*$|\badd?ress(?:\s+(?:is|was|to))?\s*[:=-]?\s*$",
+    r"|arriv\w+|stop|office|house|home|apartment|shop|store|restaurant|corner|side|situated|stay\w*|meet\w*|visit\w*|property"
+    r"|wohn\w+|habite\w*|vive|vivo|abit\w+)\b[^.!?\n]{0,60}?)(?:\b(?:at|in|on|to|from|is|was|of|near|by)|:|-)\s*(?:the\s+corner\s+of\s+)?$"
+    r"|\b(?:address|residence)\s*[:=-]\s*$|\badd?ress(?:\s+(?:is|was|to))?\s*[:=-]?\s*$",
     re.IGNORECASE,
 )

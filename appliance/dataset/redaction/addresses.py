@@ -39,9 +39,6 @@ class _Taken:
     tokens: list[_Token] = field(default_factory=list)
     good: int = 0  # tokens up to the last that an address may end with
 
-    def has(self, *kinds: str) -> bool:
-        return any(token.kind in kinds for token in self.tokens[: self.good])
-
 
 def _tokens(text: str, lists: Gazetteers, cased: bool) -> list[_Token]:
     return [

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from appliance.dataset.redaction.spans import Span
 
-_NUMBER_WORD = r"(?:numbers?|nuber|no|num|nr|nbr|id|digits?|#|№)"
+_NUMBER_WORD = r"(?:numbers?|no|num|nr|nbr|id|digits?|#|№)"
 _COPULA = r"(?:\s*(?:is|are|in|was|it'?s|to|:|=|#|-|\.)){0,3}"
 _LETTERS = (
     r"(?!(?:is|my|to|and|or|the|for|was|of|in|at|on|it|am|pm|not|has|are|be|by|as|with"

@@ -28,7 +28,7 @@ TITLE_BEFORE = re.compile(rf"(?<![\w'’]){TITLES}\.?\s+$", re.IGNORECASE)
 INTRODUCED = re.compile(
     r"(?:\b(?:my|his|her|the|their|your|our|full|first|last|second|middle|maiden|sur|family|given|nick|user's|customer's?|whose|and|no|a|by"
     r"|patient's?|partner's|husband's|wife's|holder's?|name)?\s*(?<![a-z])(?:full\s*|first\s*|last\s*|second\s*|maiden\s*|sur|nick)?names?(?:'s)?\s*(?:is|was|:|=|-|of|are|it'?s)?\s*(?:is\s+)?"
-    r"|\bnameis\s+|\bmy\s+names?\s+|\b(?:named|called|calls?|call)\s+(?:me|him|her|as|me\s+as)\s+|\bnamed\s+"
+    r"|\bmy\s+names?\s+|\b(?:named|called|calls?|call)\s+(?:me|him|her|as|me\s+as)\s+|\bnamed\s+"
     r"|\b(?:myself)\s+|\bi\s+go\s+by\s+|\bthis\s+is\s+(?:mr|mrs|ms|dr)\.?\s+"
     r"|\b(?:attn|attention|contact|signed|sender|recipient|employee|customer|client|patient|passenger|guest|author|from|cc|bcc|to)\s*:\s*"
     r"|\bnames?\?\s+)$",
@@ -44,8 +44,8 @@ NOT_A_PERSONS = re.compile(
 ADDRESSED = re.compile(
     r"(?:\b(?:this\s+is|i\s+am|i'?m|it'?s|it\s+is|that'?s|here'?s|meet|dear|hi|hello|hey|hai|thanks?|thank\s+you|regards|sincerely|cheers|best|yours"
     r"|truly|wishes|enjoy|bye|welcome|sorry|ask(?:ed)?(?:\s+for)?|speak(?:ing)?\s+(?:to|with)|talk(?:ed|ing)?\s+(?:to|with)|spoke\s+(?:to|with)|under|said|says|told"
-    r"|by|with|and|to|for|about|between|heard|hear|add|met|met\s+with|know|knows|love[sd]?|like[sd]?|miss|see|saw|tell|told|follow\s+up\s+with|given"
-    r"|remind|help|call(?:ed)?|email(?:ed)?|text(?:ed)?|contact(?:ed)?|invite[ds]?|congratulate|featuring|feat\.?|including|starring|remove|great\s+(?:work|job|video)"
+    r"|by|with|and|to|for|about|between|met|met\s+with|know|knows|love[sd]?|like[sd]?|miss|see|saw|tell|told|given"
+    r"|remind|help|call(?:ed)?|email(?:ed)?|text(?:ed)?|contact(?:ed)?|invite[ds]?|congratulate|featuring|feat\.?|including|starring"
     r"|him|her|kid|son|daughter|wife|husband|friend|brother|sister|boss|partner|colleague|manager|producer|player|director|singer|actor|actress|author"
     r"|writer|engineer|professor|ceo|cto|cfo|chairman|founder|president|secretary|journalist|artist|guitarist|drummer|bassist|frontman|lawyer|attorney"
     r"|nephew|niece|cousin|mother|father|mom|mum|dad|patient|client|customer|employee|user|guardian|of|when|is|does|do|where|why|how|has|did|but)"
@@ -67,14 +67,14 @@ SPEECH_BEFORE = re.compile(
 )
 # Only persons do these.
 LIFE_AFTER = re.compile(
-    r"\s*,?\s*(?:(?:who\s+)?(?:lives?|lived|works?|worked|was\s+born|is\s+born|died|married|began\s+\w+ing|moved|joined|retired|graduated|studied"
-    r"|teaches|taught|grew\s+up|and\s+I|and\s+(?:his|her)|as\s+(?:\w+\s+)?(?:guardian|beneficiary)|had\s+given"
-    r"|turned\s+\d+|is\s+(?:my|his|her|our)|, who"
+    r"\s*,?\s*(?:(?:who\s+)?(?:lives?|lived|works?|worked|was\s+born|is\s+born|died|married|moved|joined|retired|graduated|studied"
+    r"|teaches|taught|grew\s+up|and\s+I|and\s+(?:his|her)"
+    r"|is\s+(?:my|his|her|our)|, who"
     r"|whose)\b)"
 )
 PERSON_AFTER = re.compile(
-    r"\s*,?\s*(?:(?:has|had|is|was|will|would|can|could|did|does|started|went|came|got|gave|given|took|made|played|plays|listed|wants?|wanted"
-    r"|likes?|loves?|loved|hates?|needs?|needed|called|sent|met|left|became|served|won|lost|flew|felt|knew|knows|should|must|looked|looks|of\s+[A-Z])\b"
+    r"\s*,?\s*(?:(?:has|had|is|was|will|would|can|could|did|does|started|went|came|got|gave|given|took|made|played|plays|wants?|wanted"
+    r"|likes?|loves?|loved|hates?|needs?|needed|called|sent|met|left|became|served|won|lost|felt|knew|knows|should|must|looked|looks|of\s+[A-Z])\b"
     r"|['’]s\s+[a-z])"
 )
 FAMILY_BEFORE = re.compile(
@@ -111,7 +111,7 @@ NO_NAME = words_in(
     august september october november december christmas easter god lord internet google facebook twitter
     youtube amazon microsoft apple linux windows english german french spanish italian dutch american british
     european african asian chinese japanese indian russian
-    zip plz postcode dob tel fax phone email address name fullname nameis request movie video
+    zip plz postcode dob tel fax phone email address name fullname request movie video
     android ubuntu python java unix mac oh ah lol omg wow
     haha tv dvd cd pc usb url html http https json xml sql css pdf faq ceo cto cfo usa uk us eu un nasa fbi cia
     nato covid wifi bluetooth atm pin ssn id ip dob ain't isn't wasn't don't didn't doesn't can't couldn't won't
@@ -124,7 +124,7 @@ STOPS = words_in(
     """
     and or but the a an my your his her our their its it is was are were be been am i you he she we they this
     that these those of in on at to for from with by as so if then than not no yes ok okay please plz pls sir
-    mam madam here there account fullname nameis acct ac card credit debit ssn number no num
+    mam madam here there account fullname acct ac card credit debit ssn number no num
     phone email mail address policy
     claim last four digits code id can could would will shall should may might must do does did have has had
     want need like know get got change check lost looking calling trying having going interested facing unable

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+from appliance import storage
 from appliance.dataset.redaction.redactor import Finding
 
 
@@ -38,7 +38,7 @@ class RedactionReport:
             self.found[finding.kind] += 1
             self.done[finding.done] += 1
             line = {"row": row, "source": source, **finding.to_json(self.raw)}
-            self.stream.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            self.stream.write(storage.json_line(line))
 
     def counts(self, mode: str) -> dict[str, Any]:
         """What the card says of it."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import get_args
 
-KINDS = (
-    "name", "address", "birth_date", "email", "phone", "card", "iban", "account", "national_id",
-    "ip", "mac", "secret", "url",
-)  # fmt: skip
-DEFAULT_KINDS = tuple(kind for kind in KINDS if kind != "url")  # a link is rarely somebody's own
+from appliance.config import Kind, RedactSection
+
+KINDS: tuple[str, ...] = get_args(Kind)
+DEFAULT_KINDS = tuple(RedactSection().kinds)
 _CONTAINER_SCORE = 0.45
 
 

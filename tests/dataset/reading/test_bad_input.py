@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from appliance.dataset.reading import BadRow, Document, RawRow, Transcript, docx_text, find_files
-from appliance.dataset.reading.visible import visible, visible_cell
 from appliance.errors import DataError
+from appliance.visible import visible, visible_cell
 from tests.dataset.conftest import Bench
 from tests.dataset.reading.conftest import Shelf, said
 from tests.dataset.reading.test_documents import write_docx

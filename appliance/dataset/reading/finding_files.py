@@ -18,8 +18,12 @@ def _ignore(_: BadRow) -> None:
     pass
 
 
-def _name(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+def file_name(path: Path, root: Path) -> str:
+    """How rows, errors and `dataset.formats` call a file: relative to the project, or as it was named outside of it."""
+    if path.is_relative_to(root):
+        return path.relative_to(root).as_posix()
+    full, project = path.resolve(), root.resolve()
+    return full.relative_to(project).as_posix() if full.is_relative_to(project) else str(path)
 
 
 def _walk(folder: Path, root: Path, above: tuple[tuple[int, int], ...], skip: OnSkipped) -> Iterator[Path]:
@@ -27,12 +31,16 @@ def _walk(folder: Path, root: Path, above: tuple[tuple[int, int], ...], skip: On
     status = folder.stat()
     place = (status.st_dev, status.st_ino)
     if place in above:
-        skip(BadRow(_name(folder, root), 0, "link-cycle", "a link to a folder that it lies in; not followed"))
+        skip(
+            BadRow(
+                file_name(folder, root), 0, "link-cycle", "a link to a folder that it lies in; not followed"
+            )
+        )
         return
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except PermissionError:
-        skip(BadRow(_name(folder, root), 0, "unreadable", "a folder that may not be read"))
+        skip(BadRow(file_name(folder, root), 0, "unreadable", "a folder that may not be read"))
         return
     for entry in entries:
         if entry.name.startswith("."):
@@ -44,9 +52,9 @@ def _walk(folder: Path, root: Path, above: tuple[tuple[int, int], ...], skip: On
             elif entry.is_file():
                 yield path
             elif entry.is_symlink():
-                skip(BadRow(_name(path, root), 0, "link", "a link that leads nowhere"))
+                skip(BadRow(file_name(path, root), 0, "link", "a link that leads nowhere"))
         except OSError as error:  # a link to itself
-            skip(BadRow(_name(path, root), 0, "link-cycle", f"it can't be followed: {error.strerror}"))
+            skip(BadRow(file_name(path, root), 0, "link-cycle", f"it can't be followed: {error.strerror}"))
 
 
 def _fits(names: list[str], pattern: list[str]) -> bool:
@@ -72,7 +80,7 @@ def _matches(root: Path, pattern: str, skip: OnSkipped) -> Iterator[Path]:
             if found.is_file():
                 yield found
             elif found.is_symlink() and not found.is_dir():
-                skip(BadRow(_name(found, root), 0, "link", "a link that leads nowhere"))
+                skip(BadRow(file_name(found, root), 0, "link", "a link that leads nowhere"))
         return
     # glob itself follows links that go in a circle, forty times over.
     parts = path.as_posix().split("/")

@@ -1,0 +1,44 @@
+"""One way from what a file held to a row, so that rows read for other reasons equal those that were trained on."""
+
+from __future__ import annotations
+
+from appliance.dataset.cleaning import clean_messages, clean_text, default_group
+from appliance.dataset.reading import RawRow
+from appliance.dataset.redaction import Finding, Redactor, redactor_for
+from appliance.dataset.rows import Row, row_id
+from appliance.dataset.schema import AnswerSchema
+from appliance.paths import Project
+
+
+class RowMaker:
+    """Makes rows as `[dataset]` of a project says: cleaned, with its system prompt, without personal data."""
+
+    def __init__(self, project: Project) -> None:
+        """Read what the configuration names.
+
+        Raises:
+            ConfigError: the schema, or a file that redaction needs, is missing or broken.
+        """
+        section = project.config.dataset
+        self._system = section.system
+        self.schema = AnswerSchema.load(project.root / section.schema_path) if section.schema_path else None
+        self.redactor: Redactor | None = redactor_for(project)
+
+    def row(self, raw: RawRow) -> tuple[Row, list[Finding]]:
+        """The row, and the personal data that was found in it.
+
+        Raises:
+            BadConversation: it can't be learnt from; the answer's schema isn't asked.
+        """
+        messages, rejected = clean_messages(raw.messages, self._system), clean_text(raw.rejected)
+        group, findings = raw.group, []
+        if self.redactor is not None:
+            fault = self.schema.answer_fault if self.schema is not None and not rejected else lambda _: ""
+            # The rejected answer goes along as one more turn, so that the same value gets the same replacement.
+            turns = [*messages, {"role": "assistant", "content": rejected}] if rejected else messages
+            redacted = self.redactor.conversation(turns, fault)
+            messages, findings = redacted.messages[: len(messages)], redacted.findings
+            rejected = str(redacted.messages[-1]["content"]) if rejected else ""
+            group = group and self.redactor.keyed("group", group)
+        source = f"{raw.file}:{raw.line}"
+        return Row(row_id(messages), group or default_group(messages), messages, source, rejected), findings

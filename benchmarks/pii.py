@@ -9,10 +9,10 @@ for everything together.
   wrong.
 - *leak*: share of the characters labelled as that kind that no span of any kind covers, so that survive redaction.
 
-Each is given for all rows and for the half whose line's SHA-256 is odd: its rows weren't read while the rules were made,
-but in pii_presidio_synth most of its templates occur in the other half too, so there it is no independent measure. Presidio is no dependency of the product: it is installed once into .bench/presidio. Where its spaCy
-model can't be had (it is no package of an index), its pattern recognizers run over a blank pipeline, and the
-line says so.
+Each is given for all rows and for the half whose line's SHA-256 is odd: its rows weren't read while the rules were
+made, but in pii_presidio_synth most of its templates occur in the other half too, so there it is no independent
+measure. Presidio is no dependency of the product: it is installed once into .bench/presidio. Where its spaCy model
+can't be had (it is no package of an index), its pattern recognizers run over a blank pipeline, and the line says so.
 """
 
 from __future__ import annotations

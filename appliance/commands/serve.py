@@ -117,6 +117,7 @@ def _target_of(device: Device, model: Path | None) -> Target | None:
         model=release.model,
         context=manifest.context_of(release.manifest),
         system=manifest.system_of(release.manifest),
+        schema=manifest.schema_of(release.manifest),
     )
 
 

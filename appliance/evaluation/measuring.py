@@ -15,6 +15,7 @@ from appliance.evaluation import golden, report
 from appliance.evaluation.answers import Answer, AnswerStore
 from appliance.evaluation.asking import ask, slots_for
 from appliance.evaluation.certainty import compare
+from appliance.evaluation.holding import Held, held_to
 from appliance.evaluation.results import (
     EvaluationResult,
     expected_values,
@@ -102,19 +103,21 @@ def _ask_all(
     rows: Sequence[Row],
     expected: Sequence[Any],
     schema: AnswerSchema | None,
+    held: Held,
     checkpoint: Path,
     threads: int,
     emit: Emit,
 ) -> _Asked:
     """Ask every system every row, in an engine of its own; what was answered before isn't asked again."""
     settings = project.config.evaluation
-    sampling = Sampling(max_tokens=settings.max_tokens, temperature=0.0)
     progress = _Progress(emit, len(systems) * len(rows))
     asked = _Asked({}, {}, [])
     with AnswerStore(project.evaluation / "answers.jsonl") as store:
         for system in systems:
             progress.title = system.title
             progress.tell()
+            grammar = "" if system.free else held.grammar
+            sampling = Sampling(max_tokens=settings.max_tokens, temperature=0.0, grammar=grammar)
             context = context_for(system, rows, checkpoint, settings.max_tokens)
             with Engine(
                 system.file.path,
@@ -136,7 +139,12 @@ def _ask_all(
 
 
 def _result(
-    project: Project, systems: Sequence[System], rows: Sequence[Row], expected: Sequence[Any], asked: _Asked
+    project: Project,
+    systems: Sequence[System],
+    rows: Sequence[Row],
+    expected: Sequence[Any],
+    held: Held,
+    asked: _Asked,
 ) -> EvaluationResult:
     """Scores to what results.json holds."""
     scorer, answers, scores = project.config.evaluation.scorer, asked.answers, asked.scores
@@ -157,6 +165,7 @@ def _result(
         fields=fields,
         confusions=confusions,
         shipped=SHIPPED,
+        held_to=held.schema,
     )
 
 
@@ -207,8 +216,9 @@ def evaluate(
     (project.evaluation / "results.json").unlink(missing_ok=True)
     emit(Event(STAGE, "started", f"asking {len(systems)} systems {len(rows)} test rows"))
     began = time.monotonic()
-    asked = _ask_all(project, systems, rows, expected, schema, checkpoint, threads, emit)
-    result = _result(project, systems, rows, expected, asked)
+    held = held_to(project, schema, train, emit)
+    asked = _ask_all(project, systems, rows, expected, schema, held, checkpoint, threads, emit)
+    result = _result(project, systems, rows, expected, held, asked)
     if len(asked.golden) < project.config.release.golden:
         text = (
             f"only {len(asked.golden)} answers ended by themselves and were clear enough to come out the same on "

@@ -10,6 +10,7 @@ from appliance.dataset import Row, counter, read_rows
 from appliance.errors import DataError
 from appliance.evaluation.answers import AnswerStore
 from appliance.evaluation.asking import ask, slots_for
+from appliance.evaluation.holding import held_to
 from appliance.evaluation.measuring import context_for, schema_of
 from appliance.evaluation.results import SystemScore, expected_values, score_answers, summarise
 from appliance.evaluation.systems import SHIPPED, System, plain_prompt, tuned_file
@@ -43,7 +44,9 @@ def measure_file(
     settings, schema = project.config.evaluation, schema_of(project)
     expected = expected_values(rows, settings.scorer)
     context = context_for(system, rows, checkpoint, settings.max_tokens)
-    sampling = Sampling(max_tokens=settings.max_tokens, temperature=0.0)
+    learnt = read_rows(project.dataset / "train.jsonl") if schema else []
+    held = held_to(project, schema, learnt)
+    sampling = Sampling(max_tokens=settings.max_tokens, temperature=0.0, grammar=held.grammar)
     slots = slots_for(context, len(rows))
     folder.mkdir(parents=True, exist_ok=True)
     with (

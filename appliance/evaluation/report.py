@@ -318,6 +318,8 @@ def render(result: EvaluationResult, rows: Sequence[Case], curve_svg: str = "", 
         if result.scorer == "json"
         else "Exact: the answer equals the expected text, white space at its ends apart."
     )
+    if result.held_to:
+        how += " All but the base, asked plainly, could write only what fits the schema, as on the device."
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">

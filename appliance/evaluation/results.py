@@ -101,6 +101,7 @@ class EvaluationResult:
         comparisons: the shipped file against each other system.
         fields, confusions: of the shipped file; empty for the scorer "exact".
         shipped: key of the shipped file's system.
+        held_to: JSON Schema, as a text, that every answer but the plainly asked base's was held to; empty for none.
     """
 
     project: str
@@ -113,6 +114,7 @@ class EvaluationResult:
     fields: list[FieldScore]
     confusions: list[Confusion]
     shipped: str
+    held_to: str = ""
     format: int = field(default=FORMAT)
 
     def to_json(self) -> dict[str, Any]:

@@ -54,12 +54,14 @@ class System:
         title: for people.
         file: what answers.
         prompt: row -> the conversation to answer.
+        free: answers as it likes, where the others are held to the project's schema.
     """
 
     key: str
     title: str
     file: ModelFile
     prompt: Callable[[Row], Messages]
+    free: bool = False
 
 
 def plain_prompt(row: Row) -> Messages:
@@ -138,7 +140,7 @@ def plan_systems(
     systems = []
     if settings.baselines:
         base = base_file(checkpoint, emit)
-        systems.append(System(BASE, "Base, asked plainly", base, plain_prompt))
+        systems.append(System(BASE, "Base, asked plainly", base, plain_prompt, free=True))
         if settings.shots or schema is not None:
             examples = choose_examples(train, settings.shots)
             shown = " and ".join(

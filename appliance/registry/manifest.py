@@ -67,6 +67,13 @@ def system_of(raw: Mapping[str, Any]) -> str:
     return str(raw.get("system", ""))
 
 
+def schema_of(raw: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The JSON Schema that a parsed `release.json` wants answers held to, its properties in their order; or None."""
+    text = raw.get("schema", "")
+    schema = json.loads(text) if text else None
+    return schema if isinstance(schema, dict) else None
+
+
 def is_file_name(name: object) -> bool:
     """Whether `name` is a plain, portable file name (no folder, no hidden file, no trailing dot)."""
     return isinstance(name, str) and _FILE_NAME.fullmatch(name) is not None and not name.endswith(".")
@@ -115,6 +122,16 @@ def _check_needs(raw: dict[str, Any]) -> None:
         raise _wrong(f"`needs.context` isn't a number from {DEFAULT_CONTEXT} to {MAX_CONTEXT}")
 
 
+def _check_schema(raw: dict[str, Any]) -> None:
+    text = raw.get("schema", "")
+    try:
+        fine = isinstance(text, str) and (not text or isinstance(json.loads(text), dict))
+    except (ValueError, RecursionError):
+        fine = False
+    if not fine:
+        raise _wrong("`schema` isn't the text of a JSON object")
+
+
 def parse(data: bytes) -> Manifest:
     """Check the bytes of a `release.json`.
 
@@ -146,4 +163,5 @@ def parse(data: bytes) -> Manifest:
         raise _wrong("exactly one file must be the model")
     _check_golden(raw)
     _check_needs(raw)
+    _check_schema(raw)
     return Manifest(name, version, files, raw)

@@ -166,6 +166,7 @@ def assemble(project: Project, emit: Emit) -> Release:
             "systems": _scores(results),
         },
         "golden": golden,
+        **({"schema": results["held_to"]} if results.get("held_to") else {}),
         "needs": {"memory_bytes": -(-need // _MIB) * _MIB, "context": context},
     }
     data = storage.canonical_json(raw)

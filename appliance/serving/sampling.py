@@ -20,6 +20,7 @@ class Sampling:
         seed: same seed, same draw; None draws one.
         stop: end before the first of these texts.
         margin: tell also how close the choice of a token came to falling on another one.
+        grammar: what the answer is held to (`schema_grammar.grammar_of`); empty for nothing.
     """
 
     max_tokens: int = 256
@@ -30,6 +31,7 @@ class Sampling:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     margin: bool = False
+    grammar: str = ""
 
     @property
     def deterministic(self) -> bool:
@@ -41,6 +43,8 @@ class Sampling:
         value = {**asdict(self), "stop": list(self.stop)}
         if not self.margin:
             del value["margin"]  # it changes no answer, so it is no part of what an answer is kept under
+        if not self.grammar:
+            del value["grammar"]
         return value
 
     @classmethod

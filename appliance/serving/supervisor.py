@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Target:
         model: the GGUF.
         context: tokens that a request needs room for.
         system: put before conversations that bring no system prompt; the model was trained behind it.
+        schema: what answers to such conversations are held to; None for nothing.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Target:
     model: Path
     context: int = 2048
     system: str = ""
+    schema: dict[str, Any] | None = field(default=None, hash=False)
 
     @property
     def identity(self) -> str:

@@ -54,10 +54,12 @@ def golden_check(model: Path, manifest: manifests.Manifest, emit: Emit) -> None:
         UpdateError: it doesn't load, its chat template isn't the signed one, or an answer differs.
     """
     from appliance.serving.engine_client import Engine, Sampling
+    from appliance.serving.schema_grammar import grammar_of
 
-    golden = manifest.raw.get("golden", [])
+    golden, schema = manifest.raw.get("golden", []), manifests.schema_of(manifest.raw)
     template = manifest.raw.get("chat_template_sha256")
     try:
+        grammar = "" if schema is None else grammar_of(schema)
         with Engine(model, slots=1, context=manifests.context_of(manifest.raw)) as engine:
             if template is not None and storage.sha256_bytes(engine.info.chat_template.encode()) != template:
                 raise UpdateError(
@@ -67,7 +69,8 @@ def golden_check(model: Path, manifest: manifests.Manifest, emit: Emit) -> None:
                 asked = f"golden prompt {index + 1} of {len(golden)}"
                 emit(Event("install", "message", asked))
                 limit = item.get("max_tokens", GOLDEN_TOKENS)
-                said = engine.complete(engine.render(item["messages"]), Sampling(max_tokens=limit))
+                sampling = Sampling(max_tokens=limit, grammar=grammar)
+                said = engine.complete(engine.render(item["messages"]), sampling)
                 if said.text != item["answer"]:
                     raise UpdateError(
                         f"{asked}: not the answer that was signed: {said.text[:80]!r}",

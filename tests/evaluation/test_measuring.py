@@ -16,7 +16,7 @@ import pytest
 
 from appliance import storage
 from appliance.conversion import as_data, write_gguf
-from appliance.dataset import prepare
+from appliance.dataset import prepare, read_rows
 from appliance.errors import EvaluationError
 from appliance.evaluation import evaluate
 from appliance.events import Event, ignore
@@ -128,6 +128,33 @@ def test_killed_while_asking_it_goes_on_and_ends_the_same(converted: Project) ->
     shutil.rmtree(converted.evaluation)
     evaluate(converted, ignore, threads=1)
     assert contents(converted)["report.html"] == resumed["report.html"]
+
+
+def test_answers_are_held_to_the_schema_in_the_learnt_order_but_for_the_plain_base(
+    converted: Project,
+) -> None:
+    row = next(iter(read_rows(converted.dataset / "train.jsonl")))
+    keys = list(json.loads(row.answer))
+    properties = {key: {"type": "string", "pattern": "^[A-Z][0-9]{3}$"} for key in reversed(keys)}
+    schema = {"type": "object", "properties": properties, "required": keys, "additionalProperties": False}
+    storage.write_json(converted.root / "answer.json", schema)
+    config = converted.root / "anchorhold.toml"
+    text = (
+        config.read_text()
+        .replace("max_tokens = 24", "max_tokens = 100")
+        .replace("max_rows = 11", "max_rows = 4")
+    )
+    config.write_text(text + '[dataset]\nschema_path = "answer.json"\n')
+    result = evaluate(Project.open(converted.root), ignore, threads=1)
+    valid = {score.key: score.valid.share for score in result.systems if score.valid is not None}
+    assert valid["shipped"] == valid["tuned_f16"] == valid["base_shots"] == 1.0 > valid["base"]
+    assert list(json.loads(result.held_to)["properties"]) == keys
+    kept = json.loads((converted.evaluation / "results.json").read_text())
+    assert kept["held_to"] == result.held_to
+    config.write_text(config.read_text().replace("[evaluation]", "[evaluation]\nhold_to_schema = false"))
+    free = evaluate(Project.open(converted.root), ignore, threads=1)
+    assert free.held_to == ""
+    assert free.systems[-1].valid is not None and free.systems[-1].valid.share < 1.0
 
 
 def test_plain_text_answers(converted: Project) -> None:

@@ -116,6 +116,24 @@ def test_a_deterministic_answer_is_remembered_and_a_drawn_one_is_not(http: httpx
         assert drawn.headers["x-anchorhold-cache"] == "miss"
 
 
+def test_an_answer_is_held_to_the_request_s_schema_streamed_or_whole(http: httpx.Client) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"sum": {"enum": [3, 5]}},
+        "required": ["sum"],
+        "additionalProperties": False,
+    }
+    form = {"type": "json_schema", "json_schema": {"name": "sum", "schema": schema, "strict": True}}
+    whole = post(http, messages=QUESTION, response_format=form).json()["choices"][0]
+    assert whole["finish_reason"] == "stop"
+    assert json.loads(whole["message"]["content"])["sum"] in (3, 5)
+    lines = post(http, messages=QUESTION, response_format=form, stream=True).text.splitlines()
+    events = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+    assert "".join(e["choices"][0]["delta"].get("content", "") for e in events) == whole["message"]["content"]
+    loose = post(http, messages=QUESTION, response_format={"type": "json_object"}, max_tokens=60)
+    assert loose.json()["choices"][0]["message"]["content"].lstrip().startswith("{")
+
+
 def test_the_release_is_named_in_every_answer(http: httpx.Client, gguf: Path) -> None:
     answer = post(http, messages=QUESTION, max_tokens=2)
     assert gguf.stem in answer.headers["x-anchorhold-release"]
@@ -162,9 +180,16 @@ def test_a_conversation_longer_than_the_context_is_refused_with_counts(http: htt
         ({"messages": QUESTION, "stop": [""]}, "invalid_value", "stop"),
         ({"messages": QUESTION, "stream": "yes"}, "invalid_value", "stream"),
         ({"messages": QUESTION, "n": 2}, "unsupported_parameter", "n"),
+        ({"messages": QUESTION, "response_format": {"type": "xml"}}, "invalid_value", "response_format"),
         (
-            {"messages": QUESTION, "response_format": {"type": "json_object"}},
-            "unsupported_parameter",
+            {
+                "messages": QUESTION,
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"schema": {"type": "array", "uniqueItems": True}, "strict": True},
+                },
+            },
+            "invalid_schema",
             "response_format",
         ),
         ({"messages": QUESTION, "temprature": 1}, "unknown_parameter", "temprature"),

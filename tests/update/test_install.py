@@ -243,6 +243,18 @@ def test_the_real_engine_answers_the_golden_prompts(simulator: Simulator, tiny_g
 
 
 @pytest.mark.slow
+def test_golden_prompts_are_asked_with_the_release_s_schema(tiny_gguf: Path) -> None:
+    raw = {"golden": golden('"yes"'), "schema": '{"const": "yes"}'}
+    installing.golden_check(tiny_gguf, manifests.Manifest("notes", "1.0.0", (), raw), ignore)
+    with pytest.raises(UpdateError, match="not the answer that was signed"):
+        free = {"golden": golden('"yes"')}
+        installing.golden_check(tiny_gguf, manifests.Manifest("notes", "1.0.0", (), free), ignore)
+    with pytest.raises(UpdateError, match="can't be held to the schema"):
+        wrong = {**raw, "schema": '{"type": "nonsense"}'}
+        installing.golden_check(tiny_gguf, manifests.Manifest("notes", "1.0.0", (), wrong), ignore)
+
+
+@pytest.mark.slow
 def test_golden_prompts_may_be_as_long_as_the_release_says(tiny_gguf: Path) -> None:
     from appliance.serving.engine_client import Engine, Sampling
 

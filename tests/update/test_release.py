@@ -71,6 +71,16 @@ def test_what_it_records(project: Project) -> None:
     assert raw["needs"]["memory_bytes"] > raw["files"][0]["bytes"]
 
 
+def test_it_brings_the_schema_that_its_answers_were_held_to(project: Project) -> None:
+    assert manifests.schema_of(assemble(project, ignore).manifest.raw) is None
+    path = project.evaluation / "results.json"
+    schema = '{"type":"object","properties":{"b":{},"a":{}}}'
+    storage.write_json(path, {**json.loads(path.read_text()), "held_to": schema})
+    assemble(project, ignore)
+    brought = manifests.parse((project.release / "release.json").read_bytes())
+    assert json.dumps(manifests.schema_of(brought.raw), separators=(",", ":")) == schema, "the order counts"
+
+
 @pytest.mark.parametrize(
     ("path", "verb"),
     [
@@ -111,6 +121,9 @@ def test_a_good_manifest() -> None:
     [
         {"format": "other"},
         {"name": "../x"},
+        {"schema": "x"},
+        {"schema": "[]"},
+        {"schema": {}},
         {"version": "1.0"},
         {"files": []},
         {"files": [{"name": "../a", "role": "model", "bytes": 1, "sha256": "0" * 64}]},

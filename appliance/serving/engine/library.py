@@ -8,13 +8,16 @@ from __future__ import annotations
 import ctypes
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import llama_cpp.llama_cpp as llama
 import numpy as np
 
 from appliance.errors import ModelError, ServingError
 from appliance.serving.sampling import Sampling
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 BATCH = 512  # tokens in one llama_decode
 _LOG_ERROR, _LOG_CONTINUES = 4, 5
@@ -273,12 +276,16 @@ class Model:
             return False
         return not bool(np.isnan(np.ctypeslib.as_array(pointer, (self.vocabulary,))).any())
 
-    def margin(self, index: int) -> float:
-        """Gap between the two largest logits after the batch's token `index`; 0 if it can't be told."""
+    def logits(self, index: int) -> NDArray[np.float32]:
+        """The logits after the batch's token `index`, of the whole vocabulary; what is changed here is sampled from."""
         pointer = llama.llama_get_logits_ith(self._context, index)
         if not pointer:
-            return 0.0
-        second, first = np.partition(np.ctypeslib.as_array(pointer, (self.vocabulary,)), -2)[-2:]
+            raise ServingError(f"llama.cpp has no logits of the batch's token {index}")
+        return np.ctypeslib.as_array(pointer, (self.vocabulary,))
+
+    def margin(self, index: int) -> float:
+        """Gap between the two largest logits after the batch's token `index`; infinite where one alone is allowed."""
+        second, first = np.partition(self.logits(index), -2)[-2:]
         return float(first - second)
 
     # Memory of the sequences

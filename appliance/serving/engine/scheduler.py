@@ -13,12 +13,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from appliance.errors import ServingError
+from appliance.serving.engine.constraint import Constraint, Grammars
 from appliance.serving.engine.library import BATCH, Batch, Model
 from appliance.serving.engine.text import AnswerText
 from appliance.serving.sampling import Sampling
 
 Send = Callable[[dict[str, Any]], None]
 PREFILL_BESIDE_ANSWERS = 256  # prompt tokens a step may read while others wait for their next token
+_LARGE_MARGIN = 1e6  # logits
 _WORTH_SHARING = 16  # tokens; a shorter common beginning is read faster than it is arranged
 
 
@@ -54,12 +57,16 @@ class Slot:
         self.used = 0.0
         self.request: Request | None = None
         self.chain: int | None = None
+        self.constraint: Constraint | None = None
         self.next: int | None = None  # sampled, not yet decoded
         self.output = -1  # index of our logits in the batch
 
-    def begin(self, request: Request, chain: int, cached: int, limit: int) -> None:
+    def begin(
+        self, request: Request, chain: int, constraint: Constraint | None, cached: int, limit: int
+    ) -> None:
         """Take a request whose first `cached` tokens are held already."""
         self.request = request
+        self.constraint = constraint
         self.chain = chain
         self.cached = cached
         self.limit = limit
@@ -92,6 +99,7 @@ class Scheduler:
         self._slots = [Slot(number) for number in range(model.slots)]
         self._waiting: collections.deque[Request] = collections.deque()
         self._keeps_prefix = model.can_keep_prefix()
+        self._grammars = Grammars(model)
         self._rate: collections.deque[tuple[float, int]] = collections.deque(maxlen=256)
         self.totals = {
             "requests": 0,
@@ -203,7 +211,13 @@ class Scheduler:
         return False
 
     def _place(self, request: Request, free: list[Slot]) -> None:
-        tokens = request.tokens
+        tokens, constraint = request.tokens, None
+        if request.sampling.grammar:
+            try:
+                constraint = self._grammars.begin(request.sampling.grammar)
+            except ServingError as error:
+                self._refuse(request, "grammar", error.message)
+                return
         own = max(free, key=lambda slot: (self._held_in_common(slot, tokens), -slot.used))
         cached = self._held_in_common(own, tokens)
         best = max(self._slots, key=lambda slot: self._held_in_common(slot, tokens))
@@ -226,7 +240,7 @@ class Scheduler:
             int.from_bytes(os.urandom(4), "little") if sampling.seed is None else sampling.seed & 0xFFFFFFFF
         )
         limit = max(1, min(sampling.max_tokens, self._model.context - len(tokens)))
-        slot.begin(request, self._model.sampler(sampling, seed), cached, limit)
+        slot.begin(request, self._model.sampler(sampling, seed), constraint, cached, limit)
         self.totals["requests"] += 1
         self.totals["prompt_tokens"] += len(tokens)
         self.totals["cached_tokens"] += cached
@@ -271,9 +285,12 @@ class Scheduler:
                 )
                 self._free(slot)
                 return
-        if request.sampling.margin:
-            slot.margin = min(slot.margin, self._model.margin(slot.output))
-        token = self._model.sample(slot.chain, slot.output)
+        try:
+            token = self._chosen(slot, request, slot.chain)
+        except ServingError as error:
+            self._refuse(request, "grammar", error.message)
+            self._free(slot)
+            return
         piece = self._model.piece(token)
         if piece is None:
             self._end(slot, "stop")
@@ -283,10 +300,25 @@ class Scheduler:
         text = slot.text.add(piece)
         if text:
             self._show(slot, text)
-        if slot.text.stopped:
+        if slot.text.stopped or (slot.constraint is not None and slot.constraint.finished):
             self._end(slot, "stop")
         elif slot.completion >= slot.limit:
             self._end(slot, "length")
+
+    def _chosen(self, slot: Slot, request: Request, chain: int) -> int:
+        """The next token of an answer.
+
+        Raises:
+            ServingError: its grammar can't go on.
+        """
+        if slot.constraint is not None:
+            slot.constraint.forbid(self._model.logits(slot.output))
+        if request.sampling.margin:
+            slot.margin = min(slot.margin, self._model.margin(slot.output))
+        token = self._model.sample(chain, slot.output)
+        if slot.constraint is not None:
+            slot.constraint.take(token)
+        return token
 
     def _show(self, slot: Slot, text: str) -> None:
         assert slot.request is not None
@@ -301,7 +333,9 @@ class Scheduler:
         slot.parts.append(slot.text.finish())
         now = time.monotonic()
         self.totals["completion_tokens"] += slot.completion
-        measured = {"margin": slot.margin} if request.sampling.margin and slot.answering else {}
+        # JSON knows no infinity: where each token was the only one allowed, the margin is just large.
+        margin = min(slot.margin, _LARGE_MARGIN)
+        measured = {"margin": margin} if request.sampling.margin and slot.answering else {}
         self._send(
             {
                 "type": "done",
@@ -322,7 +356,7 @@ class Scheduler:
     def _free(self, slot: Slot) -> None:
         if slot.chain is not None:
             self._model.free_sampler(slot.chain)
-        slot.chain = slot.request = slot.next = None
+        slot.chain = slot.request = slot.next = slot.constraint = None
         slot.output = -1
         slot.used = time.monotonic()
 

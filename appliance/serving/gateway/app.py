@@ -73,6 +73,7 @@ class Routes:
                 )
             held.enter_context(self.gateway.admitted(serving.engine.info.slots))
             chat = Exchange(self.gateway, serving, asked)
+            await chat.hold_to_schema()
             tokens = await chat.tokens()
             known = await chat.remembered(tokens)
             if known is not None:

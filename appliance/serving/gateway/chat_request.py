@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.serving.sampling import Sampling
+from appliance.serving.schema_grammar import ANY_OBJECT
 
 MAX_BODY = 4 * 1024 * 1024  # bytes
 MAX_MESSAGES = 1024
@@ -24,7 +25,6 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "logit_bias": ({},),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
-    "response_format": ({"type": "text"},),
     "parallel_tool_calls": (True, False),
 }
 _KNOWN = {
@@ -40,6 +40,7 @@ _KNOWN = {
     "stop",
     "stream",
     "stream_options",
+    "response_format",
 }
 
 
@@ -85,6 +86,19 @@ class RequestError(Exception):
 
 
 @dataclass(frozen=True)
+class AnswerFormat:
+    """What `response_format` asks: the schema to hold the answer to, or None for any text.
+
+    Attributes:
+        schema: JSON Schema.
+        strict: whether the answer must be held to all of it.
+    """
+
+    schema: dict[str, Any] | None
+    strict: bool = False
+
+
+@dataclass(frozen=True)
 class ChatRequest:
     """A checked request.
 
@@ -94,6 +108,7 @@ class ChatRequest:
         sampling: with `max_tokens` 0 where the request names none.
         stream: answer piece by piece.
         include_usage: end the stream with a chunk of counts.
+        answer_format: what was said of the answer's form; None for nothing, so that the release's own schema counts.
     """
 
     messages: list[dict[str, Any]]
@@ -101,6 +116,7 @@ class ChatRequest:
     sampling: Sampling
     stream: bool
     include_usage: bool
+    answer_format: AnswerFormat | None = None
 
 
 def _wrong(parameter: str, message: str) -> RequestError:
@@ -122,6 +138,11 @@ def _text(content: Any, where: str) -> str:
             parts.append(part["text"])
         return "".join(parts)
     raise _wrong(where, "must be text")
+
+
+def asks_as_trained(messages: list[dict[str, Any]], system: str) -> bool:
+    """Whether a conversation brings no system prompt but perhaps the release's own."""
+    return all(message["content"] == system for message in messages if message["role"] == "system")
 
 
 def behind_system(messages: list[dict[str, Any]], system: str) -> list[dict[str, Any]]:
@@ -186,6 +207,24 @@ def _stops(value: Any) -> tuple[str, ...]:
     return tuple(stops)
 
 
+def _answer_format(value: Any) -> AnswerFormat | None:
+    where = "response_format"
+    if value is None:
+        return None
+    kind = value.get("type") if isinstance(value, dict) else None
+    if kind == "text":
+        return AnswerFormat(None)
+    if kind == "json_object":
+        return AnswerFormat(ANY_OBJECT)
+    if kind != "json_schema":
+        raise _wrong(where, "must be an object with a type of text, json_object, json_schema")
+    told = value.get("json_schema")
+    schema = told.get("schema") if isinstance(told, dict) else None
+    if not isinstance(schema, dict):
+        raise _wrong(f"{where}.json_schema.schema", "must be a JSON Schema, an object")
+    return AnswerFormat(schema, _flag(told, "strict"))
+
+
 def _refuse_unknown(body: dict[str, Any]) -> None:
     for name, value in body.items():
         if name in _KNOWN or value is None:
@@ -242,4 +281,5 @@ def parse(body: Any) -> ChatRequest:
         sampling=sampling,
         stream=_flag(body, "stream"),
         include_usage=bool((options or {}).get("include_usage")),
+        answer_format=_answer_format(body.get("response_format")),
     )

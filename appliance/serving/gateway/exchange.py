@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -17,8 +18,15 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from appliance.errors import ServingError
 from appliance.serving import response_cache
 from appliance.serving.engine_client import Chunk, Completion, completion
-from appliance.serving.gateway.chat_request import ChatRequest, RequestError, behind_system
+from appliance.serving.gateway.chat_request import (
+    AnswerFormat,
+    ChatRequest,
+    RequestError,
+    asks_as_trained,
+    behind_system,
+)
 from appliance.serving.response_cache import ResponseCache
+from appliance.serving.schema_grammar import grammar_of
 from appliance.serving.supervisor import Serving, Supervisor
 
 
@@ -145,6 +153,31 @@ class Exchange:
             "x-anchorhold-cache": "hit" if cached else "miss",
             "x-anchorhold-release": f"{target.identity} sha256:{target.digest}",
         }
+
+    async def hold_to_schema(self) -> None:
+        """Hold the answer to the request's schema, or to the release's where the request says nothing of either.
+
+        A conversation with another system prompt asks for something else than what the release was trained for.
+
+        Raises:
+            RequestError: 400, an answer can't be held to the schema.
+        """
+        asked, target = self.request.answer_format, self.serving.target
+        if (
+            asked is None
+            and target.schema is not None
+            and asks_as_trained(self.request.messages, target.system)
+        ):
+            asked = AnswerFormat(target.schema)
+        if asked is None or asked.schema is None:
+            return
+        try:
+            grammar = await run_in_threadpool(partial(grammar_of, asked.schema, strict=asked.strict))
+        except ServingError as error:
+            raise RequestError(
+                400, "invalid_schema", error.message, error.hint, parameter="response_format"
+            ) from error
+        self.request = replace(self.request, sampling=replace(self.request.sampling, grammar=grammar))
 
     async def tokens(self) -> list[int]:
         """Render, count, and settle `max_tokens`."""

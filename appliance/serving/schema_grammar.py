@@ -29,12 +29,15 @@ def grammar_of(schema: dict[str, Any], *, strict: bool = False) -> str:
 
     hint = "mend the schema; docs/formats/api.md says what an answer can be held to"
     plain = {key: value for key, value in schema.items() if key != "x-guidance"}
-    size = len(json.dumps(plain, ensure_ascii=False, separators=(",", ":")))
-    if size > MAX_SCHEMA:
-        raise ServingError(f"the schema has {size} characters, more than {MAX_SCHEMA}", hint)
-    grammar = LLMatcher.grammar_from_json_schema(
-        plain, overrides={"whitespace_pattern": _SPACES, "lenient": not strict}
-    )
+    try:
+        text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+        if len(text) > MAX_SCHEMA:
+            raise ServingError(f"the schema has {len(text)} characters, more than {MAX_SCHEMA}", hint)
+        overrides: Any = {"whitespace_pattern": _SPACES, "lenient": not strict}
+        grammar = LLMatcher.grammar_from_json_schema(text, overrides=overrides)
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ServingError(f"an answer can't be held to the schema: {reason}", hint) from error
     failed, told = LLMatcher.validate_grammar_with_warnings(grammar)
     if failed:
         reason = " ".join(told[0].split())[:300]

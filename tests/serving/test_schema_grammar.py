@@ -30,9 +30,20 @@ def test_the_same_schema_gives_the_same_grammar() -> None:
         {"$ref": "http://example.org/schema.json"},
         {"$ref": "#/nowhere"},
         {"type": "integer", "minimum": 5, "maximum": 1},
+        {"const": float("nan")},
+        {"type": "string", "maxLength": -1},
+        {"allOf": [{"anyOf": [{"properties": {f"{j}-{i}": {}}} for i in range(8)]} for j in range(8)]},
     ],
 )
 def test_a_schema_that_nothing_can_be_held_to_is_refused(schema: dict[str, object]) -> None:
+    with pytest.raises(ServingError, match="held to the schema"):
+        grammar_of(schema)
+
+
+def test_nesting_without_end_is_refused() -> None:
+    schema: dict[str, object] = {}
+    for _ in range(20_000):
+        schema = {"items": schema}
     with pytest.raises(ServingError, match="held to the schema"):
         grammar_of(schema)
 

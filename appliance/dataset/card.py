@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.dataset.kept_rows import id_text
 from appliance.errors import DataError
-from appliance.storage import sha256_json
 
 FILE_NAME = "card.json"
 FORMAT = 1
+_IDS_AT_ONCE = 100_000
 
 
 @dataclass(frozen=True)
@@ -26,16 +31,17 @@ class TokenLengths:
     total: int = 0
 
 
-def token_lengths(counts: Sequence[int]) -> TokenLengths:
+def token_lengths(counts: NDArray[np.int32]) -> TokenLengths:
     """The summary of token counts; percentiles by nearest rank. All zero without rows."""
-    if not counts:
+    if not len(counts):
         return TokenLengths()
-    ordered = sorted(counts)
+    ordered = np.sort(counts)
 
     def rank(share: float) -> int:
-        return ordered[max(0, -(-int(share * 1000) * len(ordered) // 1000) - 1)]
+        return int(ordered[max(0, -(-int(share * 1000) * len(ordered) // 1000) - 1)])
 
-    return TokenLengths(ordered[0], rank(0.5), rank(0.95), ordered[-1], sum(ordered))
+    total = int(ordered.sum(dtype=np.int64))
+    return TokenLengths(int(ordered[0]), rank(0.5), rank(0.95), int(ordered[-1]), total)
 
 
 @dataclass(frozen=True)
@@ -95,9 +101,18 @@ class DatasetCard:
         return sum(self.rejected.values())
 
 
-def content_digest(ids: dict[str, list[str]]) -> str:
-    """The dataset's digest from the full content hashes of each split's rows, in any order."""
-    return sha256_json({split: sorted(hashes) for split, hashes in ids.items()})
+def content_digest(ids: Mapping[str, NDArray[np.uint64]]) -> str:
+    """The dataset's digest: SHA-256 of the canonical JSON of the rows' ids (16 hex digits) by split, ascending."""
+    digest = hashlib.sha256(b"{")
+    for place, split in enumerate(sorted(ids)):
+        digest.update(f"{',' if place else ''}{json.dumps(split)}:[".encode())
+        ordered = np.sort(ids[split])
+        for begin in range(0, len(ordered), _IDS_AT_ONCE):
+            part = ordered[begin : begin + _IDS_AT_ONCE].tolist()
+            digest.update((("," if begin else "") + ",".join(f'"{id_text(one)}"' for one in part)).encode())
+        digest.update(b"]")
+    digest.update(b"}")
+    return digest.hexdigest()
 
 
 def load_card(folder: Path) -> DatasetCard:

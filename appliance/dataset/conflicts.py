@@ -44,7 +44,7 @@ class Conflict:
 
 
 def _settle(
-    rows: Sequence[int], answers: NDArray[np.int64], weights: Mapping[int, int], choice: Choice
+    rows: Sequence[int], answers: NDArray[np.int64], repeats: NDArray[np.int64], choice: Choice
 ) -> list[int]:
     if choice == "keep":
         return list(rows)
@@ -52,7 +52,7 @@ def _settle(
         return []
     votes: Counter[int] = Counter()
     for row in rows:
-        votes[int(answers[row])] += 1 + weights.get(row, 0)
+        votes[int(answers[row])] += 1 + int(repeats[row])
     (best, most), (_, next_most) = votes.most_common(2)
     return [row for row in rows if answers[row] == best] if most > next_most else []
 
@@ -71,7 +71,7 @@ def find_conflicts(
     prompts: NDArray[np.int64],
     answers: NDArray[np.int64],
     rows: NDArray[np.int64],
-    repeats: Mapping[int, int],
+    repeats: NDArray[np.int64],
     choice: Choice,
 ) -> list[Conflict]:
     """Every prompt with several answers among `rows`, and which rows stay.
@@ -79,7 +79,7 @@ def find_conflicts(
     Args:
         prompts, answers: (all rows,) digests.
         rows: numbers of the rows that are looked at.
-        repeats: row -> how many equal conversations were dropped before it: they count for the majority.
+        repeats: (all rows,) how many equal conversations were dropped of each: they count for the majority.
         choice: `keep` all, `drop` all, or keep the answer of the `majority` (on a tie there is none: all go).
     """
     return [

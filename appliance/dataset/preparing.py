@@ -1,33 +1,45 @@
-"""From the builder's files to three clean splits and their card. Streams: memory holds hashes, not rows."""
+"""From the builder's files to three clean splits and their card. Streams: memory holds numbers, not rows."""
 
 from __future__ import annotations
 
+import contextlib
 import io
-import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from appliance import storage
 from appliance.dataset import canaries, quality
-from appliance.dataset.arranging import STAGE, Arrangement, Kept, ReadRows, arrange
+from appliance.dataset.arranging import Arrangement, Numbers, arrange
 from appliance.dataset.card import FILE_NAME, DatasetCard, content_digest, token_lengths
 from appliance.dataset.collecting import SHOWN, Collector
-from appliance.dataset.lengths import counter, plain_counter
-from appliance.dataset.reading import BadRow, RawRow, detect, file_name, find_files, read_detected
+from appliance.dataset.feeding import read_all
+from appliance.dataset.kept_rows import Columns, id_text
+from appliance.dataset.lengths import CountTokens, counter, plain_counter
+from appliance.dataset.near.views import Views
+from appliance.dataset.reading import BadRow, file_name, find_files
 from appliance.dataset.redaction import RedactionReport
+from appliance.dataset.row_batches import BatchMaker, Setup
 from appliance.dataset.row_making import RowMaker
-from appliance.dataset.rows import Row, row_from_line
 from appliance.dataset.splitting import TRAIN
+from appliance.dataset.spool import SpooledRows
+from appliance.dataset.telling import STAGE, Telling
+from appliance.dataset.worker_pool import WorkerPool, cores
 from appliance.errors import DataError
 from appliance.events import Emit, Event
 from appliance.paths import Project
 from appliance.visible import visible
 
 SHOWN_WORST = 5  # pruned rows told; all are in quality.jsonl
+WORTH_WORKERS = 8 * 1024 * 1024
+"""Bytes of sources from which on starting processes (a second each) pays."""
+_LINES_TOLD = 1000  # lines written after which it may be told
 
 
 def _nothing_left(collector: Collector) -> DataError:
@@ -39,48 +51,12 @@ def _nothing_left(collector: Collector) -> DataError:
     )
 
 
-def _too_few(splits: dict[str, list[Kept]]) -> DataError:
+def _too_few(splits: Mapping[str, Numbers]) -> DataError:
     counts = ", ".join(f"{len(rows)} {name}" for name, rows in splits.items())
     return DataError(
         f"too few different examples to split ({counts})",
         "at least three that differ in their prompt (or group) are needed, and a few hundred to learn from",
     )
-
-
-def _read_all(collector: Collector, files: list[tuple[Path, str, bool]]) -> list[dict[str, Any]]:
-    """Feed every file to the collector; returns the card's list of sources."""
-    total = sum(path.stat().st_size for path, _, _ in files)
-    before, told = 0, 0
-    sources = []
-    for path, name, test in files:
-        rows = 0
-
-        def on_read(read: int, before: int = before) -> None:
-            nonlocal told
-            if (before + read) - told >= max(total // 100, 1):
-                told = before + read
-                collector.emit(Event(STAGE, "progress", "reading", done=told, total=total, unit="bytes"))
-
-        section = collector.project.config.dataset
-        found = detect(path, name, section)
-        for note in found.assumed:
-            collector.emit(
-                Event(STAGE, "warning", f"{visible(name, 0)}: {note}: {visible(found.evidence, 300)}")
-            )
-        for material in read_detected(path, name, section, found, on_read):
-            if isinstance(material, BadRow):
-                collector.reject(material)
-            elif isinstance(material, RawRow):
-                rows += 1
-                collector.add(material, test)
-            else:
-                collector.set_aside(material)
-        size = path.stat().st_size
-        read = {"name": name, "bytes": size, "sha256": storage.sha256_file(path), "rows": rows, "test": test}
-        sources.append({**read, "format": found.format, "evidence": found.evidence})
-        before += size
-    collector.flush()
-    return sources
 
 
 def source_files(
@@ -118,10 +94,16 @@ def _findings_file(project: Project, wanted: bool) -> AbstractContextManager[IO[
     return nullcontext(io.BytesIO())
 
 
-def _lines_at(spool: IO[bytes], rows: Iterable[Kept]) -> Iterator[bytes]:
-    for row in rows:
-        spool.seek(row.offset)
-        yield spool.readline()
+def _workers(wanted: int | None, files: list[tuple[Path, str, bool]], project: Project) -> int:
+    """How many worker processes to start; 0: work here."""
+    if project.config.dataset.redact.tagger:
+        return (
+            0  # a tagger is a model that keeps all cores busy by itself, and would be loaded in each process
+        )
+    if wanted is not None:
+        return wanted
+    size = sum(path.stat().st_size for path, _, _ in files)
+    return cores() if size >= WORTH_WORKERS and cores() > 1 else 0
 
 
 def prepare(
@@ -132,6 +114,7 @@ def prepare(
     tokenizer: Callable[[str], int] | None = None,
     checkpoint: Path | None = None,
     raw_findings: bool = False,
+    workers: int | None = None,
 ) -> DatasetCard:
     """Read, clean, check and split the project's examples into build/dataset.
 
@@ -145,14 +128,18 @@ def prepare(
         tokenizer: counts the tokens of a text, instead of the base's own tokenizer.
         checkpoint: the base's folder; resolved from the configuration when it is needed and not given.
         raw_findings: write what was redacted into redactions.jsonl as it was.
+        workers: processes that read and make rows, 0 for none but this one; None: as many as there are cores where
+            that pays. What is written is the same.
 
     Raises:
         DataError: nothing (or too little) is left, a file or column is missing, or a bad row with `strict`.
         ModelError: the base has no tokenizer or chat template.
+        StorageError: a worker process died.
     """
     skipped: list[BadRow] = []
     files = source_files(project, skipped.append)
     maker = RowMaker(project)
+    pool: AbstractContextManager[WorkerPool | None] = nullcontext()
     if tokenizer is not None:
         count = plain_counter(tokenizer)
     else:
@@ -161,96 +148,174 @@ def prepare(
 
             checkpoint = resolve(project.config.base.path, project.root, emit)
         count = counter(checkpoint)
-    emit(Event(STAGE, "started", f"reading {len(files)} file{'s' if len(files) > 1 else ''}"))
-    project.dataset.mkdir(parents=True, exist_ok=True)
-    storage.remove_leftovers(project.dataset)
-    (project.dataset / FILE_NAME).unlink(missing_ok=True)
-    with tempfile.TemporaryFile(prefix=".spool.", suffix=".part", dir=project.dataset) as spool:
-        with (
-            storage.atomic_writer(project.dataset / "rejected.jsonl") as rejected_file,
-            _findings_file(project, maker.redactor is not None) as findings_file,
-        ):
-            report = RedactionReport(findings_file, raw_findings)
-            collector = Collector(project, emit, strict, count, maker, spool, rejected_file, report)
-            for bad in skipped:
-                collector.reject(bad)
-            sources = _read_all(collector, files)
-        if not collector.kept:
-            raise _nothing_left(collector)
+        if number := _workers(workers, files, project):
+            pool = WorkerPool(Setup(project, checkpoint), number)
+    text = f"reading {len(files)} file{'s' if len(files) > 1 else ''}"
+    with pool as processes:
+        emit(Event(STAGE, "started", text + (f" with {len(processes)} processes" if processes else "")))
+        project.dataset.mkdir(parents=True, exist_ok=True)
+        storage.remove_leftovers(project.dataset)
+        (project.dataset / FILE_NAME).unlink(missing_ok=True)
+        with contextlib.ExitStack() as stack:
+            spool = stack.enter_context(
+                tempfile.TemporaryFile(prefix=".spool.", suffix=".part", dir=project.dataset)
+            )
+            views = None
+            if project.config.dataset.duplicates.near != "ignore":
+                views = stack.enter_context(Views(folder=project.dataset))
+            with (
+                storage.atomic_writer(project.dataset / "rejected.jsonl") as rejected_file,
+                _findings_file(project, maker.redactor is not None) as findings_file,
+            ):
+                report = RedactionReport(findings_file, raw_findings)
+                batches = BatchMaker(project, maker, count)
+                collector = Collector(
+                    project, emit, strict, batches, spool, rejected_file, report, views, processes
+                )
+                for bad in skipped:
+                    collector.reject(bad)
+                sources = read_all(collector, files)
+            if processes is not None:
+                processes.close()  # their memory is wanted for what comes now
+            return _finish(project, emit, collector, sources, count)
 
-        def read(rows: Iterable[Kept]) -> Iterator[Row]:
-            return map(row_from_line, _lines_at(spool, rows))
 
-        section = project.config.dataset
-        arranged = arrange(collector.kept, read, section, collector.repeats, project.dataset, emit)
-        splits = arranged.splits
-        if not all(splits.values()):
-            raise _too_few(splits)
-        splits[TRAIN], pruned = _prune(project, splits[TRAIN], arranged.clusters, read, emit)
-        over_limit = max(0, len(splits[TRAIN]) - section.limit) if section.limit else 0
-        if section.limit:
-            # In the order of their hashes: an unbiased pick, stable as it grows.
-            splits[TRAIN] = splits[TRAIN][: section.limit]
-        _plant(project, collector, splits[TRAIN])
-        for name, rows in splits.items():
-            with storage.atomic_writer(project.dataset / f"{name}.jsonl") as stream:
-                stream.writelines(_lines_at(spool, rows))
+def _finish(
+    project: Project, emit: Emit, collector: Collector, sources: list[dict[str, Any]], count: CountTokens
+) -> DatasetCard:
+    """Split what was collected, and write it."""
+    section = project.config.dataset
+    if not len(collector.kept):
+        raise _nothing_left(collector)
+    longest = collector.longest_answer
+    columns, order = collector.kept.by_id()
+    collector.forget_ids()
+    if collector.views is not None:
+        tell = Telling(emit, "taking off what all rows begin with", len(columns))
+        collector.views.arrange(order, lambda done, _: tell(done))
+    del order
+    spooled = SpooledRows(collector.spool, columns)
+    arranged = arrange(
+        columns,
+        spooled.rows,
+        collector.views,
+        section,
+        project.dataset,
+        emit,
+        repeats=collector.repeats,
+        longest_answer=longest,
+    )
+    splits = arranged.splits
+    if not all(map(len, splits.values())):
+        raise _too_few(splits)
+    splits[TRAIN], pruned = _prune(project, spooled, splits[TRAIN], arranged.clusters, emit)
+    over_limit = max(0, len(splits[TRAIN]) - section.limit) if section.limit else 0
+    if section.limit:
+        # In the order of their hashes: an unbiased pick, stable as it grows.
+        splits[TRAIN] = splits[TRAIN][: section.limit]
+    spooled = _plant(project, collector, spooled, splits, count)
+    _write_splits(project, spooled, splits, emit)
+    report = collector.report
     card = replace(
-        _card(collector, arranged, sources),
+        _card(collector, spooled.columns, arranged, sources),
         over_limit=over_limit,
         pruned=pruned,
-        redactions=report.counts(section.redact.mode) if maker.redactor else {},
+        redactions=report.counts(section.redact.mode) if section.redact.mode != "off" else {},
     )
     storage.write_json(project.dataset / FILE_NAME, card.to_json())
     _tell(card, emit)
     return card
 
 
+def _write_splits(project: Project, spooled: SpooledRows, splits: Mapping[str, Numbers], emit: Emit) -> None:
+    telling = Telling(emit, "writing the splits", sum(map(len, splits.values())))
+    done = 0
+    for name, rows in splits.items():
+        with storage.atomic_writer(project.dataset / f"{name}.jsonl") as stream:
+            for line in spooled.lines(rows):
+                stream.write(line)
+                done += 1
+                if done % _LINES_TOLD == 0:
+                    telling(done)
+
+
+class _Clusters(Mapping[str, int]):
+    """id -> number of the cluster, for the rows that are near to others, looked up in the rows' columns."""
+
+    def __init__(self, ids: NDArray[np.uint64], clusters: Numbers) -> None:
+        self._ids, self._clusters = ids, clusters
+
+    def __getitem__(self, identity: str) -> int:
+        number = int(identity, 16)
+        place = int(np.searchsorted(self._ids, np.uint64(number)))
+        if place == len(self._ids) or int(self._ids[place]) != number or self._clusters[place] < 0:
+            raise KeyError(identity)
+        return int(self._clusters[place])
+
+    def __iter__(self) -> Iterator[str]:
+        return (id_text(int(self._ids[place])) for place in np.flatnonzero(self._clusters >= 0))
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._clusters >= 0))
+
+
 def _prune(
-    project: Project, train: list[Kept], clusters: dict[str, int], read: ReadRows, emit: Emit
-) -> tuple[list[Kept], int]:
+    project: Project, spooled: SpooledRows, train: Numbers, clusters: Numbers, emit: Emit
+) -> tuple[Numbers, int]:
     """The training rows without the worst share, and how many went; writes quality.jsonl when that is wanted."""
     section = project.config.dataset.quality
     if not (section.score or section.drop_share):
         (project.dataset / quality.FILE_NAME).unlink(missing_ok=True)
         return train, 0
     emit(Event(STAGE, "message", f"scoring {len(train)} training rows"))
-    scores = quality.score_rows(lambda: read(train), clusters)
+    scores = quality.score_rows(lambda: spooled.rows(train), _Clusters(spooled.columns.ids, clusters))
     dropped = quality.worst(scores, section.drop_share)
     quality.write_scores(project.dataset, scores, dropped)
     shown = sorted((each for each in scores if each.id in dropped), key=lambda each: (-each.score, each.id))
     for each in shown[:SHOWN_WORST]:
         reason = each.reasons[0][2] if each.reasons else "by order"
         emit(Event(STAGE, "message", f"left out {visible(each.source, 0)}: {visible(reason, 300)}"))
-    return [row for row in train if row.id not in dropped], len(dropped)
+    gone = np.array([int(identity, 16) for identity in dropped], dtype=np.uint64)
+    return train[~np.isin(spooled.columns.ids[train], gone)], len(dropped)
 
 
-def _plant(project: Project, collector: Collector, train: list[Kept]) -> None:
+def _plant(
+    project: Project,
+    collector: Collector,
+    spooled: SpooledRows,
+    splits: dict[str, Numbers],
+    count: CountTokens,
+) -> SpooledRows:
     """Put the canaries among the training rows, and their secrets into canaries.jsonl."""
     section = project.config.dataset
     path = project.dataset / canaries.FILE_NAME
     if not section.canaries:
         path.unlink(missing_ok=True)
-        return
+        return spooled
     planted = canaries.plant(section.canaries, section.canary_seed, section.system)
-    counts = collector.count([row.messages for row, _ in planted])
-    for (row, _), tokens in zip(planted, counts, strict=True):
-        collector.spool.seek(0, os.SEEK_END)
-        train.append(Kept(row.id, row.group, tokens, test=False, offset=collector.spool.tell()))
-        collector.spool.write(row.to_line())
-    train.sort(key=lambda row: row.id)
+    rows = [row for row, _ in planted]
+    columns = spooled.columns.with_more(
+        (int(row.id, 16) for row in rows),
+        count([row.messages for row in rows]),
+        [collector.append(row.to_line()) for row in rows],
+    )
+    train = np.concatenate([splits[TRAIN], np.arange(len(spooled.columns), len(columns))])
+    splits[TRAIN] = train[np.argsort(columns.ids[train], kind="stable")]
     with storage.atomic_writer(path) as stream:
         stream.writelines(canaries.lines(planted))
+    return SpooledRows(collector.spool, columns)
 
 
-def _card(collector: Collector, arranged: Arrangement, sources: list[dict[str, Any]]) -> DatasetCard:
+def _card(
+    collector: Collector, columns: Columns, arranged: Arrangement, sources: list[dict[str, Any]]
+) -> DatasetCard:
     splits, section = arranged.splits, collector.project.config.dataset
     how = "90/10 by group, test from its own files" if sources[0]["test"] else "80/10/10 by group"
     return DatasetCard(
-        digest=content_digest({name: [row.id for row in rows] for name, rows in splits.items()}),
+        digest=content_digest({name: columns.ids[rows] for name, rows in splits.items()}),
         rows={name: len(rows) for name, rows in splits.items()},
         groups=arranged.units,
-        tokens={name: token_lengths([row.tokens for row in rows]) for name, rows in splits.items()},
+        tokens={name: token_lengths(columns.tokens[rows]) for name, rows in splits.items()},
         duplicates=collector.duplicates,
         overlaps=collector.overlaps + arranged.overlaps,
         over_limit=0,

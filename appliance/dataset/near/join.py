@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +40,36 @@ class NearPair:
     other: int
     jaccard: float
     kind: Kind
+
+
+class PairList(Sequence[NearPair]):
+    """Pairs of one kind as three columns of numbers, 24 bytes each."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self._ones, self._others, self._jaccards = array("q"), array("q"), array("d")
+
+    def append(self, pair: NearPair) -> None:
+        """One more."""
+        self._ones.append(pair.one)
+        self._others.append(pair.other)
+        self._jaccards.append(pair.jaccard)
+
+    def __len__(self) -> int:
+        return len(self._ones)
+
+    @overload
+    def __getitem__(self, place: int) -> NearPair: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[NearPair]: ...
+    def __getitem__(self, place: int | slice) -> NearPair | list[NearPair]:
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(len(self)))]
+        return NearPair(self._ones[place], self._others[place], self._jaccards[place], self.kind)
+
+    def sides(self) -> tuple[Places, Places]:
+        """(pairs,) the one of each, and the other."""
+        return np.array(self._ones, dtype=np.int64), np.array(self._others, dtype=np.int64)
 
 
 def likeness(one: str, other: str, kind: Kind) -> float:
@@ -75,7 +107,7 @@ class NearJoin:
     Args:
         store: normalised texts.
         threshold: the Jaccard similarity from which two texts are near, in (0, 1].
-        tell: called with (texts signed, texts in all) and between bands.
+        tell: called with (texts signed, texts in all), then with (half bands looked at, half bands in all).
     """
 
     def __init__(self, store: TextStore, threshold: float, tell: Tell = lambda _done, _total: None) -> None:
@@ -87,17 +119,19 @@ class NearJoin:
         """Signatures of the texts of these numbers (ascending)."""
         return sign(self.store, texts, kind, Bands.reaching(self.threshold), self.tell)
 
-    def clusters(self, signed: Signatures, kind: Kind, sets: UnionFind) -> list[NearPair]:
+    def clusters(self, signed: Signatures, kind: Kind, sets: UnionFind) -> PairList:
         """Join in `sets` (over the store's numbers) all texts that a chain of near pairs connects.
 
         Returns:
             the pairs that joined two sets: a reason for each join, not every near pair there is.
         """
         labels = sets.labels()[signed.texts]
-        reasons: list[NearPair] = []
+        reasons = PairList(kind)
         found = 0
         for pairs in self._near(signed, kind, lambda: labels):
-            reasons += [pair for pair in pairs if sets.union(pair.one, pair.other)]
+            for pair in pairs:
+                if sets.union(pair.one, pair.other):
+                    reasons.append(pair)
             found += len(pairs)
             if found > len(labels) // 100:  # stale labels cost comparisons, fresh ones a pass over all
                 np.copyto(labels, sets.labels()[signed.texts])
@@ -127,11 +161,15 @@ class NearJoin:
         return found
 
     def _near(self, signed: Signatures, kind: Kind, labels: Labels) -> Iterator[list[NearPair]]:
-        for one, other in _candidates(signed, labels):
+        bands = signed.keys.shape[1]
+        for band, one, other in _candidates(signed, labels):
+            self.tell(2 * band + 1, 2 * bands)
             chosen = signed.likely(one, other, self.threshold)
             one, other = signed.texts[one[chosen]], signed.texts[other[chosen]]
             for begin, end in self._portions(one, other):
                 yield self._verified(one[begin:end], other[begin:end], kind)
+                self.tell(2 * band + 1, 2 * bands)
+        self.tell(2 * bands, 2 * bands)
 
     def _portions(self, one: NDArray[np.int64], other: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         """Stretches of the pairs whose texts together have a bounded size."""
@@ -159,23 +197,24 @@ class NearJoin:
         ]
 
 
-def _candidates(signed: Signatures, labels: Labels) -> Iterator[Pairs]:
-    """Pairs (places in `signed`) that share a band's key and have different labels, each in the first band it shares.
+def _candidates(signed: Signatures, labels: Labels) -> Iterator[tuple[int, Places, Places]]:
+    """(band, pairs as places in `signed`) that share its key and have different labels, each in the first it shares.
 
     Labels are asked for anew as they change: what has been joined meanwhile needs no comparing.
     """
     for band in range(signed.keys.shape[1]):
-        keys = signed.keys[:, band]
+        yield band, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)  # a sign of life
+        keys = np.asarray(signed.keys[:, band])
         order = np.argsort(keys, kind="stable")
         ordered = keys[order]
         ends = np.flatnonzero(np.concatenate([ordered[1:] != ordered[:-1], [True]])) + 1
         lengths = np.diff(np.concatenate([[0], ends]))
         ends, lengths = ends[lengths > 1], lengths[lengths > 1]
         for one, other in _short_runs(order, ends[lengths <= _LONG], lengths[lengths <= _LONG], labels):
-            yield _not_before(signed, band, one, other)
+            yield band, *_not_before(signed, band, one, other)
         for end, length in zip(ends[lengths > _LONG], lengths[lengths > _LONG], strict=True):
             for one, other in _long_run(order[end - length : end], labels):
-                yield _not_before(signed, band, one, other)
+                yield band, *_not_before(signed, band, one, other)
 
 
 def _not_before(signed: Signatures, band: int, one: Places, other: Places) -> Pairs:

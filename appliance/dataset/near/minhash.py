@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +25,9 @@ SKETCHED = 96
 _MOST_ROWS = 16
 _BLOCK_BYTES = 400_000  # of text a block: its shingles and their hashes stay in a core's cache
 _BLOCK_TEXTS = 4096
+_IN_MEMORY = (
+    64 * 1024 * 1024
+)  # bytes of signatures; more go to a file, which the kernel may take out of memory
 _DEVIATIONS = 6.0
 
 Tell = Callable[[int, int], None]
@@ -53,7 +59,7 @@ class Bands:
 
 @dataclass(frozen=True)
 class Signatures:
-    """What memory holds of n texts: at a threshold of 0.85, 240 bytes each.
+    """Of n texts, at a threshold of 0.85, 240 bytes each; of many texts they lie in a file that is mapped into memory.
 
     Attributes:
         texts: (n,) their numbers in the store.
@@ -116,6 +122,14 @@ def _blocks(store: TextStore, texts: NDArray[np.int64]) -> Iterator[NDArray[np.i
         yield texts[begin:]
 
 
+def _room(shape: tuple[int, int], kind: type[Any], folder: Path | None) -> NDArray[Any]:
+    """An array that is not filled yet: in memory, or where it would be large, in an unnamed file."""
+    if shape[0] * shape[1] * np.dtype(kind).itemsize <= _IN_MEMORY:
+        return np.empty(shape, dtype=kind)
+    with tempfile.TemporaryFile(prefix=".signatures.", suffix=".part", dir=folder) as file:
+        return np.memmap(file, dtype=kind, mode="w+", shape=shape)  # the mapping outlives the open file
+
+
 def sign(store: TextStore, texts: NDArray[np.int64], kind: Kind, plan: Bands, tell: Tell) -> Signatures:
     """The signatures of the texts of these numbers; those without a shingle are left out.
 
@@ -126,8 +140,9 @@ def sign(store: TextStore, texts: NDArray[np.int64], kind: Kind, plan: Bands, te
         plan: how many bands of how many hashes.
         tell: called with (texts done, texts in all).
     """
-    keys = np.empty((len(texts), plan.bands), dtype=np.uint32)
-    sketch = np.empty((len(texts), SKETCHED), dtype=np.uint8)
+    # A band's keys lie together: bands are looked at one after the other.
+    keys = _room((plan.bands, len(texts)), np.uint32, store.folder).T
+    sketch = _room((len(texts), SKETCHED), np.uint8, store.folder)
     alive = np.zeros(len(texts), dtype=bool)
     done = held = 0
     workers = len(os.sched_getaffinity(0))

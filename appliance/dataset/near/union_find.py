@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +32,18 @@ class UnionFind:
         self.parent[max(one, other)] = min(one, other)
         return True
 
-    def union_equal(self, keys: Iterable[tuple[int, object]]) -> None:
-        """Join all members whose key is equal; `keys` gives (member, key)."""
-        first: dict[object, int] = {}
-        for member, key in keys:
-            self.union(first.setdefault(key, member), member)
+    def union_equal(self, members: Labels, keys: NDArray[Any]) -> None:
+        """Join all members whose key is equal.
+
+        Args:
+            members: (m,) ascending.
+            keys: (m,) a number each.
+        """
+        order = np.argsort(keys, kind="stable")
+        ordered = keys[order]
+        same = np.flatnonzero(ordered[1:] == ordered[:-1])
+        for one, other in zip(members[order[same]].tolist(), members[order[same + 1]].tolist(), strict=True):
+            self.union(one, other)
 
     def labels(self) -> Labels:
         """The root of every member."""

@@ -7,8 +7,9 @@ words (so that another order of the words is near too), or the windows of the wh
 from __future__ import annotations
 
 import hashlib
+import heapq
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.dataset.near.join import NearJoin, NearPair, likeness
+from appliance.dataset.near.join import NearJoin, NearPair, PairList, likeness
 from appliance.dataset.near.minhash import Tell
 from appliance.dataset.near.normal import Frames, find_frames, normalise
 from appliance.dataset.near.shingles import Kind
@@ -33,6 +34,9 @@ MEASURES: tuple[tuple[View, Kind], ...] = (
 )
 SAMPLE = 2000
 """Rows that the frames are found in."""
+PASSES = 2 * len(MEASURES)
+"""How often `clusters` and `across` tell of going from 0 to all."""
+_STRIPPED_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,82 @@ class Likeness:
     kind: Kind
 
 
+@dataclass(frozen=True)
+class Texts:
+    """The compared texts of some rows, made in a worker process maybe.
+
+    Attributes:
+        data: by view, the texts in UTF-8, one after the other.
+        sizes: by view, bytes of each.
+        digests: by view, of each.
+    """
+
+    data: Mapping[View, bytes]
+    sizes: Mapping[View, NDArray[np.uint32]]
+    digests: Mapping[View, NDArray[np.int64]]
+
+    def part(self, chosen: NDArray[np.bool_]) -> Texts:
+        """Of some of the rows."""
+        if chosen.all():
+            return self
+        data: dict[View, bytes] = {}
+        for view, sizes in self.sizes.items():
+            ends = np.cumsum(sizes, dtype=np.int64)
+            pieces = [
+                self.data[view][ends[place] - sizes[place] : ends[place]] for place in np.flatnonzero(chosen)
+            ]
+            data[view] = b"".join(pieces)
+        return Texts(
+            data,
+            {view: sizes[chosen] for view, sizes in self.sizes.items()},
+            {view: digests[chosen] for view, digests in self.digests.items()},
+        )
+
+
+VIEWS: tuple[View, ...] = ("user", "conversation")
+
+
+def text_digest(data: bytes) -> int:
+    """A 64-bit number that is equal for equal texts."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big", signed=True)
+
+
+def compared_texts(conversations: Sequence[Messages]) -> Texts:
+    """The texts of some rows as they are before any frame is known."""
+    encoded: dict[View, list[bytes]] = {
+        "user": [user_text(messages).encode() for messages in conversations],
+        "conversation": [conversation_text(messages).encode() for messages in conversations],
+    }
+    return Texts(
+        {view: b"".join(texts) for view, texts in encoded.items()},
+        {view: np.array([len(text) for text in texts], dtype=np.uint32) for view, texts in encoded.items()},
+        {view: np.array([*map(text_digest, texts)], dtype=np.int64) for view, texts in encoded.items()},
+    )
+
+
+class Reasons:
+    """Why rows are near, one for each joint; held as numbers."""
+
+    def __init__(self) -> None:
+        self._lists: list[tuple[View, PairList]] = []
+
+    def add(self, view: View, pairs: PairList) -> None:
+        """The joints that one measure made."""
+        self._lists.append((view, pairs))
+
+    def __len__(self) -> int:
+        return sum(len(pairs) for _, pairs in self._lists)
+
+    def _ordered(self, view: View, pairs: PairList) -> Iterator[Likeness]:
+        one, other = pairs.sides()
+        return (_told(pairs[place], view) for place in np.lexsort((other, one)).tolist())
+
+    def __iter__(self) -> Iterator[Likeness]:
+        """In the order of the rows' numbers."""
+        lists = [self._ordered(view, pairs) for view, pairs in self._lists]
+        return heapq.merge(*lists, key=lambda each: (each.one, each.other))
+
+
 def user_text(messages: Messages) -> str:
     """What the user said, normalised."""
     return normalise("\n".join(turn["content"] or "" for turn in messages if turn["role"] == "user"))
@@ -71,12 +151,13 @@ class Views:
         folder: for the temporary files.
     """
 
-    def __init__(self, sample: Iterable[Messages], folder: Path | None = None) -> None:
+    def __init__(self, sample: Iterable[Messages] = (), folder: Path | None = None) -> None:
         seen = list(sample)
         self.frames: dict[View, Frames] = {
             "user": find_frames([user_text(messages) for messages in seen]),
             "conversation": find_frames([conversation_text(messages) for messages in seen]),
         }
+        self._folder = folder
         self.texts: dict[View, TextStore] = {view: TextStore(folder) for view in self.frames}
         self._digests: dict[View, array[int]] = {view: array("q") for view in self.frames}
 
@@ -96,10 +177,43 @@ class Views:
         """The next row."""
         texts: dict[View, str] = {"user": user_text(messages), "conversation": conversation_text(messages)}
         for view, text in texts.items():
-            bare = self.frames[view].strip(text)
-            self.texts[view].add(bare)
-            digest = hashlib.blake2b(bare.encode(), digest_size=8).digest()
-            self._digests[view].append(int.from_bytes(digest, "big", signed=True))
+            bare = self.frames[view].strip(text).encode()
+            self.texts[view].add_block(bare, (len(bare),))
+            self._digests[view].append(text_digest(bare))
+
+    def add_texts(self, texts: Texts) -> None:
+        """The next rows, made before any frame was known; `arrange` is to follow."""
+        for view in VIEWS:
+            self.texts[view].add_block(texts.data[view], texts.sizes[view].tolist())
+            self._digests[view].frombytes(texts.digests[view].tobytes())
+
+    def arrange(self, order: NDArray[np.int64], tell: Tell) -> None:
+        """Find the frames, take them off, and number the rows anew.
+
+        Args:
+            order: the row that was `order[n]` becomes n; the frames are those of the first `SAMPLE` of them.
+            tell: called with (rows done, rows) where there is a frame to take off.
+        """
+        for view in VIEWS:
+            store = self.texts[view]
+            frames = self.frames[view] = find_frames(store.read(order[:SAMPLE].tolist()))
+            if frames != Frames():
+                self.texts[view] = self._stripped(view, store, tell)
+            self.texts[view].reorder(order)
+            self._digests[view] = array("q", self.digests(view)[order].tobytes())
+
+    def _stripped(self, view: View, store: TextStore, tell: Tell) -> TextStore:
+        bare = TextStore(self._folder)
+        digests = array("q")
+        with store:
+            for begin in range(0, len(store), _STRIPPED_AT_ONCE):
+                end = min(begin + _STRIPPED_AT_ONCE, len(store))
+                texts = [self.frames[view].strip(text).encode() for text in store.read(range(begin, end))]
+                bare.add_block(b"".join(texts), map(len, texts))
+                digests.extend(map(text_digest, texts))
+                tell(end, len(store))
+        self._digests[view] = digests
+        return bare
 
     def digests(self, view: View) -> NDArray[np.int64]:
         """(rows,) equal where the texts of a view are."""
@@ -113,21 +227,17 @@ class Views:
             highest = max(highest, likeness(first, second, kind))
         return highest
 
-    def clusters(
-        self, rows: NDArray[np.int64], threshold: float, tell: Tell
-    ) -> tuple[UnionFind, list[Likeness]]:
+    def clusters(self, rows: NDArray[np.int64], threshold: float, tell: Tell) -> tuple[UnionFind, Reasons]:
         """Which of these rows (ascending numbers) a chain of near pairs connects, and a reason for each joint."""
         sets = UnionFind(len(self))
-        reasons: list[Likeness] = []
+        reasons = Reasons()
         for view, kind in MEASURES:
             digests = self.digests(view)[rows]
-            _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
             if view == "user":  # equal prompts; equal conversations were dropped before
-                for row, same in zip(rows.tolist(), rows[first[inverse]].tolist(), strict=True):
-                    sets.union(row, same)
+                sets.union_equal(rows, digests)
+            _, first = np.unique(digests, return_index=True)
             join = NearJoin(self.texts[view], threshold, tell)
-            signed = join.sign(np.sort(rows[first]), kind)
-            reasons += [_told(pair, view) for pair in join.clusters(signed, kind, sets)]
+            reasons.add(view, join.clusters(join.sign(np.sort(rows[first]), kind), kind, sets))
         return sets, reasons
 
     def across(self, side: NDArray[np.bool_], threshold: float, tell: Tell, *, once: bool) -> list[Likeness]:

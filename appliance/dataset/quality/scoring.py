@@ -15,7 +15,7 @@ from appliance import storage
 from appliance.dataset.near import Frames, TextStore, find_frames
 from appliance.dataset.near.normal import normalise
 from appliance.dataset.near.views import SAMPLE, user_text
-from appliance.dataset.placing import labels_of
+from appliance.dataset.placing import are_labels
 from appliance.dataset.quality.labels import FOLDS, Doubt, doubt_labels
 from appliance.dataset.quality.signals import Facts, Reason, Usual, facts_of, reasons_of
 from appliance.dataset.rows import Row
@@ -91,7 +91,7 @@ def score_rows(read: ReadAll, clusters: Mapping[str, int] | None = None) -> list
                 usual.count_windows(pending)
                 pending.clear()
         usual.count_windows(pending)
-        labelled = labels_of(answers, longest)
+        labelled = are_labels(len(answers), answers.total(), longest)
         usual.learn(facts, labelled)
         names = sorted(answers)
         doubt = _doubt(read, store, names, np.array(folds, dtype=np.int64)) if labelled else None

@@ -16,7 +16,14 @@ from appliance.dataset.reading.material import (
     Transcript,
     Turn,
 )
-from appliance.dataset.reading.reader import read_detected, read_file
+from appliance.dataset.reading.reader import (
+    by_lines,
+    check_told_columns,
+    long_line,
+    read_detected,
+    read_file,
+    read_lines,
+)
 
 __all__ = [
     "BadRow",
@@ -28,10 +35,14 @@ __all__ = [
     "RawRow",
     "Transcript",
     "Turn",
+    "by_lines",
+    "check_told_columns",
     "detect",
     "file_name",
     "find_files",
     "inspect_file",
+    "long_line",
     "read_detected",
     "read_file",
+    "read_lines",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -62,7 +63,7 @@ def read_detected(
     path: Path, name: str, section: DatasetSection, found: Detected, on_read: OnRead
 ) -> Iterator[Material]:
     """The same, for a file that has been looked at; see `read_file`."""
-    _check_told_columns(name, section, found)
+    check_told_columns(name, section, found)
     if not found.is_read:
         yield BadRow(name, 0, found.kind, found.refusal)
         return
@@ -73,8 +74,12 @@ def read_detected(
     on_read(path.stat().st_size)
 
 
-def _check_told_columns(name: str, section: DatasetSection, found: Detected) -> None:
-    """Columns that the configuration tells must be in each table; a table of turns needs none."""
+def check_told_columns(name: str, section: DatasetSection, found: Detected) -> None:
+    """Columns that the configuration tells must be in each table; a table of turns needs none.
+
+    Raises:
+        DataError: one isn't there.
+    """
     if (
         not found.columns
         or found.shape is None
@@ -115,12 +120,49 @@ def _records(path: Path, name: str, found: Detected, on_read: OnRead) -> _Record
 def _line_records(file: TextFile, name: str, on_read: OnRead) -> _Records:
     for number, line in file.lines():
         if line is None:
-            yield BadRow(
-                name, number, "long-line", f"a line of more than {material.MAX_LINE_BYTES >> 20} MiB"
-            )
+            yield long_line(name, number)
         elif line.strip():
             yield _json_record(name, number, line)
         on_read(file.read)
+
+
+def long_line(name: str, number: int) -> BadRow:
+    """What becomes of a line that is too long."""
+    return BadRow(name, number, "long-line", f"a line of more than {material.MAX_LINE_BYTES >> 20} MiB")
+
+
+def by_lines(found: Detected) -> bool:
+    """Whether each line of a file can be read without the others."""
+    return (
+        found.is_read
+        and found.container == "jsonl"
+        and found.shape is not None
+        and found.shape.name != "turns"
+    )
+
+
+def read_lines(
+    name: str, first: int, data: bytes, found: Detected, section: DatasetSection
+) -> Iterator[Material]:
+    """What some lines of a file hold for which `by_lines` is true; together they give what `read_detected` does.
+
+    Args:
+        name: of the file.
+        first: number of the first line.
+        data: whole lines.
+        found: what the file was taken for.
+        section: `[dataset]` of the configuration.
+
+    Raises:
+        ConfigError: as `read_file`.
+    """
+    assert found.shape is not None
+    records = (
+        _json_record(name, number, line)
+        for number, line in enumerate(io.BytesIO(data), start=first)
+        if line.strip()
+    )
+    yield from _from_records(name, records, found.shape, section)
 
 
 def _json_record(name: str, number: int, line: bytes) -> tuple[int, Any] | BadRow:

@@ -1,0 +1,159 @@
+"""From files to portions: a small file whole, a large one of JSON lines in blocks, others as they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from appliance import storage
+from appliance.config import DatasetSection
+from appliance.dataset.collecting import Collector
+from appliance.dataset.reading import (
+    BadRow,
+    Detected,
+    Material,
+    RawRow,
+    by_lines,
+    check_told_columns,
+    detect,
+    long_line,
+    read_detected,
+)
+from appliance.dataset.reading.text_encoding import TextFile
+from appliance.dataset.row_batches import Batch, Lines, Portion, SourceFile, Things, WholeFile
+from appliance.dataset.telling import STAGE, Telling
+from appliance.events import Event
+from appliance.visible import visible
+
+SMALL_FILE = 1024 * 1024
+"""Bytes up to which a file is one portion."""
+_BLOCK_BYTES = 512 * 1024
+_BLOCK_THINGS = 1000
+
+
+def _line_portions(
+    path: Path, name: str, found: Detected, on_read: Callable[[int], None]
+) -> Iterator[Portion]:
+    lines: list[bytes] = []
+    size, first = 0, 1
+    with TextFile(path, found.encoding) as file:
+        for number, line in file.lines():
+            if line is not None:
+                lines.append(line)
+                size += len(line)
+            if size >= _BLOCK_BYTES or line is None:
+                yield Lines(name, found, first, b"".join(lines))
+                lines, size, first = [], 0, number + 1
+                on_read(file.read)
+            if line is None:
+                yield Things(name, [long_line(name, number)])
+    yield Lines(name, found, first, b"".join(lines))
+
+
+def _portions(
+    path: Path, name: str, found: Detected, section: DatasetSection, on_read: Callable[[int], None]
+) -> Iterator[Portion]:
+    """What a large file holds, in order."""
+    if by_lines(found):
+        check_told_columns(name, section, found)
+        yield from _line_portions(path, name, found, on_read)
+        return
+    things: list[Material] = []
+    begun = now = 0
+
+    def told(read: int) -> None:
+        nonlocal now
+        now = read
+
+    for thing in read_detected(path, name, section, found, told):
+        things.append(thing)
+        small = isinstance(thing, (RawRow, BadRow))
+        if not small or len(things) >= _BLOCK_THINGS or now - begun >= _BLOCK_BYTES:
+            yield Things(name, things)
+            things, begun = [], now
+            on_read(now)
+    yield Things(name, things)
+
+
+def read_all(collector: Collector, files: list[tuple[Path, str, bool]]) -> list[dict[str, Any]]:
+    """Feed every file to the collector; returns the card's list of sources.
+
+    Args:
+        collector: has taken all of it when this returns.
+        files: (path, name, whether it is a test file).
+    """
+    sizes = [path.stat().st_size for path, _, _ in files]
+    tell = Telling(collector.emit, "reading", sum(sizes), "bytes")
+    tell.begin()
+    sources: list[dict[str, Any]] = []
+    before = 0
+    for (path, name, test), size in zip(files, sizes, strict=True):
+        source: dict[str, Any] = {"name": name, "bytes": size, "sha256": "", "rows": 0, "test": test}
+        sources.append(source)
+        if size <= SMALL_FILE:
+            collector.take(WholeFile(name, path), test, _Ledger(collector, source, tell, before + size))
+        else:
+            _read_large(collector, path, name, test, source, before, tell)
+        before += size
+    collector.flush()
+    return sources
+
+
+class _Ledger:
+    """Writes down what a batch brings to a source's entry, and how far the reading is."""
+
+    def __init__(self, collector: Collector, source: dict[str, Any], tell: Telling, done: int) -> None:
+        self._collector, self._source, self._tell, self._done = collector, source, tell, done
+
+    def __call__(self, batch: Batch) -> None:
+        self._source["rows"] += batch.raw
+        if batch.source is not None:
+            describe(self._collector, self._source, batch.source)
+        self._tell(self._done)
+
+
+def describe(collector: Collector, source: dict[str, Any], file: SourceFile) -> None:
+    """Complete a source's entry, and warn of what was assumed."""
+    found, name = file.found, source["name"]
+    source |= {"bytes": file.size, "sha256": file.sha256, "format": found.format, "evidence": found.evidence}
+    for note in found.assumed:
+        text = f"{visible(name, 0)}: {note}: {visible(found.evidence, 300)}"
+        collector.emit(Event(STAGE, "warning", text))
+
+
+def _read_large(
+    collector: Collector,
+    path: Path,
+    name: str,
+    test: bool,
+    source: dict[str, Any],
+    before: int,
+    tell: Telling,
+) -> None:
+    section = collector.project.config.dataset
+    # In two passes over the file that give no rows yet: tens of seconds for one of many gigabytes.
+    collector.emit(Event(STAGE, "progress", f"looking at {visible(name, 0)}"))
+    found = detect(path, name, section)
+    size, digest = path.stat().st_size, storage.sha256_file(path)
+    described = SourceFile(size, digest, found)
+    first = True
+    done = 0
+
+    def on_read(read: int) -> None:
+        nonlocal done
+        done = read
+
+    for portion in _portions(path, name, found, section, on_read):
+        ledger = _Ledger(collector, source, tell, before + done)
+
+        def on_batch(batch: Batch, ledger: _Ledger = ledger, first: bool = first) -> None:
+            if first:
+                describe(collector, source, described)
+            ledger(batch)
+
+        first = False
+        if isinstance(portion, Things) and not any(isinstance(thing, RawRow) for thing in portion.things):
+            collector.hand_over(collector.maker.make(portion), test, on_batch)
+        else:
+            collector.take(portion, test, on_batch)

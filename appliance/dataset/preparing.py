@@ -15,8 +15,12 @@ from appliance import storage
 from appliance.dataset import canaries, quality
 from appliance.dataset.arranging import STAGE, Arrangement, Kept, ReadRows, arrange
 from appliance.dataset.card import FILE_NAME, DatasetCard, content_digest, token_lengths
+from appliance.dataset.card_page import PAGE_NAME, write_page
 from appliance.dataset.collecting import SHOWN, Collector
+from appliance.dataset.histogram import token_histogram
+from appliance.dataset.label_counts import count_labels
 from appliance.dataset.lengths import counter, plain_counter
+from appliance.dataset.licences import with_licences
 from appliance.dataset.reading import BadRow, RawRow, detect, file_name, find_files, read_detected
 from appliance.dataset.redaction import RedactionReport
 from appliance.dataset.row_making import RowMaker
@@ -135,8 +139,8 @@ def prepare(
 ) -> DatasetCard:
     """Read, clean, check and split the project's examples into build/dataset.
 
-    The splits, rejected.jsonl and (where redaction is on) redactions.jsonl are written first and card.json last, so
-    a folder with a card is whole.
+    The splits, rejected.jsonl and (where redaction is on) redactions.jsonl are written first, then card.html, and
+    card.json last, so a folder with a card is whole.
 
     Args:
         project: its `[dataset]` says what to read.
@@ -164,7 +168,8 @@ def prepare(
     emit(Event(STAGE, "started", f"reading {len(files)} file{'s' if len(files) > 1 else ''}"))
     project.dataset.mkdir(parents=True, exist_ok=True)
     storage.remove_leftovers(project.dataset)
-    (project.dataset / FILE_NAME).unlink(missing_ok=True)
+    for name in (FILE_NAME, PAGE_NAME):
+        (project.dataset / name).unlink(missing_ok=True)
     with tempfile.TemporaryFile(prefix=".spool.", suffix=".part", dir=project.dataset) as spool:
         with (
             storage.atomic_writer(project.dataset / "rejected.jsonl") as rejected_file,
@@ -200,7 +205,9 @@ def prepare(
         over_limit=over_limit,
         pruned=pruned,
         redactions=report.counts(section.redact.mode) if maker.redactor else {},
+        label_counts=count_labels(project.dataset) if arranged.labels else {},
     )
+    write_page(project, card)
     storage.write_json(project.dataset / FILE_NAME, card.to_json())
     _tell(card, emit)
     return card
@@ -255,7 +262,7 @@ def _card(collector: Collector, arranged: Arrangement, sources: list[dict[str, A
         overlaps=collector.overlaps + arranged.overlaps,
         over_limit=0,
         rejected=dict(sorted(collector.rejected.items())),
-        sources=sources,
+        sources=with_licences(sources, section.licences, collector.emit),
         files={name: storage.sha256_file(collector.project.dataset / f"{name}.jsonl") for name in splits},
         split=how + (f", stratified by {arranged.labels} labels" if arranged.labels else ""),
         near={
@@ -265,6 +272,7 @@ def _card(collector: Collector, arranged: Arrangement, sources: list[dict[str, A
         },
         conflicts=arranged.conflicts,
         labels=arranged.labels,
+        lengths=token_histogram({name: [row.tokens for row in rows] for name, rows in splits.items()}),
         moved=arranged.moved,
         canaries=section.canaries,
         unpaired=dict(sorted(collector.unpaired.items())),

@@ -9,7 +9,16 @@ from typing import Any
 from appliance import storage
 from appliance.dataset.card import DatasetCard
 from appliance.dataset.card_examples import Examples, read_examples
-from appliance.dataset.card_sections import Cell, Code, Section, left_out, sections, share, shown_cell
+from appliance.dataset.card_sections import (
+    Cell,
+    Code,
+    Section,
+    is_number,
+    left_out,
+    sections,
+    share,
+    shown_cell,
+)
 from appliance.dataset.rows import Row
 from appliance.page_style import STYLE
 from appliance.paths import Project
@@ -25,7 +34,7 @@ _CARD_STYLE = """
 figure.hist { background:var(--paper); } .say { padding:.5rem .9rem; border-top:1px solid var(--line); }
 .say h3 { font-size:.78rem; margin:0; color:var(--soft); font-weight:600; }
 .say pre { margin:0; white-space:pre-wrap; overflow-wrap:anywhere; }
-td { overflow-wrap:anywhere; } td.num { overflow-wrap:normal; } code.hash { font-size:11px; }
+td { overflow-wrap:break-word; } td code { white-space:nowrap; } code.hash { font-size:11px; }
 .contents { columns: 3 12rem; padding-left:1.2rem; } a { color:var(--accent); }
 """
 
@@ -38,9 +47,9 @@ def visible_lines(text: str, longest: int = _LONGEST_TEXT) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    if isinstance(cell, int):
-        return f'<td class="num">{shown_cell(cell)}</td>'
     shown = escape(shown_cell(cell, _LONGEST_CELL))
+    if is_number(cell):
+        return f'<td class="num">{shown}</td>'
     if isinstance(cell, Code) and shown:
         hashed = ' class="hash"' if len(cell) == 64 else ""
         return f"<td><code{hashed}>{shown}</code></td>"
@@ -52,7 +61,7 @@ def _table(section: Section) -> str:
         return ""
     first = section.rows[0]
     heads = "".join(
-        f'<th class="num">{escape(head)}</th>' if isinstance(cell, int) else f"<th>{escape(head)}</th>"
+        f'<th class="num">{escape(head)}</th>' if is_number(cell) else f"<th>{escape(head)}</th>"
         for head, cell in zip(section.heads, first, strict=True)
     )
     rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in section.rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -271,6 +272,11 @@ def sections(card: DatasetCard, examples: Examples) -> list[Section]:
         _digests(card),
     ]
     return [section for section in found if section is not None]
+
+
+def is_number(cell: Cell) -> bool:
+    """Whether a cell stands to the right: a count or a share."""
+    return isinstance(cell, int) or bool(re.fullmatch(r"[\d.]+ %|–", cell))
 
 
 def shown_cell(cell: Cell, width: int = 0) -> str:

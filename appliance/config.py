@@ -115,6 +115,8 @@ class DatasetSection(_Section):
     """A system prompt put before every conversation that has none."""
     formats: dict[str, str] = {}
     """What files are, where their content would be taken for something else: a pattern and a name of `FORMATS`."""
+    licences: dict[str, str] = {}
+    """Under which licence files may be used: a pattern as in `formats` and its name (SPDX where there is one)."""
     prompt_column: str = ""
     answer_column: str = ""
     """The columns (or keys) that hold question and answer; empty: known by name, else guessed and said."""

@@ -47,6 +47,11 @@ class Project:
         return self.root / "redaction-decisions.jsonl"
 
     @property
+    def redaction_missed(self) -> Path:
+        """Personal data that no rule found, JSON lines; its owner's alone, never shipped."""
+        return self.root / "redaction-missed.jsonl"
+
+    @property
     def training(self) -> Path:
         """adapter/, checkpoint/, curve.jsonl, curve.svg, training.json."""
         return self.build / "training"

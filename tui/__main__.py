@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from appliance import offline
-from appliance.errors import AnchorholdError, ExitCode, UsageError
 from appliance.paths import Device
 from tui import terminal_profile
+from tui.program import missing_textual, need_terminal, run_program
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -26,19 +25,13 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> None:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("the terminal UI needs a terminal", "for scripts: `anchorhold chat --message TEXT`")
+    need_terminal("for scripts: `anchorhold chat --message TEXT`")
     plain = terminal_profile.wants_plain(os.environ, options.plain)
     terminal_profile.prepare(os.environ, plain)
     try:
         from tui.app import AnchorholdApp
     except ModuleNotFoundError as error:
-        if error.name != "textual":
-            raise
-        raise UsageError(
-            "the terminal UI isn't installed (textual is missing)",
-            "install the extra `tui`, or use `anchorhold chat`",
-        ) from error
+        raise missing_textual(error, "install the extra `tui`, or use `anchorhold chat`") from error
     from tui.backend import DeviceBackend
     from tui.history import History
 
@@ -58,13 +51,7 @@ def _run(options: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the terminal UI; errors go to stderr as one line and a hint, as everywhere."""
     options = _options(arguments)
-    try:
-        _run(options)
-    except KeyboardInterrupt:
-        raise SystemExit(int(ExitCode.INTERRUPTED)) from None
-    except AnchorholdError as error:
-        sys.stderr.write(f"error: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
-        raise SystemExit(int(error.exit_code)) from None
+    run_program(lambda: _run(options))
 
 
 if __name__ == "__main__":

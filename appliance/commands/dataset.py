@@ -30,10 +30,23 @@ def _check(project: Project, against: tuple[Path, ...], as_json: bool) -> None:
         raise SystemExit(int(ExitCode.DATA))
 
 
+def _start(screen: str, folder: Path) -> None:
+    """Become the dataset's screens: they sit above us in the import order, so they are started, not imported."""
+    import os
+    import sys
+
+    sys.stdout.flush()
+    # -P: never from the current folder, which may be anything.
+    arguments = ["-P", "-m", "tui.dataset", screen, "--project", str(folder.resolve())]
+    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
+
+
 _EPILOG = """\b
 Example:
   anchorhold dataset --project station --strict     # the card: build/dataset/card.json
   anchorhold dataset inspect data/*                 # what each file is taken for, without making anything
+  anchorhold dataset --project station browse       # the card and the rows, on the terminal
+  anchorhold dataset --project station review       # what was redacted: accept, keep, mark what was missed
 """
 
 
@@ -51,6 +64,7 @@ Example:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Prepare nothing: look in the training split for what this evaluation file asks (may be repeated).",
 )
+@click.option("--review", is_flag=True, help="Prepare nothing: the same as `anchorhold dataset review`.")
 @click.option("--json", "as_json", is_flag=True, help="The card, or what --against found, as JSON.")
 @click.pass_context
 def command(
@@ -59,6 +73,7 @@ def command(
     strict: bool,
     raw_findings: bool,
     against: tuple[Path, ...],
+    review: bool,
     as_json: bool,
 ) -> None:
     """Read, clean and split the examples; write the dataset card.
@@ -68,6 +83,7 @@ def command(
     from (each is named with file and line; all are in build/dataset/rejected.jsonl) and splits the rest 80/10/10 by
     group, so that nothing in one split is nearly the same as something in another, and adding rows moves next to none.
     With [dataset.redact] personal data is replaced first; build/dataset/redactions.jsonl says what and why.
+    build/dataset/card.html shows it all to people.
 
     With --against FILE it compares the training split that is there with an evaluation set, and shows each pair that
     is equal, near, or shares thirteen words in a row; it exits with 4 when there is any.
@@ -75,14 +91,18 @@ def command(
     from appliance import offline
 
     offline.seal()
-    if context.invoked_subcommand is not None or against:
+    if context.invoked_subcommand is not None or against or review:
         given = [name for name, on in (("--strict", strict), ("--raw-findings", raw_findings)) if on]
         if context.invoked_subcommand is not None:
+            given += ["--against"] * bool(against) + ["--json"] * as_json + ["--review"] * review
+        elif review:
             given += ["--against"] * bool(against) + ["--json"] * as_json
         if given:
             raise UsageError(f"{given[0]} goes with preparing the dataset", "leave it out here")
     if context.invoked_subcommand is not None:
         return
+    if review:
+        _start("review", folder)
     from appliance.dataset import prepare
     from appliance.dataset.terminal import card_lines
     from appliance.paths import Project
@@ -153,3 +173,40 @@ def inspect(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> N
         )
     if failed is not None:
         raise failed
+
+
+def _own_project(context: click.Context, folder: Path | None) -> Path:
+    """The project that a subcommand was given, before or behind its name."""
+    above: Path = context.parent.params["folder"] if context.parent else Path()
+    return above if folder is None else folder
+
+
+_project_here = click.option(
+    "--project", "folder", type=click.Path(path_type=Path, file_okay=False), help="The project's folder."
+)
+
+
+@command.command(epilog="Example: `anchorhold dataset browse --project station`; ? shows the keys")
+@_project_here
+@click.pass_context
+def browse(context: click.Context, folder: Path | None) -> None:
+    """Look at the dataset card, at rows and at what was left out, on the terminal.
+
+    Needs a prepared dataset and the extra `tui`; reads what it shows, however large the files are. For a browser
+    there is build/dataset/card.html.
+    """
+    _start("browse", _own_project(context, folder))
+
+
+@command.command(
+    epilog="Example: `anchorhold dataset review --project station`, then `anchorhold dataset` again"
+)
+@_project_here
+@click.pass_context
+def review(context: click.Context, folder: Path | None) -> None:
+    """Go through what was redacted: accept it, keep it, say what else it is, mark what was missed.
+
+    Every decision is written at once, to redaction-decisions.jsonl and redaction-missed.jsonl; the next
+    `anchorhold dataset` follows them. With --raw-findings at the preparing the values are shown as they were.
+    """
+    _start("review", _own_project(context, folder))

@@ -22,6 +22,7 @@ sources = ["data"]         # files, folders, patterns: chats as JSON, tables, tr
 test_sources = []          # explicit test files; empty: 10 % of the rows, chosen by hash
 system = ""                # put before every conversation that has no system prompt
 formats = {{}}               # what a file is, where it was taken for something else: {{ "data/x.json" = "alpaca" }}
+licences = {{}}              # under which licence files may be used, for the card: {{ "data/*.jsonl" = "CC-BY-4.0" }}
 prompt_column = ""         # the question's column; empty: found by its name, else guessed (`dataset inspect` shows it)
 answer_column = ""         # the answer's
 group_column = ""          # one whose equal values never part at the split
@@ -120,7 +121,7 @@ def command(folder: Path, name: str) -> None:
     storage.write_text(target, text)
     ignore = folder / ".gitignore"
     if not ignore.exists():
-        storage.write_text(ignore, "build/\nkeys/\nstick/\nredaction.key\n")
+        storage.write_text(ignore, "build/\nkeys/\nstick/\nredaction.key\nredaction-missed.jsonl\n")
     click.echo(f"project: {folder}")
     click.echo("next:")
     click.echo(f"  put examples into {folder / 'data'}")

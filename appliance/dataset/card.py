@@ -56,7 +56,8 @@ class DatasetCard:
         overlaps: rows of `sources` dropped because the test files hold the same group.
         over_limit: training rows left out by `dataset.limit`.
         rejected: bad rows by kind.
-        sources: the files read: name, bytes, sha256, rows, test, format (what it was taken for), evidence (why).
+        sources: the files read: name, bytes, sha256, rows, test, format (what it was taken for), evidence (why),
+            licence (empty: not stated).
         files: SHA-256 of each split's file.
         split: how the test split came about.
         unpaired: material that no pairs were made of: transcripts, turns, documents, blocks.
@@ -68,6 +69,8 @@ class DatasetCard:
         moved: rows that were in another split the time before.
         canaries: rows with a secret put into the training split; they count in its rows.
         pruned: training rows left out as the worst.
+        lengths: how many rows have how many tokens, see `token_histogram`; empty without rows.
+        label_counts: label -> split -> rows, canaries left out, the most frequent labels; empty where answers aren't.
     """
 
     digest: str
@@ -89,6 +92,8 @@ class DatasetCard:
     moved: int = 0
     canaries: int = 0
     pruned: int = 0
+    lengths: dict[str, Any] = field(default_factory=dict)
+    label_counts: dict[str, dict[str, int]] = field(default_factory=dict)
     format: int = field(default=FORMAT)
 
     def to_json(self) -> dict[str, Any]:

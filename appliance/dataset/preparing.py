@@ -18,10 +18,14 @@ from appliance import storage
 from appliance.dataset import canaries, quality
 from appliance.dataset.arranging import Arrangement, Numbers, arrange
 from appliance.dataset.card import FILE_NAME, DatasetCard, content_digest, token_lengths
+from appliance.dataset.card_page import PAGE_NAME, write_page
 from appliance.dataset.collecting import SHOWN, Collector
 from appliance.dataset.feeding import read_all
+from appliance.dataset.histogram import token_histogram
 from appliance.dataset.kept_rows import Columns, id_text
+from appliance.dataset.label_counts import count_labels
 from appliance.dataset.lengths import CountTokens, counter, plain_counter
+from appliance.dataset.licences import with_licences
 from appliance.dataset.near.views import Views
 from appliance.dataset.reading import BadRow, file_name, find_files
 from appliance.dataset.redaction import RedactionReport
@@ -118,8 +122,8 @@ def prepare(
 ) -> DatasetCard:
     """Read, clean, check and split the project's examples into build/dataset.
 
-    The splits, rejected.jsonl and (where redaction is on) redactions.jsonl are written first and card.json last, so
-    a folder with a card is whole.
+    The splits, rejected.jsonl and (where redaction is on) redactions.jsonl are written first, then card.html, and
+    card.json last, so a folder with a card is whole.
 
     Args:
         project: its `[dataset]` says what to read.
@@ -155,7 +159,8 @@ def prepare(
         emit(Event(STAGE, "started", text + (f" with {len(processes)} processes" if processes else "")))
         project.dataset.mkdir(parents=True, exist_ok=True)
         storage.remove_leftovers(project.dataset)
-        (project.dataset / FILE_NAME).unlink(missing_ok=True)
+        for name in (FILE_NAME, PAGE_NAME):
+            (project.dataset / name).unlink(missing_ok=True)
         with contextlib.ExitStack() as stack:
             spool = stack.enter_context(
                 tempfile.TemporaryFile(prefix=".spool.", suffix=".part", dir=project.dataset)
@@ -221,7 +226,9 @@ def _finish(
         over_limit=over_limit,
         pruned=pruned,
         redactions=report.counts(section.redact.mode) if section.redact.mode != "off" else {},
+        label_counts=count_labels(project.dataset) if arranged.labels else {},
     )
+    write_page(project, card)
     storage.write_json(project.dataset / FILE_NAME, card.to_json())
     _tell(card, emit)
     return card
@@ -320,7 +327,7 @@ def _card(
         overlaps=collector.overlaps + arranged.overlaps,
         over_limit=0,
         rejected=dict(sorted(collector.rejected.items())),
-        sources=sources,
+        sources=with_licences(sources, section.licences, collector.emit),
         files={name: storage.sha256_file(collector.project.dataset / f"{name}.jsonl") for name in splits},
         split=how + (f", stratified by {arranged.labels} labels" if arranged.labels else ""),
         near={
@@ -330,6 +337,7 @@ def _card(
         },
         conflicts=arranged.conflicts,
         labels=arranged.labels,
+        lengths=token_histogram({name: columns.tokens[rows] for name, rows in splits.items()}),
         moved=arranged.moved,
         canaries=section.canaries,
         unpaired=dict(sorted(collector.unpaired.items())),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from appliance.dataset.card import DatasetCard
+from appliance.dataset.card_sections import left_out
 
 
 def card_lines(card: DatasetCard) -> list[str]:
@@ -13,16 +14,7 @@ def card_lines(card: DatasetCard) -> list[str]:
         lines.append(
             f"{split:<8}{rows:>8}{card.groups[split]:>8}{lengths.min:>21}{lengths.median:>8}{lengths.p95:>6}{lengths.max:>6}"
         )
-    left_out = {
-        "duplicates": card.duplicates,
-        "also in the test files": card.overlaps,
-        "nearly the same as another": card.near.get("dropped", 0),
-        "with conflicting answers": card.conflicts.get("dropped", 0),
-        "scored worst": card.pruned,
-        "over dataset.limit": card.over_limit,
-        **{f"bad: {kind}": count for kind, count in card.rejected.items()},
-    }
-    lines += [f"left out, {what}: {count}" for what, count in left_out.items() if count]
+    lines += [f"left out, {what}: {count}" for what, count in left_out(card).items()]
     lines += [f"no pairs made of: {count} {what}" for what, count in card.unpaired.items()]
     if card.redactions:
         found = ", ".join(f"{count} {kind}" for kind, count in card.redactions["found"].items()) or "nothing"

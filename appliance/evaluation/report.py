@@ -12,10 +12,10 @@ from typing import Any
 from appliance.dataset import Row
 from appliance.evaluation.answers import Answer
 from appliance.evaluation.certainty import LEVEL, Comparison
-from appliance.evaluation.page_style import STYLE
 from appliance.evaluation.results import EvaluationResult, Share, SystemScore
 from appliance.evaluation.scorers import RowScore
 from appliance.evaluation.systems import BASE, BASE_SHOTS, SHIPPED, TUNED_FULL
+from appliance.page_style import STYLE
 
 SHOWN_CASES = 10  # of each kind
 _LONGEST = 2000  # characters of a text in a case

@@ -175,10 +175,11 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "dataset",
         "read, clean and split the examples",
-        ("appliance/dataset", "appliance/chat_template.py"),
+        ("appliance/dataset", "appliance/chat_template.py", "appliance/page_style.py"),
         lambda project, base: {**_sources(project), "tokenizer": _digest(base / "tokenizer.json")},
         lambda project: [
-            project.dataset / name for name in ("train.jsonl", "valid.jsonl", "test.jsonl", "card.json")
+            project.dataset / name
+            for name in ("train.jsonl", "valid.jsonl", "test.jsonl", "card.html", "card.json")
         ],
         _dataset,
     ),
@@ -223,7 +224,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "evaluate",
         "measure the file that ships",
-        ("appliance/evaluation", "appliance/serving/engine"),
+        ("appliance/evaluation", "appliance/serving/engine", "appliance/page_style.py"),
         lambda project, base: {
             **_splits(project, "train", "test"),
             "model": _digest(project.model / "convert.json"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.text import Text
 from textual.widgets import Static
 
@@ -13,11 +15,17 @@ class TopLine(Static):
 
     Args:
         shown: name of the screen that it stands on.
+        screens: name and label of each.
+        title: what stands before them.
     """
 
-    def __init__(self, shown: str) -> None:
+    def __init__(
+        self, shown: str, screens: Sequence[tuple[str, str]] = SCREENS, title: str = "Anchorhold"
+    ) -> None:
         super().__init__(id="top", markup=False)
         self._shown = shown
+        self._screens = screens
+        self._title = title
         self._served = ""
 
     def on_mount(self) -> None:
@@ -33,8 +41,8 @@ class TopLine(Static):
         self._draw()
 
     def _draw(self) -> None:
-        line = Text(" Anchorhold  ", "bold", no_wrap=True, overflow="ellipsis")
-        for name, label in SCREENS:
+        line = Text(f" {self._title}  ", "bold", no_wrap=True, overflow="ellipsis")
+        for name, label in self._screens:
             # Marked by brackets too: on a terminal without attributes reverse video may not show.
             line.append(
                 f"[{label}]" if name == self._shown else f" {label} ",

@@ -50,6 +50,7 @@ class Options:
         allowed_values: texts that stay, in lower case.
         allowed_patterns: expressions; a span that one matches as a whole stays.
         tagger: finds more, in a text; its spans are put together with ours.
+        marked: finds what a person marked; of any kind, whatever `kinds` and `min_score` say.
     """
 
     kinds: frozenset[str] = frozenset(DEFAULT_KINDS)
@@ -57,6 +58,7 @@ class Options:
     allowed_values: frozenset[str] = frozenset()
     allowed_patterns: tuple[re.Pattern[str], ...] = ()
     tagger: Tagger | None = None
+    marked: Tagger | None = None
 
     def allows(self, value: str) -> bool:
         """Whether this very text is to stay."""
@@ -101,6 +103,8 @@ def _once(text: str, before: str, options: Options) -> list[Span]:
             for span in options.tagger(text)
             if span.kind in options.kinds and span.score >= options.min_score
         ]
+    if options.marked is not None:
+        found += options.marked(text)
     pieces: list[Span] = []
     for span in found:
         pieces += _open_parts(span, text)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from typing import Any
 
 from appliance import storage
+from appliance.dataset.redaction.decisions import MissedValues, read_decisions, read_missed
 from appliance.dataset.redaction.finding import Options
-from appliance.dataset.redaction.redactor import Decision, Redactor
+from appliance.dataset.redaction.redactor import Redactor
 from appliance.errors import ConfigError, DataError
 from appliance.paths import Project
 
@@ -34,39 +34,12 @@ def dataset_key(project: Project) -> bytes:
     return key
 
 
-def read_decisions(project: Project) -> dict[str, Decision]:
-    """What a person decided: the id of a finding or of a value, and `keep` or `redact`.
-
-    Raises:
-        DataError: a line that says something else.
-    """
-    path = project.redaction_decisions
-    decisions: dict[str, Decision] = {}
-    if not path.is_file():
-        return decisions
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-            known, decision = str(entry["id"]), entry["decision"]
-        except (ValueError, KeyError, TypeError):
-            known, decision = "", ""
-        if decision not in ("keep", "redact") or not re.fullmatch(r"[0-9a-f]{16}", known):
-            raise DataError(
-                f"{path}:{number}: no decision",
-                'a line is {"id": "<id or value_id of redactions.jsonl>", "decision": "keep"}, or "redact"',
-            )
-        decisions[known] = decision
-    return decisions
-
-
 def redactor_for(project: Project) -> Redactor | None:
     """The redactor that the project asks for; None where it asks for none.
 
     Raises:
         ConfigError: the tagger's folder holds no token classifier.
-        DataError: a broken key or decisions file.
+        DataError: a broken key, decisions or missed values file.
     """
     section = project.config.dataset.redact
     if section.mode == "off":
@@ -81,12 +54,14 @@ def redactor_for(project: Project) -> Redactor | None:
                 f"dataset.redact.tagger: {folder}: no such folder", "name a folder with a token classifier"
             )
         tagger = CheckpointTagger.load(folder)
+    missed = read_missed(project.redaction_missed)
     options = Options(
         kinds=frozenset(section.kinds),
         min_score=section.min_score,
         allowed_values=frozenset(value.lower() for value in section.allow),
         allowed_patterns=tuple(re.compile(pattern) for pattern in section.allow_patterns),
         tagger=tagger,
+        marked=MissedValues(missed) if missed else None,
     )
     from appliance.dataset.cleaning import clean_text
 
@@ -95,7 +70,7 @@ def redactor_for(project: Project) -> Redactor | None:
         section.mode,
         dataset_key(project),
         options,
-        read_decisions(project),
+        read_decisions(project.redaction_decisions),
         clean_text(system) if system else "",
     )
 
@@ -105,7 +80,11 @@ def redaction_inputs(project: Project) -> dict[str, Any]:
     section = project.config.dataset.redact
     if section.mode == "off":
         return {}
-    files = {"key": project.redaction_key, "decisions": project.redaction_decisions}
+    files = {
+        "key": project.redaction_key,
+        "decisions": project.redaction_decisions,
+        "missed": project.redaction_missed,
+    }
     digests = {name: storage.sha256_file(path) if path.is_file() else "" for name, path in files.items()}
     folder = project.root / section.tagger
     digests["tagger"] = storage.sha256_tree(folder) if section.tagger and folder.is_dir() else ""

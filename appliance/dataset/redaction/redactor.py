@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from appliance.dataset.redaction.conversation import Field, Placeholders, find_all, put_together, take_apart
+from appliance.dataset.redaction.decisions import Decision
 from appliance.dataset.redaction.finding import Options
 from appliance.dataset.redaction.surrogates import Surrogates, normal
 
 Mode = Literal["placeholder", "surrogate"]
-Decision = Literal["redact", "keep"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Redactor:
         mode: what stands in for what is found.
         key: secret bytes of the dataset; surrogates and ids of values come from it.
         options: what to look for.
-        decisions: by a finding's or a value's id: a person's word that it stays (`keep`).
+        decisions: by a finding's or a value's id: a person's word that it stays, or what kind it is.
         own_system: a system prompt of the builder's own, which is no data and stays as it is.
     """
 
@@ -167,14 +167,16 @@ class Redactor:
             place = "" if part.place is None else str(part.place)
             own_id = self.keyed("place", conversation, str(part.turn), place, str(span.start), span.kind)
             decision = self._decisions.get(own_id) or self._decisions.get(value_id)
+            kind = decision.kind if decision is not None and decision.kind else span.kind
+            kept = decision is not None and decision.decision == "keep"
             finding = Finding(
-                part.turn, part.key, span.kind, span.start, span.end, span.score, span.why, value,
+                part.turn, part.key, kind, span.start, span.end, span.score, span.why, value,
                 "redact", "", value_id, own_id,
             )  # fmt: skip
-            if decision == "keep" or part.fixed:
-                findings.append(replace(finding, done="keep" if decision == "keep" else "left"))
+            if kept or part.fixed:
+                findings.append(replace(finding, done="keep" if kept else "left"))
                 continue
-            replacement = stand_in(span.kind, value)
+            replacement = stand_in(kind, value)
             pieces += [part.text[taken : span.start], replacement]
             taken = span.end
             findings.append(replace(finding, replacement=replacement))

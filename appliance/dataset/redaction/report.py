@@ -23,6 +23,7 @@ class RedactionReport:
     raw: bool = False
     found: Counter[str] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
+    replaced: Counter[str] = field(default_factory=Counter)
     rows: int = 0
 
     def add(self, row: str, source: str, findings: list[Finding]) -> None:
@@ -37,6 +38,7 @@ class RedactionReport:
         for finding in findings:
             self.found[finding.kind] += 1
             self.done[finding.done] += 1
+            self.replaced[finding.kind] += finding.done == "redact"
             line = {"row": row, "source": source, **finding.to_json(self.raw)}
             self.stream.write(storage.json_line(line))
 
@@ -46,6 +48,7 @@ class RedactionReport:
             "mode": mode,
             "rows": self.rows,
             "found": dict(sorted(self.found.items())),
+            "replaced": {kind: count for kind, count in sorted(self.replaced.items()) if count},
             **{
                 name: self.done[done]
                 for name, done in (("redacted", "redact"), ("kept", "keep"), ("left", "left"))

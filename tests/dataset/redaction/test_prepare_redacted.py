@@ -56,7 +56,8 @@ def test_no_value_is_left_in_what_is_written(bench: Bench, mode: str) -> None:
     assert not [name for name in PEOPLE if name in everything]
     assert "posteo" not in everything
     assert card.redactions == {
-        "mode": mode, "rows": 40, "found": {"email": 80, "name": 80}, "redacted": 160, "kept": 0, "left": 0
+        "mode": mode, "rows": 40, "found": {"email": 80, "name": 80}, "replaced": {"email": 80, "name": 80},
+        "redacted": 160, "kept": 0, "left": 0,
     }  # fmt: skip
     for split in ("train", "valid", "test"):
         for row in read_rows(bench.project.dataset / f"{split}.jsonl"):

@@ -1,4 +1,4 @@
-"""The look of the report: one style sheet, light, dark and on paper; nothing is fetched."""
+"""The look of the report and the dataset card: one style sheet, light, dark and on paper; nothing is fetched."""
 
 STYLE = """
 :root { color-scheme: light dark; --ink:#1d2733; --soft:#5b6876; --line:#dbe1e8;

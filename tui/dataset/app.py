@@ -1,0 +1,69 @@
+"""The application over a prepared dataset: six screens, keyboard only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from tui.dataset.base import SCREENS, DatasetScreen
+from tui.dataset.browsed import Browsed
+from tui.dataset.lists import AlikeScreen, LeftOutScreen, RowsScreen
+from tui.dataset.pages import CardScreen, HelpScreen
+from tui.dataset.review_screen import ReviewScreen
+from tui.dataset.tabs import tabs_of
+
+
+class DatasetApp(App[None]):
+    """The dataset's screens.
+
+    Args:
+        browsed: what they show.
+        plain: no colours, ASCII only.
+        first: the name of the screen that opens.
+    """
+
+    CSS_PATH = ["../app.tcss", "dataset.tcss"]  # noqa: RUF012 - Textual's own form
+    TITLE = "Anchorhold: dataset"
+    ENABLE_COMMAND_PALETTE = False
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        "card": CardScreen,
+        "rows": RowsScreen,
+        "left": LeftOutScreen,
+        "alike": AlikeScreen,
+        "review": ReviewScreen,
+        "help": HelpScreen,
+    }
+    DEFAULT_MODE = "card"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(f"{number},f{number}", f"show('{name}')", show=False)
+            for number, (name, _) in enumerate(SCREENS, start=1)
+        ),
+        Binding("question_mark", "show('help')", show=False),
+        Binding("q,ctrl+q", "quit", show=False),
+    ]
+
+    def __init__(self, browsed: Browsed, *, plain: bool, first: str = "card") -> None:
+        # Textual chooses here how it leaves colours out: only in its "ansi" way are none sent at all.
+        super().__init__(ansi_color=True if plain else None)
+        self.browsed = browsed
+        self.plain = plain
+        self.tabs = tabs_of(browsed.project, browsed.card.rows, browsed.card.rejected_rows)
+        self._first = first
+        self.animation_level = "none"
+
+    def on_mount(self) -> None:
+        if self.plain:
+            self.theme = "ansi-dark"
+            self.add_class("plain")
+        else:
+            self.theme = "nord"
+        self.switch_mode(self._first)
+
+    def action_show(self, name: str) -> None:
+        if isinstance(self.screen, DatasetScreen):
+            self.switch_mode(name)

@@ -50,7 +50,8 @@ class DatasetCard:
         overlaps: rows of `sources` dropped because the test files hold the same group.
         over_limit: training rows left out by `dataset.limit`.
         rejected: bad rows by kind.
-        sources: the files read: name, bytes, sha256, rows, test, format (what it was taken for), evidence (why).
+        sources: the files read: name, bytes, sha256, rows, test, format (what it was taken for), evidence (why), pairs
+            (made of it, by kind, where any were).
         files: SHA-256 of each split's file.
         split: how the test split came about.
         unpaired: material that no pairs were made of: transcripts, turns, documents, blocks.
@@ -62,6 +63,10 @@ class DatasetCard:
         moved: rows that were in another split the time before.
         canaries: rows with a secret put into the training split; they count in its rows.
         pruned: training rows left out as the worst.
+        pairs: made of transcripts and documents: `made` by kind, `dropped` by reason, paragraphs of `boilerplate` taken
+            out, exchanges of `chatter` shown or dropped, the `writer`; empty where there were neither.
+        held_back: other wordings of questions that are trained on, in held_back.jsonl and in no split.
+        flagged: rows that stayed though their answer is flawed, by kind: flagged.jsonl.
     """
 
     digest: str
@@ -83,6 +88,9 @@ class DatasetCard:
     moved: int = 0
     canaries: int = 0
     pruned: int = 0
+    pairs: dict[str, Any] = field(default_factory=dict)
+    held_back: int = 0
+    flagged: dict[str, int] = field(default_factory=dict)
     format: int = field(default=FORMAT)
 
     def to_json(self) -> dict[str, Any]:

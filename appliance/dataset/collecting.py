@@ -9,8 +9,10 @@ from typing import IO
 from appliance import storage
 from appliance.dataset.arranging import STAGE, Kept
 from appliance.dataset.cleaning import BadConversation
+from appliance.dataset.filtering import Filters
 from appliance.dataset.lengths import CountTokens
-from appliance.dataset.reading import BadRow, Document, RawRow, Transcript
+from appliance.dataset.pairs import Pair, PairMaker
+from appliance.dataset.reading import BadRow, RawRow
 from appliance.dataset.redaction import RedactionReport
 from appliance.dataset.row_making import RowMaker
 from appliance.dataset.rows import Row
@@ -35,6 +37,9 @@ class Collector:
     spool: IO[bytes]
     rejected_file: IO[bytes]
     report: RedactionReport
+    pairs: PairMaker
+    filters: Filters
+    flagged_file: IO[bytes]
     kept: list[Kept] = field(default_factory=list)
     seen: dict[str, bool] = field(default_factory=dict)
     duplicates: int = 0
@@ -42,17 +47,22 @@ class Collector:
     repeats: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     first_bad: list[str] = field(default_factory=list)
-    unpaired: Counter[str] = field(default_factory=Counter)
+    flagged: Counter[str] = field(default_factory=Counter)
+    held: list[Kept] = field(default_factory=list)
     batch: list[tuple[Row, RawRow, bool]] = field(default_factory=list)
     batch_characters: int = 0
 
-    def reject(self, bad: BadRow) -> None:
+    def reject(self, bad: BadRow, made: bool = False) -> None:
         """Count and record a bad row; the first ones are told.
 
+        Args:
+            bad: which, and why.
+            made: whether it was made of a transcript or document: nobody can mend it in a file.
+
         Raises:
-            DataError: always, where `strict` is set.
+            DataError: always, where `strict` is set and the row is a file's own.
         """
-        if self.strict:
+        if self.strict and not made:
             raise DataError(
                 str(bad), "mend or remove the row, or run without --strict to leave such rows out"
             )
@@ -63,14 +73,36 @@ class Collector:
             self.first_bad.append(str(bad))
             self.emit(Event(STAGE, "warning", str(bad)))
 
-    def set_aside(self, material: Transcript | Document) -> None:
-        """Material that no pairs are made of yet: counted, so that the card tells of it."""
-        if isinstance(material, Transcript):
-            self.unpaired["transcripts"] += 1
-            self.unpaired["turns"] += len(material.turns)
-        else:
-            self.unpaired["documents"] += 1
-            self.unpaired["blocks"] += len(material.blocks)
+    def add_pair(self, pair: Pair) -> None:
+        """Take a row that was made, or keep one back that is a question's other wording."""
+        if not pair.held:
+            self.add(pair.row, pair.test)
+            return
+        try:
+            row, _ = self.maker.row(pair.row)
+        except BadConversation:
+            return  # its other wordings say why
+        (tokens,) = self.count([row.messages])
+        if tokens <= self.project.config.dataset.max_tokens and self.filters.fault(row) is None:
+            self.held.append(Kept(row.id, row.group, tokens, True, self.spool.tell()))
+            self.spool.write(row.to_line())
+
+    def _passes(self, row: Row, raw: RawRow) -> bool:
+        """Whether the filters let a row through; what is flawed and stays is listed."""
+        fault = self.filters.fault(row)
+        listed: list[tuple[str, str]] = []
+        if fault is None and not (
+            raw.kind and raw.kind != "turns"
+        ):  # other pairs' answers are pieces of a text
+            fault, listed = self.filters.flaws(row)
+        if fault is not None:
+            self.reject(BadRow(raw.file, raw.line, *fault), bool(raw.kind))
+            return False
+        for kind, reason in listed:
+            self.flagged[kind] += 1
+            line = {"id": row.id, "source": row.source, "kind": kind, "reason": reason}
+            self.flagged_file.write(storage.json_line(line))
+        return True
 
     def add(self, raw: RawRow, test: bool) -> None:
         """Take a row of a test file or another; what can't be learnt from is rejected."""
@@ -79,13 +111,15 @@ class Collector:
             if self.maker.schema is not None:
                 self.maker.schema.check_answer(row.answer)
         except BadConversation as fault:
-            self.reject(BadRow(raw.file, raw.line, fault.kind, fault.reason))
+            self.reject(BadRow(raw.file, raw.line, fault.kind, fault.reason), bool(raw.kind))
             return
         if row.id in self.seen:
             # Test files are read first, so an equal row in `sources` is a leak rather than a repetition.
             leak = self.seen[row.id] and not test
             self.overlaps, self.duplicates = self.overlaps + leak, self.duplicates + (not leak)
             self.repeats[row.id] += not leak
+            return
+        if not self._passes(row, raw):
             return
         self.seen[row.id] = test
         self.report.add(row.id, row.source, findings)
@@ -101,7 +135,7 @@ class Collector:
         for (row, raw, test), tokens in zip(self.batch, counts, strict=True):
             if tokens > limit:
                 reason = f"{tokens} tokens, more than dataset.max_tokens = {limit}"
-                self.reject(BadRow(raw.file, raw.line, "too-long", reason))
+                self.reject(BadRow(raw.file, raw.line, "too-long", reason), bool(raw.kind))
                 continue
             self.kept.append(Kept(row.id, row.group, tokens, test, self.spool.tell()))
             self.spool.write(row.to_line())

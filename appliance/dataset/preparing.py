@@ -16,7 +16,10 @@ from appliance.dataset import canaries, quality
 from appliance.dataset.arranging import STAGE, Arrangement, Kept, ReadRows, arrange
 from appliance.dataset.card import FILE_NAME, DatasetCard, content_digest, token_lengths
 from appliance.dataset.collecting import SHOWN, Collector
+from appliance.dataset.filtering import Filters
 from appliance.dataset.lengths import counter, plain_counter
+from appliance.dataset.pairs import PairMaker
+from appliance.dataset.pairs.holding_back import write_held_back
 from appliance.dataset.reading import BadRow, RawRow, detect, file_name, find_files, read_detected
 from appliance.dataset.redaction import RedactionReport
 from appliance.dataset.row_making import RowMaker
@@ -32,7 +35,8 @@ SHOWN_WORST = 5  # pruned rows told; all are in quality.jsonl
 
 def _nothing_left(collector: Collector) -> DataError:
     told = "".join(f"\n  {line}" for line in collector.first_bad)
-    aside = "".join(f", {count} {what}" for what, count in sorted(collector.unpaired.items()))
+    unpaired = sorted(collector.pairs.unpaired.items())
+    aside = "".join(f", {count} {what} without pairs" for what, count in unpaired)
     return DataError(
         f"no usable row: {collector.rejected.total()} rejected{aside}{told}",
         "mend the rows that are named; `anchorhold dataset inspect` shows what each file was taken for",
@@ -74,11 +78,16 @@ def _read_all(collector: Collector, files: list[tuple[Path, str, bool]]) -> list
                 rows += 1
                 collector.add(material, test)
             else:
-                collector.set_aside(material)
+                collector.pairs.take(material, test)
         size = path.stat().st_size
         read = {"name": name, "bytes": size, "sha256": storage.sha256_file(path), "rows": rows, "test": test}
         sources.append({**read, "format": found.format, "evidence": found.evidence})
         before += size
+    for pair in collector.pairs.make():
+        collector.add_pair(pair)
+    for source in sources:
+        if made := collector.pairs.by_file.get(str(source["name"])):
+            source["pairs"] = dict(sorted(made.items()))
     collector.flush()
     return sources
 
@@ -168,10 +177,25 @@ def prepare(
     with tempfile.TemporaryFile(prefix=".spool.", suffix=".part", dir=project.dataset) as spool:
         with (
             storage.atomic_writer(project.dataset / "rejected.jsonl") as rejected_file,
+            storage.atomic_writer(project.dataset / "flagged.jsonl") as flagged_file,
             _findings_file(project, maker.redactor is not None) as findings_file,
         ):
             report = RedactionReport(findings_file, raw_findings)
-            collector = Collector(project, emit, strict, count, maker, spool, rejected_file, report)
+            pairs = PairMaker(project, count, emit, project.dataset, redacted=maker.redacted)
+            filters = Filters(project.config.dataset.filters)
+            collector = Collector(
+                project,
+                emit,
+                strict,
+                count,
+                maker,
+                spool,
+                rejected_file,
+                report,
+                pairs,
+                filters,
+                flagged_file,
+            )
             for bad in skipped:
                 collector.reject(bad)
             sources = _read_all(collector, files)
@@ -191,6 +215,7 @@ def prepare(
         if section.limit:
             # In the order of their hashes: an unbiased pick, stable as it grows.
             splits[TRAIN] = splits[TRAIN][: section.limit]
+        held_back = write_held_back(project, collector.held, splits[TRAIN], read)
         _plant(project, collector, splits[TRAIN])
         for name, rows in splits.items():
             with storage.atomic_writer(project.dataset / f"{name}.jsonl") as stream:
@@ -199,6 +224,7 @@ def prepare(
         _card(collector, arranged, sources),
         over_limit=over_limit,
         pruned=pruned,
+        held_back=held_back,
         redactions=report.counts(section.redact.mode) if maker.redactor else {},
     )
     storage.write_json(project.dataset / FILE_NAME, card.to_json())
@@ -267,7 +293,9 @@ def _card(collector: Collector, arranged: Arrangement, sources: list[dict[str, A
         labels=arranged.labels,
         moved=arranged.moved,
         canaries=section.canaries,
-        unpaired=dict(sorted(collector.unpaired.items())),
+        unpaired=dict(sorted(collector.pairs.unpaired.items())),
+        pairs=collector.pairs.summary(),
+        flagged=dict(sorted(collector.flagged.items())),
     )
 
 

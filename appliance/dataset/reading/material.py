@@ -27,6 +27,7 @@ class RawRow:
         group: the group it names; empty: none.
         rejected: of a preference pair, the answer that was not preferred; empty: no pair.
         note: what of the row was left out in reading; empty: nothing.
+        kind: of a row that was made of a transcript or a document, how (`qa`, `turns`, ...); empty: the file's own.
     """
 
     file: str
@@ -35,6 +36,7 @@ class RawRow:
     group: str = ""
     rejected: str = ""
     note: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ _EPILOG = """\b
 Example:
   anchorhold dataset --project station --strict     # the card: build/dataset/card.json
   anchorhold dataset inspect data/*                 # what each file is taken for, without making anything
+  anchorhold dataset pairs --project station        # what would be made of transcripts and documents
 """
 
 
@@ -68,6 +69,8 @@ def command(
     from (each is named with file and line; all are in build/dataset/rejected.jsonl) and splits the rest 80/10/10 by
     group, so that nothing in one split is nearly the same as something in another, and adding rows moves next to none.
     With [dataset.redact] personal data is replaced first; build/dataset/redactions.jsonl says what and why.
+    Of transcripts and documents rows are made as [dataset.pairs] says: conversations whose assistant's side is learnt,
+    questions with answers, summaries, extracts, passages to go on with.
 
     With --against FILE it compares the training split that is there with an evaluation set, and shows each pair that
     is equal, near, or shares thirteen words in a row; it exits with 4 when there is any.
@@ -153,3 +156,24 @@ def inspect(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> N
         )
     if failed is not None:
         raise failed
+
+
+@command.command(epilog="Example: `anchorhold dataset --project station pairs --json`")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def pairs(context: click.Context, as_json: bool) -> None:
+    """Show how many pairs of which kind would be made of each transcript and document, with three samples of each.
+
+    Reads the sources as preparing does and writes nothing. A model named in [dataset.pairs] writer isn't asked.
+    """
+    from appliance.dataset.pairs.previewing import preview
+    from appliance.paths import Project
+    from appliance.progress import terminal_progress
+
+    folder: Path = context.parent.params["folder"] if context.parent else Path()
+    with terminal_progress() as emit:
+        found = preview(Project.open(folder), emit)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), ensure_ascii=True))
+    else:
+        click.echo("\n".join(found.lines()))

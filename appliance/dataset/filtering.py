@@ -62,9 +62,13 @@ def is_truncated(answer: str) -> bool:
 def flaws(messages: list[dict[str, Any]]) -> list[Fault]:
     """What is wrong with the last answer: `echo`, `refusal`, `truncated`; usually nothing."""
     answer, prompt = str(messages[-1]["content"]), str(messages[-2]["content"]) if len(messages) > 1 else ""
+    echo = [("echo", "the answer is the prompt")] if _plain(answer) == _plain(prompt) else []
+    return [*echo, *flaws_of(answer)]
+
+
+def flaws_of(answer: str) -> list[Fault]:
+    """What is wrong with an answer by itself: `refusal`, `truncated`."""
     found = []
-    if _plain(answer) == _plain(prompt):
-        found.append(("echo", "the answer is the prompt"))
     if is_refusal(answer):
         found.append(("refusal", "the answer refuses to answer"))
     if is_truncated(answer):

@@ -54,8 +54,8 @@ _WAY = re.compile(
     r"[^,;:.]{3,70}?) (?P<verb>is|are) (?P<rest>.{10,})$"
 )
 _TO_DO = re.compile(
-    r"^To (?P<doing>(?!(?:this|that|the|a|an|date|some|be|help|do|have|make sure|get started|put|start"
-    r"|begin|summarize)\b)[a-z]+ [^,;:.]{3,80}), "
+    r"^To (?P<doing>(?!(?:this|that|the|a|an|date|some|be|help|do|have|make sure|get started|start with"
+    r"|start off|begin with|summarize|conclude)\b)[a-z]+ [^,;:.]{3,80}), "
     r"(?P<rest>(?:[a-z]+(?: \w+)? (?:should|must|can|will|need to|may) )?(?P<verb>[a-z]+)\b.{15,})$"
 )
 _IF = re.compile(
@@ -63,11 +63,11 @@ _IF = re.compile(
     r"|this)\b)[^,;:.]{8,90}), (?:then )?(?P<rest>(?P<first>[a-z']+)\b.{12,})$"
 )
 _ORDERS = word_set(
-    """ask always apply avoid be bring build call carry check clean collect contact cover create cut dig discuss
+    """ask always apply avoid be bring build call carry check clean close collect contact cover create cut dig discuss
     do don't drink dry eat email enter fill find follow gather get give go hold improvise include keep leave
     let lie look lower make mark melt move never note obtain open place plan prepare press protect provide
     pull purify put raise read remain remove reach request rest review run search see send set sit sleep
-    specify stay stop submit swim take talk tell tie travel treat try turn use wait walk wear work wrap write"""
+    specify stay stop submit swim switch take talk tell tie travel treat try turn use wait walk wear work wrap write"""
 )
 _POINTS = re.compile(r"\b(?:it|them|they|this|these|those|that|such|so|here|there|his|her|their)\b")
 _EMPTY_HEADS = word_set(
@@ -112,7 +112,7 @@ def _is_name(name: str) -> bool:
         return False
     if bare[0] in _EMPTY_HEADS and "of" not in bare:
         return False
-    if said[0] == "the" and len(bare) == 1:
+    if said[0] == "the" and len(bare) == 1 and name.split(" ")[-1].islower():
         return False  # which symptoms, which system: the passage knows, the question wouldn't
     joining = [word for word in bare if word in STOP]
     if any(word not in {"of", "for", "in", "and", "on", "to", "from", "the"} for word in joining):
@@ -167,9 +167,7 @@ def _from_sentences(passage: Passage) -> Iterator[Fact]:
                 you_do = re.match(
                     r"you (?:should|must|can|may|need to|will need to|have to)\b", match["rest"]
                 )
-                if (you_do or match["first"] in _ORDERS) and not re.search(
-                    r"\b(?:above|below|following)\b", sentence
-                ):
+                if (you_do or match["first"] in _ORDERS) and stands_alone(sentence[3:]):
                     yield Fact(
                         (
                             f"What should you do if {match['condition']}?",

@@ -51,6 +51,8 @@ def fault_of(question: str, answer: str, text: str, least: float) -> str:
         return "question-not-in-text"
     if is_refusal(answer):
         return "refusal"
+    if not content_words(answer):
+        return "no-answer"
     if (
         len(answer.split()) < _LEAST_ANSWER
         and not numbers(answer)

@@ -15,10 +15,11 @@ from appliance.dataset.pairs.chatter import Topics, exchange_text
 from appliance.dataset.pairs.documents import DocumentPairs
 from appliance.dataset.pairs.grounding import fault_of
 from appliance.dataset.pairs.pair import Pair, Tally, conversation
-from appliance.dataset.pairs.passages import Passage, group_of, parting_level
+from appliance.dataset.pairs.passages import group_of, parting_level
 from appliance.dataset.pairs.speakers import Speakers, told
 from appliance.dataset.pairs.spool import Spool
 from appliance.dataset.pairs.transcripts import Conversation, conversations, rows_of
+from appliance.dataset.pairs.writing import Writer, WrittenPair, sentences_to_ask, writer_model
 from appliance.dataset.reading.material import Block, Document, Transcript
 from appliance.events import Emit, Event
 from appliance.paths import Project
@@ -28,8 +29,13 @@ STAGE = "dataset"
 CHATTER_FILE = "chatter.jsonl"
 _SAMPLE_BLOCKS = 200
 _ROW_SHARE = 0.4  # of a row's tokens that a passage may take, so that question and answer have room
+_MEND = (
+    "name them in [dataset.pairs] assistant, or have a table's columns learnt: [dataset.formats] "
+    "`prompt-completion` with prompt_column and answer_column"
+)
 _AT_ONCE = 32  # passages that a model writes of side by side
 _SHOWN = 5
+_WRITER_CONTEXT = 1024  # tokens: examples, a sentence with what stands before it, and the answer
 
 
 class PairMaker:
@@ -130,6 +136,7 @@ class PairMaker:
         found: Spool[tuple[Conversation, bool]] = Spool(self._folder)
         topics = Topics()
         guessed: dict[tuple[str, str], Counter[str]] = {}
+        unheard: Counter[str] = Counter()
         for transcript, test in self._transcripts:
             sides = self._speakers.sides(transcript)
             made = 0
@@ -142,9 +149,13 @@ class PairMaker:
             if not made:
                 self._leave(transcript)
                 if sides.how == "nobody":
-                    self.tally.drop(
-                        "nobody-to-learn-from", transcript.file, transcript.line, transcript.turns[0].text
-                    )
+                    where, said = transcript.line, transcript.turns[0].text
+                    self.tally.drop("nobody-to-learn-from", transcript.file, where, said)
+                    unheard[transcript.file] += 1
+        for file, number in unheard.items():
+            what = "1 conversation" if number == 1 else f"{number} conversations"
+            text = f"{what} of which nothing says who speaks for the assistant's side: no pairs; {_MEND}"
+            self._emit(Event(STAGE, "warning", f"{visible(file, 0)}: {text}"))
         for (file, how), names in guessed.items():
             text = told(how, [visible(name, 40) for name, _ in names.most_common(_SHOWN)])  # type: ignore[arg-type]
             self._emit(Event(STAGE, "warning", f"{visible(file, 0)}: {text}"))
@@ -229,7 +240,8 @@ class PairMaker:
             made = 0
             if stripped.blocks:
                 found = maker.passages_of(stripped, characters)
-                to_write += len(found)
+                if self._ask_writer:
+                    to_write += sum(len(sentences_to_ask(one, self._section.writer_pairs)) for one in found)
                 for pair in maker.make(stripped, found, total, test):
                     made += 1
                     yield pair
@@ -244,16 +256,16 @@ class PairMaker:
 
     def _written(self, maker: DocumentPairs, characters: int, total: int) -> Iterator[Pair]:
         """What a model writes of the passages, checked against them."""
-        from appliance.dataset.pairs.writing import Writer, writer_model
-
         model, folder = writer_model(self._project), self._project.written_pairs
         count = self._section.writer_pairs
-        context = 2 * min(self._section.passage_tokens, self._limit) + 512
-        self._emit(Event(STAGE, "message", f"{visible(model.name, 0)} writes pairs of {total} passages"))
+        context = _WRITER_CONTEXT
+        self._emit(Event(STAGE, "message", f"{visible(model.name, 0)} writes {total} questions"))
         done = 0
 
-        def tell(_: int) -> None:
-            self._emit(Event(STAGE, "progress", "writing pairs", done=done, total=total, unit="passages"))
+        def tell(more: int) -> None:
+            nonlocal done
+            done += more
+            self._emit(Event(STAGE, "progress", "writing pairs", done=done, total=total, unit="questions"))
 
         with Writer(model, folder / "written.jsonl", context, folder / "engine.log") as writer:
             for document, test in self._documents:
@@ -268,27 +280,19 @@ class PairMaker:
                     batch = found[begin : begin + _AT_ONCE]
                     for one in writer.write(batch, count, tell):
                         group = group_of(stripped, one.passage, len(self._documents), level)
-                        yield from self._checked(
-                            maker, one.passage, group, one.question, one.answer, one.ended, test
-                        )
-                    done += len(batch)
-                    tell(0)
+                        yield from self._checked(maker, one, group, test)
 
-    def _checked(
-        self,
-        maker: DocumentPairs,
-        passage: Passage,
-        group: str,
-        question: str,
-        answer: str,
-        ended: bool,
-        test: bool,
-    ) -> Iterator[Pair]:
-        fault = "cut-off" if not ended else fault_of(question, answer, passage.text, self._section.grounding)
-        if fault:
-            self.tally.drop(f"written-{fault}", passage.file, passage.line, f"{question} → {answer}")
-            return
-        yield from maker.of_written(passage, group, question, answer, test)
+    def _checked(self, maker: DocumentPairs, one: WrittenPair, group: str, test: bool) -> Iterator[Pair]:
+        """A pair that its passage bears out; a good question without a good answer has its sentence for one."""
+        text, least = one.passage.text, self._section.grounding
+        fault = fault_of(one.question, one.answer, text, least) if one.ended else "cut-off"
+        if not fault:
+            yield from maker.of_written(one.passage, group, one.question, one.answer, test)
+        elif one.ended and not fault_of(one.question, one.sentence, one.sentence, least):
+            yield from maker.of_written(one.passage, group, one.question, one.sentence, test)
+        else:
+            where = one.passage
+            self.tally.drop(f"written-{fault}", where.file, where.line, f"{one.question} → {one.answer}")
 
     def _tell_boilerplate(self) -> None:
         if not self._boilerplate.taken:

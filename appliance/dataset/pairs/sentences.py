@@ -37,7 +37,8 @@ _LEANING = word_set(
     finally next first second third lastly and or but so because although as which who whom whose for"""
 )
 _POINTING = re.compile(
-    r"\b(?:the following|as follows|above|below|aforementioned|previous(?:ly)?|this (?:section|chapter"
+    r"(?:\b(?:above|below)\b(?=\s*(?:[.,:;)]|$))|\b(?:listed|shown|described|given|mentioned|see|as) (?:above|below)\b)"
+    r"|\b(?:the following|as follows|aforementioned|previous(?:ly)?|this (?:section|chapter"
     r"|page|figure|table|guide|"
     r"document|manual|paragraph)|(?:see|in|refer to) (?:also |the )?(?:figures?|tables?|chapters?"
     r"|appendix|section)\b|earlier|"

@@ -83,6 +83,8 @@ def heading_of(passage: Passage) -> str:
     """The innermost heading as it is shown; empty where there is none but the document's title."""
     for heading in reversed(passage.headings):
         shown = shown_title(heading)
+        if shown.isupper() and shown not in passage.text and shown.casefold() in passage.text.casefold():
+            shown = shown.capitalize()  # shouted, as its text shows: no abbreviation
         return "" if shown.casefold() == document_title(passage).casefold() else shown
     return ""
 

@@ -11,7 +11,7 @@ from appliance import storage
 from appliance.base_model import EMBEDDED, embedded_gguf
 from appliance.dataset.pairs.passages import Passage
 from appliance.dataset.pairs.sentences import content_words, is_sentence, stands_alone
-from appliance.dataset.pairs.topics import document_title
+from appliance.dataset.pairs.topics import document_title, place_of
 from appliance.dataset.pairs.written import WrittenStore
 from appliance.errors import ModelError
 from appliance.paths import Project
@@ -19,14 +19,29 @@ from appliance.serving.engine_client import Completion, Engine, Sampling
 
 BASE = "base"
 _OPENING = "Question:"
-_SAMPLING = Sampling(max_tokens=120, temperature=0.0, stop=("\n\n", "\nQuestion:", "\nText:", "\nSentence:"))
+_SAMPLING = Sampling(max_tokens=96, temperature=0.0, stop=("\n\n", "\nQuestion:", "\nText:"))
 _SLOTS = 4
 _LEAST_WORDS = 5  # of content in a sentence that is worth a question
-# The example's own words must not be a subject that people's documents are likely to share.
-_EXAMPLE = (
-    "Sentence: The lamp room closes at 22:30 on weekdays, and the last visitor hands the key to the warden.\n\n"
-    "Question: When does the lamp room close on weekdays?\nAnswer: It closes at 22:30."
+_MOST_TEXT = 500  # characters of the passage before the sentence: enough to know what it speaks of
+# Turns of a chat: a small model copies an example that stands in its instruction, and goes on with a chat's form.
+_EXAMPLES = (
+    (
+        'From "Museum handbook":\nText: The lamp room closes at 22:30 on weekdays, and the last visitor hands the '
+        "key to the warden.",
+        "Question: Who gets the key of the lamp room from the last visitor?\nAnswer: The warden gets the key.",
+    ),
+    (
+        'From "Bread": "Rye":\nText: Rye dough is sticky because its pentosans hold water, so it is shaped wet.',
+        "Question: Why is rye dough sticky?\nAnswer: Its pentosans hold water.",
+    ),
+    (
+        'From "Tram line 4":\nText: A driver who passes a red signal must stop the tram at once and call the '
+        "control centre.",
+        "Question: What must a driver do after passing a red signal?\n"
+        "Answer: Stop the tram at once and call the control centre.",
+    ),
 )
+_TASK = "Write one question that the text answers, naming what it is about, and the answer in the text's own words."
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,7 @@ class WrittenPair:
     """What the model wrote of one sentence of a passage; unchecked."""
 
     passage: Passage
+    sentence: str
     question: str
     answer: str
     ended: bool
@@ -75,13 +91,18 @@ def sentences_to_ask(passage: Passage, count: int) -> list[str]:
     return [sentence for _, _, sentence in sorted(best, key=lambda each: -each[1])]
 
 
-def prompt_for(passage: Passage, sentence: str) -> str:
-    """What the model is asked: the passage, and the sentence that the question is to be about."""
-    return (
-        "Write one question that the sentence answers, and its answer in the sentence's own words. Name what it is "
-        f"about, so that the question can be understood without the text.\n\nExample.\n{_EXAMPLE}\n\nNow yours.\n"
-        f'Text, from "{document_title(passage)}":\n{passage.text}\n\nSentence: {sentence}'
-    )
+def prompt_for(passage: Passage, sentence: str) -> list[dict[str, str]]:
+    """What the model is asked, as a chat: examples, then a sentence with what stands before it in the passage."""
+    before = " ".join(passage.text.split()).partition(sentence)[0].strip()
+    cut = before[-_MOST_TEXT:]
+    context = cut.partition(". ")[2] if len(before) > _MOST_TEXT else cut
+    place = place_of(passage)
+    where = f'"{document_title(passage)}"' + (f': "{place}"' if place else "")
+    turns = [{"role": "system", "content": _TASK}]
+    for asked, written in _EXAMPLES:
+        turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": written}]
+    begin = f"Before it: {context}\n" if context else ""
+    return [*turns, {"role": "user", "content": f"From {where}:\n{begin}Text: {sentence}"}]
 
 
 def parsed(text: str) -> tuple[str, str]:
@@ -110,7 +131,7 @@ class Writer:
         self._log = log
         self._engine: Engine | None = None
 
-    def _key(self, prompt: str) -> str:
+    def _key(self, prompt: Sequence[dict[str, str]]) -> str:
         asked = {
             "model": self._identity,
             "prompt": prompt,
@@ -124,32 +145,30 @@ class Writer:
             self._engine = Engine(self._model, slots=_SLOTS, context=self._context, log=self._log)
         return self._engine
 
-    def _write(self, prompts: Sequence[str], tell: Callable[[int], None]) -> None:
+    def _write(self, prompts: Sequence[list[dict[str, str]]], tell: Callable[[int], None]) -> None:
         """Ask for what isn't there yet; each answer is kept as it comes."""
-        waiting = list(
-            dict.fromkeys(prompt for prompt in prompts if self._store.get(self._key(prompt)) is None)
-        )
+        keyed = {self._key(prompt): prompt for prompt in prompts}
+        waiting = {key: prompt for key, prompt in keyed.items() if self._store.get(key) is None}
         tell(len(prompts) - len(waiting))
         if not waiting:
             return
         engine = self._running()
-        tokens = []
-        fitting = []
         opening = engine.tokenize(_OPENING)
-        for prompt in waiting:
-            asked = [*engine.render([{"role": "user", "content": prompt}]), *opening]
+        tokens = {}
+        for key, prompt in waiting.items():
+            asked = [*engine.render(prompt), *opening]
             if len(asked) + _SAMPLING.max_tokens > self._context:
-                self._store.add(self._key(prompt), "", "too-long")
+                self._store.add(key, "", "too-long")
                 tell(1)
-                continue
-            tokens.append(asked)
-            fitting.append(prompt)
+            else:
+                tokens[key] = asked
+        keys = list(tokens)
 
         def done(number: int, answer: Completion) -> None:
-            self._store.add(self._key(fitting[number]), answer.text, answer.finish)
+            self._store.add(keys[number], answer.text, answer.finish)
             tell(1)
 
-        engine.complete_many(tokens, _SAMPLING, done)
+        engine.complete_many(list(tokens.values()), _SAMPLING, done)
 
     def write(
         self, found: Sequence[Passage], count: int, tell: Callable[[int], None]
@@ -166,14 +185,14 @@ class Writer:
             ServingError: the engine died; run again to go on.
         """
         asked = [
-            (passage, prompt_for(passage, one))
+            (passage, sentence, prompt_for(passage, sentence))
             for passage in found
-            for one in sentences_to_ask(passage, count)
+            for sentence in sentences_to_ask(passage, count)
         ]
-        self._write([prompt for _, prompt in asked], tell)
-        for passage, prompt in asked:
+        self._write([prompt for *_, prompt in asked], tell)
+        for passage, sentence, prompt in asked:
             text, finish = self._store.get(self._key(prompt)) or ("", "")
-            yield WrittenPair(passage, *parsed(text), ended=finish == "stop")
+            yield WrittenPair(passage, sentence, *parsed(text), ended=finish == "stop")
 
     def __enter__(self) -> Writer:
         return self

@@ -51,11 +51,14 @@ def language_of(text: str) -> str:
         for code in codes:
             # A word of one list alone counts most: that tells relatives (Danish, Norwegian) apart.
             hits[code] = hits.get(code, 0.0) + 1 / len(codes)
-            different.setdefault(code, set()).add(word)
+            if len(word) > 1:  # single letters are options and names of things too
+                different.setdefault(code, set()).add(word)
     if not hits:
         return ""
     code, *others = sorted(hits, key=lambda each: -hits[each])
-    if len(different[code]) < _LEAST_DIFFERENT or hits[code] < max(_LEAST_HITS, _LEAST_SHARE * len(said)):
+    if len(different.get(code, ())) < _LEAST_DIFFERENT or hits[code] < max(
+        _LEAST_HITS, _LEAST_SHARE * len(said)
+    ):
         return ""
     if others and hits[code] < _LEAD * hits[others[0]]:
         return ""

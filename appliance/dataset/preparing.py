@@ -6,7 +6,7 @@ import io
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -174,14 +174,15 @@ def prepare(
     project.dataset.mkdir(parents=True, exist_ok=True)
     storage.remove_leftovers(project.dataset)
     (project.dataset / FILE_NAME).unlink(missing_ok=True)
+    pairs = PairMaker(project, count, emit, project.dataset, redacted=maker.redacted)
     with tempfile.TemporaryFile(prefix=".spool.", suffix=".part", dir=project.dataset) as spool:
         with (
             storage.atomic_writer(project.dataset / "rejected.jsonl") as rejected_file,
             storage.atomic_writer(project.dataset / "flagged.jsonl") as flagged_file,
+            closing(pairs),
             _findings_file(project, maker.redactor is not None) as findings_file,
         ):
             report = RedactionReport(findings_file, raw_findings)
-            pairs = PairMaker(project, count, emit, project.dataset, redacted=maker.redacted)
             filters = Filters(project.config.dataset.filters)
             collector = Collector(
                 project,

@@ -11,20 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.dataset.pairs.sentences import content_words, word_set, words
+from appliance.dataset.pairs.noise import is_small_talk
+from appliance.dataset.pairs.sentences import content_words
 from appliance.dataset.pairs.transcripts import Conversation
 
 _BUCKETS = 2**18
 _LEAST_CONVERSATIONS = 20  # fewer have no topics that could be told from chance
 _LEAST_WORDS = 4  # of content; less is too little to judge by its topic
-_OFF = 0.12  # of the median likeness
-_SMALL_TALK = word_set(
-    """hi hello hey hiya howdy greetings good morning afternoon evening night day bye goodbye cya see later ya
-    you soon thanks thank thx ty thankyou cheers appreciate it much so very a lot many welcome np no problem
-    nice one great cool ok okay k yes yeah yep yup nope sure fine lol haha hehe heh rofl wow oh ah hmm hm well
-    all everyone everybody guys there how are doing is am i'm and u r the to have take care too again mate man
-    dude sir please pleasure my anytime your youre you're ur more weekend nice"""
-)
+_OFF = 0.25  # of the median likeness
 
 
 @dataclass(frozen=True)
@@ -50,12 +44,6 @@ def _buckets(found: set[str]) -> NDArray[np.int64]:
 def exchange_text(messages: Sequence[dict[str, Any]], place: int) -> str:
     """What both sides say in an exchange."""
     return f"{messages[place]['content']}\n{messages[place + 1]['content']}"
-
-
-def is_small_talk(text: str) -> bool:
-    """Whether a text is nothing but greetings, thanks and assent."""
-    said = words(text)
-    return bool(said) and all(word in _SMALL_TALK for word in said)
 
 
 class Topics:

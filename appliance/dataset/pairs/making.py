@@ -70,6 +70,7 @@ class PairMaker:
         self._redacted = redacted
         self._documents: Spool[tuple[Document, bool]] = Spool(folder)
         self._transcripts: Spool[tuple[Transcript, bool]] = Spool(folder)
+        self._conversations: Spool[tuple[Conversation, bool]] = Spool(folder)
         self._speakers = Speakers(self._section.assistant)
         self._boilerplate = Boilerplate()
         self._sample: list[Block] = []
@@ -115,8 +116,11 @@ class PairMaker:
             self.held += pair.held
             yield pair
         self._tell_boilerplate()
-        self._transcripts.close()
-        self._documents.close()
+
+    def close(self) -> None:
+        """Free the disk that was put to use; the counts stay."""
+        for spool in (self._documents, self._transcripts, self._conversations):
+            spool.close()
 
     def summary(self) -> dict[str, Any]:
         """What was made and what went, for the card; empty where there was nothing to make pairs of."""
@@ -133,7 +137,6 @@ class PairMaker:
     # Transcripts
 
     def _from_transcripts(self) -> Iterator[Pair]:
-        found: Spool[tuple[Conversation, bool]] = Spool(self._folder)
         topics = Topics()
         guessed: dict[tuple[str, str], Counter[str]] = {}
         unheard: Counter[str] = Counter()
@@ -142,7 +145,7 @@ class PairMaker:
             made = 0
             for one in conversations(transcript, sides, self._section, self.tally):
                 topics.count(one)
-                found.add((one, test))
+                self._conversations.add((one, test))
                 made += 1
             if made and sides.how != "told":
                 guessed.setdefault((transcript.file, sides.how), Counter()).update(sides.names)
@@ -159,13 +162,10 @@ class PairMaker:
         for (file, how), names in guessed.items():
             text = told(how, [visible(name, 40) for name, _ in names.most_common(_SHOWN)])  # type: ignore[arg-type]
             self._emit(Event(STAGE, "warning", f"{visible(file, 0)}: {text}"))
-        yield from self._rows_of_conversations(found, topics)
-        found.close()
+        yield from self._rows_of_conversations(topics)
 
-    def _rows_of_conversations(
-        self, found: Spool[tuple[Conversation, bool]], topics: Topics
-    ) -> Iterator[Pair]:
-        mode = self._section.chatter
+    def _rows_of_conversations(self, topics: Topics) -> Iterator[Pair]:
+        mode, found = self._section.chatter, self._conversations
         path = self._folder / CHATTER_FILE if self._folder is not None else None
         if mode == "keep" or not len(found):
             if path is not None:

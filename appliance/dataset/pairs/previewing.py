@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -114,7 +115,11 @@ def preview(
 
             checkpoint = resolve(project.config.base.path, project.root, emit)
         count = counter(checkpoint)
-    maker = PairMaker(project, count, emit, ask_writer=False)
+    with contextlib.closing(PairMaker(project, count, emit, ask_writer=False)) as maker:
+        return _preview(project, maker)
+
+
+def _preview(project: Project, maker: PairMaker) -> Preview:
     sources: dict[str, SourcePreview] = {}
     section = project.config.dataset
     for path, name, test in source_files(project):

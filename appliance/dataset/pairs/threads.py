@@ -24,6 +24,7 @@ _ADDRESS = re.compile(r"^@?([^\s:,>]{2,32})\s?[:,>]\s+(?=\S)")
 _AT = re.compile(r"^@([^\s:,]{2,32})\s+(?=\S)")
 _TAIL = re.compile(r"(?:^|[\s,])@?([^\s,:]{3,32})\s*[?!.]*$")
 _MINUTES = 15.0  # an answer to a person's name comes within these
+_MOST_BEFORE = 2  # lines of a question before the one that asks
 _JOINED = 4  # turns after which a person's next line begins another question
 
 
@@ -160,7 +161,7 @@ def _question(said: list[Line], answer: Line, reply_turns: int, used: set[int]) 
     if last is None:
         return []
     begin = last
-    while begin > 0 and near[begin].number - near[begin - 1].number <= _JOINED:
+    while begin > max(0, last - _MOST_BEFORE) and near[begin].number - near[begin - 1].number <= _JOINED:
         begin -= 1
     return near[begin:]
 

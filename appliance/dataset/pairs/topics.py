@@ -34,6 +34,9 @@ _ASKING = word_set(
     might will would has have am i my if wie was wer wo wann warum kann comment que quoi où quand pourquoi qué
     cómo quién dónde cuándo por"""
 )
+_NOT_ASKED = frozenset(
+    ("conclusion", "conclusions", "references", "see also", "further reading", "contents", "changelog")
+)
 _MOST_PLACE_WORDS = 14
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _GERUND = re.compile(r"^[A-Z]?[a-z]{2,}ing\b")
@@ -146,6 +149,8 @@ def topic_questions(passage: Passage) -> list[str]:
     """Wordings that ask for all that a section tells; none where it has no name of its own."""
     place, title = place_of(passage), document_title(passage)
     heading = heading_of(passage)
+    if heading.casefold() in _NOT_ASKED:
+        return []
     if (
         not place
         or not heading

@@ -8,7 +8,7 @@ from typing import Any
 
 from appliance.config import PairsSection
 from appliance.dataset.lengths import CountTokens
-from appliance.dataset.pairs.noise import is_noise
+from appliance.dataset.pairs.noise import gives_thanks, is_noise, topic_words
 from appliance.dataset.pairs.pair import Messages, Tally
 from appliance.dataset.pairs.speakers import Sides
 from appliance.dataset.pairs.threads import is_question, threads
@@ -102,6 +102,10 @@ def _threaded(transcript: Transcript, section: PairsSection, tally: Tally) -> It
             continue
         if all(is_question(answer) and answer.rstrip().endswith("?") for answer in answers):
             tally.drop("asks-back", transcript.file, lines[0], f"{messages[0]['content']} → {answers[0]}")
+            continue
+        asked = str(messages[0]["content"])
+        if gives_thanks(answers[0]) or not topic_words(asked) or len(topic_words(" ".join(answers))) < 3:
+            tally.drop("no-help", transcript.file, lines[0], f"{asked} → {answers[0]}")
             continue
         # All that one person asks stays together: they ask the same again when nobody answers.
         group = sha256_json([transcript.file, asker])[:16]

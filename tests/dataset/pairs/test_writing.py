@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.dataset import read_rows
+from appliance.dataset import read_other_rows, read_rows
 from appliance.dataset.pairs.grounding import fault_of, grounded_share
 from appliance.dataset.pairs.passages import passages
 from appliance.dataset.pairs.writing import parsed, sentences_to_ask, writer_model
@@ -148,6 +148,8 @@ def test_held_back_questions_ask_for_what_is_trained_on(bench: Bench) -> None:
     assert not {row.id for row in held} & {row.id for row in everywhere}
     assert not {row.prompt[-1]["content"] for row in held} & {row.prompt[-1]["content"] for row in everywhere}
     assert {row.kind for row in held} == {"qa"}
+    asked = read_other_rows(bench.project, bench.project.dataset / "held_back.jsonl")
+    assert {row.id for row in asked} == {row.id for row in held}  # as `evaluate --rows` reads them
     bench.configure("[dataset.pairs]\nhold_back = 0")
     assert bench.prepare().held_back == 0
     assert not (bench.project.dataset / "held_back.jsonl").exists()

@@ -29,6 +29,12 @@ FORMATS = (*CONTAINERS, *SHAPES, *CHAT_LOGS, SKIP)
 
 QuantizationType = Literal["F16", "Q8_0", "Q5_0", "Q4_1", "Q4_0", "IQ4_NL", "Q4_K"]
 
+LANGUAGES = (
+    "ar", "cs", "da", "de", "el", "en", "es", "fi", "fr", "he", "hi", "hu", "it", "ja", "ko", "nl", "no", "pl",
+    "pt", "ro", "ru", "sv", "th", "tr", "uk", "zh",
+)  # fmt: skip
+"""The languages that `dataset.filters.languages` may name."""
+
 FOUR_BITS = ("Q4_0", "Q4_1", "IQ4_NL", "Q4_K")
 KEYS_AND_VALUES = r"attn_[kv]\."
 """The GGUF names of the matrices that make attention's keys and values."""
@@ -104,6 +110,66 @@ class QualitySection(_Section):
     """Leave out this share of the training rows, those that score worst."""
 
 
+PairKind = Literal["turns", "qa", "cloze", "summary", "extract", "continue"]
+
+
+class PairsSection(_Section):
+    """`[dataset.pairs]`: rows made from transcripts and documents (docs/formats/pairs.md)."""
+
+    kinds: list[PairKind] = list(get_args(PairKind))
+    """What is made; an empty list makes nothing."""
+    assistant: list[str] = []
+    """Patterns of the names or roles whose turns are learnt, whatever their case; empty: guessed and said."""
+    window: int = Field(default=6, ge=0, le=100)
+    """Turns of context that a row takes along where a conversation is too long for one row."""
+    gap_minutes: int = Field(default=120, ge=1)
+    """A longer silence ends a conversation."""
+    reply_turns: int = Field(default=30, ge=1, le=1000)
+    """In a chat of many, an answer stands within so many turns of its question."""
+    chatter: Literal["keep", "show", "drop"] = "show"
+    """Exchanges off the project's topics: kept; kept and listed in chatter.jsonl; listed and left out."""
+    boilerplate: Literal["keep", "drop"] = "drop"
+    """Paragraphs that many documents share, and the headers and footers of pages."""
+    passage_tokens: int = Field(default=300, ge=50, le=8192)
+    """A passage of a document is about so long at most."""
+    wordings: int = Field(default=2, ge=1, le=4)
+    """How many wordings of a question are learnt."""
+    hold_back: float = Field(default=0.1, ge=0, le=1)
+    """Share of the facts of which one more wording is kept out of training, in held_back.jsonl."""
+    writer: str = ""
+    """A model that writes further questions and answers: a GGUF file, or `base`; empty: templates alone."""
+    writer_pairs: int = Field(default=2, ge=1, le=16)
+    """How many questions it is asked to write for a passage."""
+    grounding: float = Field(default=0.8, ge=0, le=1)
+    """Share of a written answer's words that its passage must hold."""
+
+
+FilterSide = Literal["prompt", "answer"]
+
+
+class FiltersSection(_Section):
+    """`[dataset.filters]`: rows that are left out by language, length or what is wrong with them."""
+
+    languages: list[str] = []
+    """Codes (`en`, `de`) of the languages that stay; a text that is too short to tell stays too. Empty: all."""
+    min_characters: dict[FilterSide, Annotated[int, Field(ge=0)]] = {}
+    """The fewest characters of the last `prompt` or of the `answer`."""
+    max_characters: dict[FilterSide, Annotated[int, Field(ge=1)]] = {}
+    """And the most."""
+    reject: list[Literal["echo", "refusal", "truncated"]] = []
+    """Flawed answers that are left out; those that aren't named are kept and listed in flagged.jsonl."""
+
+    @field_validator("languages")
+    @classmethod
+    def _are_known(cls, codes: list[str]) -> list[str]:
+        for code in codes:
+            if code not in LANGUAGES:
+                raise ValueError(
+                    f"{code!r} is no language that is told apart; there are {', '.join(LANGUAGES)}"
+                )
+        return codes
+
+
 class DatasetSection(_Section):
     """`[dataset]`: where the examples are and how they are read."""
 
@@ -138,6 +204,8 @@ class DatasetSection(_Section):
     duplicates: DuplicatesSection = DuplicatesSection()
     quality: QualitySection = QualitySection()
     redact: RedactSection = RedactSection()
+    pairs: PairsSection = PairsSection()
+    filters: FiltersSection = FiltersSection()
 
     @field_validator("formats")
     @classmethod

@@ -37,6 +37,11 @@ class Project:
         return self.build / "dataset"
 
     @property
+    def written_pairs(self) -> Path:
+        """What a model has written for pairs, and its log; kept, so that nothing is asked twice."""
+        return self.build / "dataset-pairs"
+
+    @property
     def redaction_key(self) -> Path:
         """The secret that surrogates come from; made when redaction is first on, never shipped."""
         return self.root / "redaction.key"

@@ -47,6 +47,7 @@ Example:
   anchorhold dataset inspect data/*                 # what each file is taken for, without making anything
   anchorhold dataset --project station browse       # the card and the rows, on the terminal
   anchorhold dataset --project station review       # what was redacted: accept, keep, mark what was missed
+  anchorhold dataset pairs --project station        # what would be made of transcripts and documents
 """
 
 
@@ -84,6 +85,8 @@ def command(
     group, so that nothing in one split is nearly the same as something in another, and adding rows moves next to none.
     With [dataset.redact] personal data is replaced first; build/dataset/redactions.jsonl says what and why.
     build/dataset/card.html shows it all to people.
+    Of transcripts and documents rows are made as [dataset.pairs] says: conversations whose assistant's side is learnt,
+    questions with answers, summaries, extracts, passages to go on with.
 
     With --against FILE it compares the training split that is there with an evaluation set, and shows each pair that
     is equal, near, or shares thirteen words in a row; it exits with 4 when there is any.
@@ -210,3 +213,24 @@ def review(context: click.Context, folder: Path | None) -> None:
     `anchorhold dataset` follows them. With --raw-findings at the preparing the values are shown as they were.
     """
     _start("review", _own_project(context, folder))
+
+
+@command.command(epilog="Example: `anchorhold dataset --project station pairs --json`")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def pairs(context: click.Context, as_json: bool) -> None:
+    """Show how many pairs of which kind would be made of each transcript and document, with three samples of each.
+
+    Reads the sources as preparing does and writes nothing. A model named in [dataset.pairs] writer isn't asked.
+    """
+    from appliance.dataset.pairs.previewing import preview
+    from appliance.paths import Project
+    from appliance.progress import terminal_progress
+
+    folder: Path = context.parent.params["folder"] if context.parent else Path()
+    with terminal_progress() as emit:
+        found = preview(Project.open(folder), emit)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), ensure_ascii=True))
+    else:
+        click.echo("\n".join(found.lines()))

@@ -42,6 +42,27 @@ threshold = 0.85           # Jaccard similarity of three-character windows or wo
 score = false              # score every row (build/dataset/quality.jsonl)
 drop_share = 0.0           # leave out the worst share of the training rows
 
+[dataset.pairs]            # rows made of transcripts and documents; `anchorhold dataset pairs` shows them
+kinds = ["turns", "qa", "cloze", "summary", "extract", "continue"]
+assistant = []             # names or roles whose turns are learnt, as ["agent", "desk-*"]; empty: guessed and said
+window = 6                 # turns of context where a conversation is too long for one row
+gap_minutes = 120          # a longer silence ends a conversation
+reply_turns = 30           # in a chat of many, an answer comes within so many turns
+chatter = "show"           # exchanges off the topics: keep, show (chatter.jsonl), drop
+boilerplate = "drop"       # paragraphs that documents share, headers and footers: drop, keep
+passage_tokens = 300
+wordings = 2               # of a question that are learnt
+hold_back = 0.1            # share of the facts of which one more wording goes to held_back.jsonl
+writer = ""                # a .gguf file, or base: writes more questions, checked against the text
+writer_pairs = 2           # at most, a passage
+grounding = 0.8            # share of a written answer's words that the passage must hold
+
+[dataset.filters]
+languages = []             # as ["en"]; empty: all. What is too short to tell stays
+min_characters = {{}}        # {{ prompt = 3, answer = 1 }}
+max_characters = {{}}
+reject = []                # echo, refusal, truncated; what isn't named is kept and listed in flagged.jsonl
+
 [dataset.redact]           # personal data in the examples
 mode = "off"               # placeholder: [NAME_1]; surrogate: made-up values of the same form; off: all stays
 kinds = ["name", "address", "birth_date", "email", "phone", "card", "iban", "account", "national_id", "ip", "mac",

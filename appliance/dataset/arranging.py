@@ -258,7 +258,8 @@ def _most_frequent(answers: Numbers, unit_of: Numbers) -> Numbers:
     times = np.diff(np.concatenate([[-1], ends]))
     best = np.lexsort((answer[ends], times, unit[ends]))
     last = np.concatenate([unit[ends][best][1:] != unit[ends][best][:-1], [True]])[: len(ends)]
-    return answer[ends][best][last]
+    chosen: Numbers = answer[ends][best][last]
+    return chosen
 
 
 def _counted(unit_of: Numbers, split: NDArray[np.int8], count: int) -> Numbers:

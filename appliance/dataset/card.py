@@ -57,7 +57,7 @@ class DatasetCard:
         over_limit: training rows left out by `dataset.limit`.
         rejected: bad rows by kind.
         sources: the files read: name, bytes, sha256, rows, test, format (what it was taken for), evidence (why),
-            licence (empty: not stated).
+            licence (empty: not stated), pairs (made of it, by kind, where any were).
         files: SHA-256 of each split's file.
         split: how the test split came about.
         unpaired: material that no pairs were made of: transcripts, turns, documents, blocks.
@@ -71,6 +71,10 @@ class DatasetCard:
         pruned: training rows left out as the worst.
         lengths: how many rows have how many tokens, see `token_histogram`; empty without rows.
         label_counts: label -> split -> rows, canaries left out, the most frequent labels; empty where answers aren't.
+        pairs: made of transcripts and documents: `made` by kind, `dropped` by reason, paragraphs of `boilerplate` taken
+            out, exchanges of `chatter` shown or dropped, the `writer`; empty where there were neither.
+        held_back: other wordings of questions that are trained on, in held_back.jsonl and in no split.
+        flagged: rows that stayed though their answer is flawed, by kind: flagged.jsonl.
     """
 
     digest: str
@@ -94,6 +98,9 @@ class DatasetCard:
     pruned: int = 0
     lengths: dict[str, Any] = field(default_factory=dict)
     label_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    pairs: dict[str, Any] = field(default_factory=dict)
+    held_back: int = 0
+    flagged: dict[str, int] = field(default_factory=dict)
     format: int = field(default=FORMAT)
 
     def to_json(self) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from appliance import storage
 from appliance.dataset.kept_rows import Columns, IdSet, KeptRows, id_text
 from appliance.dataset.near.views import Views
-from appliance.dataset.reading import BadRow, Document, RawRow, Transcript
+from appliance.dataset.pairs import Pair, PairMaker
+from appliance.dataset.reading import BadRow, RawRow
 from appliance.dataset.redaction import RedactionReport
 from appliance.dataset.row_batches import Batch, BatchMaker, Portion, Things
 from appliance.dataset.telling import STAGE
@@ -42,10 +43,13 @@ class Collector:
     result is the same to the bit without it.
 
     Attributes:
+        pairs: gets transcripts and documents.
+        flagged_file: gets what is wrong with rows that stay.
         views: gets the texts to compare; None: none are compared.
         pool: None: portions are worked on here and at once.
         seen, test_ids: ids of accepted rows, and of those of the test files.
         repeats: ids of rows that were dropped since an equal one had been accepted.
+        held: (id, offset, size) of rows in the spool that are other wordings of a question, for no split.
     """
 
     project: Project
@@ -55,6 +59,8 @@ class Collector:
     spool: IO[bytes]
     rejected_file: IO[bytes]
     report: RedactionReport
+    pairs: PairMaker
+    flagged_file: IO[bytes]
     views: Views | None = None
     pool: WorkerPool | None = None
     kept: KeptRows = field(default_factory=KeptRows)
@@ -66,19 +72,19 @@ class Collector:
     longest_answer: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     first_bad: list[str] = field(default_factory=list)
-    unpaired: Counter[str] = field(default_factory=Counter)
+    flagged: Counter[str] = field(default_factory=Counter)
+    held: list[tuple[str, int, int]] = field(default_factory=list)
     spooled: int = 0
     _added: list[tuple[RawRow, bool]] = field(default_factory=list)
     _under_way: deque[tuple[Callable[[], Batch], bool, OnBatch]] = field(default_factory=deque)
-    _accepting: bool = False
 
     def reject(self, bad: BadRow) -> None:
         """Count and record a bad row; the first ones are told.
 
         Raises:
-            DataError: always, where `strict` is set.
+            DataError: always, where `strict` is set and the row is a file's own.
         """
-        if self.strict:
+        if self.strict and not bad.made:
             raise DataError(
                 str(bad), "mend or remove the row, or run without --strict to leave such rows out"
             )
@@ -89,22 +95,19 @@ class Collector:
             self.first_bad.append(str(bad))
             self.emit(Event(STAGE, "warning", str(bad)))
 
-    def set_aside(self, material: Transcript | Document) -> None:
-        """Material that no pairs are made of yet: counted, so that the card tells of it.
-
-        Rows that are made of it go to `add`; they are accepted right behind it.
-        """
-        if isinstance(material, Transcript):
-            self.unpaired["transcripts"] += 1
-            self.unpaired["turns"] += len(material.turns)
-        else:
-            self.unpaired["documents"] += 1
-            self.unpaired["blocks"] += len(material.blocks)
+    def add_pair(self, pair: Pair) -> None:
+        """Take a row that was made, or keep one back that is a question's other wording."""
+        if not pair.held:
+            self.add(pair.row, pair.test)
+            return
+        batch = self.maker.batch([pair.row])
+        if len(batch.rows) and batch.rows.tokens[0] <= self.project.config.dataset.max_tokens:
+            self.held.append((id_text(int(batch.rows.ids[0])), *self.append(batch.lines)))
 
     def add(self, raw: RawRow, test: bool) -> None:
         """Take a row of a test file or another; what can't be learnt from is rejected."""
         self._added.append((raw, test))
-        if len(self._added) >= _ADDED_AT_ONCE and not self._accepting:
+        if len(self._added) >= _ADDED_AT_ONCE:
             self._send_added()
 
     def append(self, line: bytes) -> tuple[int, int]:
@@ -122,11 +125,7 @@ class Collector:
         waiting, self._added = self._added, []
         for test in (True, False):
             if raws := [raw for raw, of_test in waiting if of_test == test]:
-                portion = Things(raws[0].file, [*raws])
-                if self._accepting:
-                    self._accept_rows(self.maker.make(portion), test)
-                else:
-                    self.take(portion, test)
+                self.take(Things(raws[0].file, [*raws]), test)
 
     def take(self, portion: Portion, test: bool, on_batch: OnBatch = _ignore) -> None:
         """Take a portion of a test file or another.
@@ -162,15 +161,8 @@ class Collector:
         self._accept(result(), test, on_batch)
 
     def _accept(self, batch: Batch, test: bool, on_batch: OnBatch) -> None:
-        self._accepting = True
-        try:
-            on_batch(batch)
-            self._accept_rows(batch, test)
-        finally:
-            self._accepting = False
-
-    def _accept_rows(self, batch: Batch, test: bool) -> None:
         """The rows of a batch, and what stands between them, in order."""
+        on_batch(batch)
         begin = 0
         bad: list[tuple[int, BadRow]] = []
         for place, thing in batch.others:
@@ -179,15 +171,13 @@ class Collector:
                 continue
             self._accept_run(batch, begin, place, bad, test)
             begin, bad = place, []
-            self.set_aside(thing)
-            if self._added:
-                self._send_added()
+            self.pairs.take(thing, test)
         self._accept_run(batch, begin, len(batch.rows), bad, test)
 
     def _accept_run(
         self, batch: Batch, begin: int, end: int, bad: Iterable[tuple[int, BadRow]], test: bool
     ) -> None:
-        rows = batch.rows.chosen(np.s_[begin:end]) if end - begin < len(batch.rows) else batch.rows
+        rows = batch.rows.chosen(np.arange(begin, end)) if end - begin < len(batch.rows) else batch.rows
         new = self.seen.add(rows.ids)
         self._count_repeats(rows.ids[~new], test)
         if test:
@@ -195,6 +185,12 @@ class Collector:
         for place in [place for place in batch.findings if begin <= place < end and new[place - begin]]:
             identity = id_text(int(rows.ids[place - begin]))
             self.report.add(identity, batch.sources[place], batch.findings[place])
+        for place in [place for place in batch.flawed if begin <= place < end and new[place - begin]]:
+            for kind, reason in batch.flawed[place]:
+                self.flagged[kind] += 1
+                identity = id_text(int(rows.ids[place - begin]))
+                line = {"id": identity, "source": batch.sources[place], "kind": kind, "reason": reason}
+                self.flagged_file.write(storage.json_line(line))
         limit = self.project.config.dataset.max_tokens
         fits = new & (rows.tokens <= limit)
         for _, each in sorted([*bad, *_too_long(batch, begin, new & ~fits, limit)], key=lambda pair: pair[0]):
@@ -232,4 +228,4 @@ def _too_long(batch: Batch, begin: int, which: NDArray[np.bool_], limit: int) ->
     for place in (np.flatnonzero(which) + begin).tolist():
         file, _, line = batch.sources[place].rpartition(":")
         reason = f"{batch.rows.tokens[place]} tokens, more than dataset.max_tokens = {limit}"
-        yield place, BadRow(file, int(line), "too-long", reason)
+        yield place, BadRow(file, int(line), "too-long", reason, made=place in batch.made)

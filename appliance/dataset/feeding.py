@@ -97,6 +97,12 @@ def read_all(collector: Collector, files: list[tuple[Path, str, bool]]) -> list[
             _read_large(collector, path, name, test, source, before, tell)
         before += size
     collector.flush()
+    for pair in collector.pairs.make():
+        collector.add_pair(pair)
+    collector.flush()
+    for source in sources:
+        if made := collector.pairs.by_file.get(str(source["name"])):
+            source["pairs"] = dict(sorted(made.items()))
     return sources
 
 

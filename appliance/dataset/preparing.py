@@ -22,15 +22,18 @@ from appliance.dataset.card_page import PAGE_NAME, write_page
 from appliance.dataset.collecting import SHOWN, Collector
 from appliance.dataset.feeding import read_all
 from appliance.dataset.histogram import token_histogram
-from appliance.dataset.kept_rows import Columns, id_text
+from appliance.dataset.kept_rows import Columns, group_key, id_text
 from appliance.dataset.label_counts import count_labels
 from appliance.dataset.lengths import CountTokens, counter, plain_counter
 from appliance.dataset.licences import with_licences
 from appliance.dataset.near.views import Views
+from appliance.dataset.pairs import PairMaker
+from appliance.dataset.pairs.holding_back import write_held_back
 from appliance.dataset.reading import BadRow, file_name, find_files
 from appliance.dataset.redaction import RedactionReport
 from appliance.dataset.row_batches import BatchMaker, Setup
 from appliance.dataset.row_making import RowMaker
+from appliance.dataset.rows import Row
 from appliance.dataset.splitting import TRAIN
 from appliance.dataset.spool import SpooledRows
 from appliance.dataset.telling import STAGE, Telling
@@ -48,7 +51,8 @@ _LINES_TOLD = 1000  # lines written after which it may be told
 
 def _nothing_left(collector: Collector) -> DataError:
     told = "".join(f"\n  {line}" for line in collector.first_bad)
-    aside = "".join(f", {count} {what}" for what, count in sorted(collector.unpaired.items()))
+    unpaired = sorted(collector.pairs.unpaired.items())
+    aside = "".join(f", {count} {what} without pairs" for what, count in unpaired)
     return DataError(
         f"no usable row: {collector.rejected.total()} rejected{aside}{told}",
         "mend the rows that are named; `anchorhold dataset inspect` shows what each file was taken for",
@@ -168,14 +172,27 @@ def prepare(
             views = None
             if project.config.dataset.duplicates.near != "ignore":
                 views = stack.enter_context(Views(folder=project.dataset))
+            pairs = PairMaker(project, count, emit, project.dataset, redacted=maker.redacted)
+            stack.callback(pairs.close)
             with (
                 storage.atomic_writer(project.dataset / "rejected.jsonl") as rejected_file,
+                storage.atomic_writer(project.dataset / "flagged.jsonl") as flagged_file,
                 _findings_file(project, maker.redactor is not None) as findings_file,
             ):
                 report = RedactionReport(findings_file, raw_findings)
                 batches = BatchMaker(project, maker, count)
                 collector = Collector(
-                    project, emit, strict, batches, spool, rejected_file, report, views, processes
+                    project,
+                    emit,
+                    strict,
+                    batches,
+                    spool,
+                    rejected_file,
+                    report,
+                    pairs,
+                    flagged_file,
+                    views,
+                    processes,
                 )
                 for bad in skipped:
                     collector.reject(bad)
@@ -218,6 +235,7 @@ def _finish(
     if section.limit:
         # In the order of their hashes: an unbiased pick, stable as it grows.
         splits[TRAIN] = splits[TRAIN][: section.limit]
+    held_back = _hold_back(project, collector, spooled, splits[TRAIN])
     spooled = _plant(project, collector, spooled, splits, count)
     _write_splits(project, spooled, splits, emit)
     report = collector.report
@@ -225,6 +243,7 @@ def _finish(
         _card(collector, spooled.columns, arranged, sources),
         over_limit=over_limit,
         pruned=pruned,
+        held_back=held_back,
         redactions=report.counts(section.redact.mode) if section.redact.mode != "off" else {},
         label_counts=count_labels(project.dataset) if arranged.labels else {},
     )
@@ -286,6 +305,19 @@ def _prune(
     return train[~np.isin(spooled.columns.ids[train], gone)], len(dropped)
 
 
+def _hold_back(project: Project, collector: Collector, spooled: SpooledRows, train: Numbers) -> int:
+    """Write the questions whose other wordings are trained on; how many there are."""
+
+    def held() -> Iterator[Row]:
+        return (spooled.row_at(offset, size) for _, offset, size in sorted(collector.held))
+
+    def of_groups(groups: set[str]) -> Iterator[Row]:
+        keys = np.array([group_key(group) for group in groups], dtype=np.uint64)
+        return spooled.rows(train[np.isin(spooled.columns.groups[train], keys)])
+
+    return write_held_back(project, held, of_groups)
+
+
 def _plant(
     project: Project,
     collector: Collector,
@@ -340,7 +372,9 @@ def _card(
         lengths=token_histogram({name: columns.tokens[rows] for name, rows in splits.items()}),
         moved=arranged.moved,
         canaries=section.canaries,
-        unpaired=dict(sorted(collector.unpaired.items())),
+        unpaired=dict(sorted(collector.pairs.unpaired.items())),
+        pairs=collector.pairs.summary(),
+        flagged=dict(sorted(collector.flagged.items())),
     )
 
 

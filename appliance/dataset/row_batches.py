@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from appliance import storage
 from appliance.dataset import conflicts
 from appliance.dataset.cleaning import BadConversation
+from appliance.dataset.filtering import Fault, Filters
 from appliance.dataset.kept_rows import Columns, group_key
 from appliance.dataset.lengths import CountTokens
 from appliance.dataset.near.views import Texts, compared_texts
@@ -114,6 +115,8 @@ class Batch:
         texts: what is compared of them; None where nothing is.
         sources: `file:line` of each row.
         findings: place of a row -> the personal data that was in it.
+        flawed: place of a row -> what is wrong with its answer though it stays: (kind, reason).
+        made: places of the rows that were made of transcripts and documents.
         others: (place of the row that it stands before, what is no row), in order.
         raw: how many rows there were, good and bad.
         source: of a whole file.
@@ -125,6 +128,8 @@ class Batch:
     texts: Texts | None
     sources: list[str]
     findings: dict[int, list[Finding]]
+    flawed: dict[int, list[Fault]]
+    made: frozenset[int]
     others: list[tuple[int, BadRow | Transcript | Document]]
     raw: int
     source: SourceFile | None = None
@@ -134,6 +139,7 @@ class Batch:
 class _Making:
     rows: list[Row] = field(default_factory=list)
     findings: dict[int, list[Finding]] = field(default_factory=dict)
+    flawed: dict[int, list[Fault]] = field(default_factory=dict)
     others: list[tuple[int, BadRow | Transcript | Document]] = field(default_factory=list)
     raw: int = 0
 
@@ -150,6 +156,7 @@ class BatchMaker:
     def __init__(self, project: Project, maker: RowMaker, count: CountTokens) -> None:
         self._section = project.config.dataset
         self._maker = maker
+        self._filters = Filters(self._section.filters)
         self._count = count
 
     def make(self, portion: Portion) -> Batch:
@@ -174,7 +181,7 @@ class BatchMaker:
         making = _Making()
         for thing in things:
             self._take(thing, making)
-        return self.batch_of(making.rows, making.findings, making.others, making.raw, source)
+        return self._batch_of(making, source)
 
     def _take(self, thing: Material, making: _Making) -> None:
         if not isinstance(thing, RawRow):
@@ -185,23 +192,33 @@ class BatchMaker:
             row, findings = self._maker.row(thing)
             if self._maker.schema is not None:
                 self._maker.schema.check_answer(row.answer)
+            flaws = self._passed(row)
         except BadConversation as fault:
-            bad = BadRow(thing.file, thing.line, fault.kind, fault.reason)
+            bad = BadRow(thing.file, thing.line, fault.kind, fault.reason, made=bool(thing.kind))
             making.others.append((len(making.rows), bad))
             return
         if findings:
             making.findings[len(making.rows)] = findings
+        if flaws:
+            making.flawed[len(making.rows)] = flaws
         making.rows.append(row)
 
-    def batch_of(
-        self,
-        rows: Sequence[Row],
-        findings: dict[int, list[Finding]],
-        others: list[tuple[int, BadRow | Transcript | Document]],
-        raw: int,
-        source: SourceFile | None = None,
-    ) -> Batch:
-        """The batch of rows that are made already."""
+    def _passed(self, row: Row) -> list[Fault]:
+        """What is wrong with a row that the filters let through.
+
+        Raises:
+            BadConversation: they don't.
+        """
+        listed: list[Fault] = []
+        fault = self._filters.fault(row)
+        if fault is None and row.kind in ("", "turns"):  # answers of other pairs are pieces of a text
+            fault, listed = self._filters.flaws(row)
+        if fault is not None:
+            raise BadConversation(*fault)
+        return listed
+
+    def _batch_of(self, making: _Making, source: SourceFile | None) -> Batch:
+        rows = making.rows
         lines = [row.to_line() for row in rows]
         sizes = np.array([*map(len, lines)], dtype=np.uint32)
         columns = Columns(
@@ -221,9 +238,11 @@ class BatchMaker:
             np.array([len(row.answer) for row in rows], dtype=np.int32),
             compared_texts([row.messages for row in rows]) if compared else None,
             [row.source for row in rows],
-            findings,
-            others,
-            raw,
+            making.findings,
+            making.flawed,
+            frozenset(place for place, row in enumerate(rows) if row.kind),
+            making.others,
+            making.raw,
             source,
         )
 

@@ -24,6 +24,13 @@ class RowMaker:
         self.schema = AnswerSchema.load(project.root / section.schema_path) if section.schema_path else None
         self.redactor: Redactor | None = redactor_for(project)
 
+    def redacted(self, text: str) -> str:
+        """A text without the personal data that the project's redaction finds in it."""
+        if self.redactor is None:
+            return text
+        turns = [{"role": "user", "content": text}]
+        return str(self.redactor.conversation(turns, lambda _: "").messages[0]["content"])
+
     def row(self, raw: RawRow) -> tuple[Row, list[Finding]]:
         """The row, and the personal data that was found in it.
 
@@ -41,4 +48,5 @@ class RowMaker:
             rejected = str(redacted.messages[-1]["content"]) if rejected else ""
             group = group and self.redactor.keyed("group", group)
         source = f"{raw.file}:{raw.line}"
-        return Row(row_id(messages), group or default_group(messages), messages, source, rejected), findings
+        group = group or default_group(messages)
+        return Row(row_id(messages), group, messages, source, rejected, raw.kind), findings

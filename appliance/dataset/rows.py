@@ -24,6 +24,7 @@ class Row:
         messages: chat messages, `{"role": ..., "content": ...}`, the last one the assistant's.
         source: `file:line` of where the row begins.
         rejected: of a preference pair, the answer that was not preferred; empty: no pair.
+        kind: of a row made of a transcript or a document, how (a `PairKind`); empty: as its file holds it.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Row:
     messages: list[dict[str, Any]]
     source: str
     rejected: str = ""
+    kind: str = ""
 
     @property
     def prompt(self) -> list[dict[str, Any]]:
@@ -47,6 +49,8 @@ class Row:
         fields = {"id": self.id, "group": self.group, "messages": self.messages, "source": self.source}
         if self.rejected:
             fields["rejected"] = self.rejected
+        if self.kind:
+            fields["kind"] = self.kind
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
@@ -59,7 +63,12 @@ def row_from_line(line: bytes | str) -> Row:
     """The row that `Row.to_line` wrote."""
     fields = json.loads(line)
     return Row(
-        fields["id"], fields["group"], fields["messages"], fields["source"], fields.get("rejected", "")
+        fields["id"],
+        fields["group"],
+        fields["messages"],
+        fields["source"],
+        fields.get("rejected", ""),
+        fields.get("kind", ""),
     )
 
 

@@ -28,6 +28,10 @@ class SpooledRows:
         offsets, sizes = self.columns.offsets, self.columns.sizes
         return (os.pread(self._file, int(sizes[number]), int(offsets[number])) for number in numbers)
 
+    def row_at(self, offset: int, size: int) -> Row:
+        """The row whose line lies there, in `columns` or not."""
+        return row_from_line(os.pread(self._file, size, offset))
+
     def rows(self, numbers: Iterable[int]) -> Iterator[Row]:
         """The rows."""
         return map(row_from_line, self.lines(numbers))

@@ -24,8 +24,28 @@ def card_lines(card: DatasetCard) -> list[str]:
             for what in ("kept", "left")
             if card.redactions[what]
         ]
+    lines += _pairs(card)
     lines += _told(card)
     lines.append(f"digest {card.digest}")
+    return lines
+
+
+def _pairs(card: DatasetCard) -> list[str]:
+    """What was made of transcripts and documents."""
+    lines = []
+    for key, what in (
+        ("made", "pairs made"),
+        ("dropped", "no pair made, by reason"),
+        ("boilerplate", "boilerplate, paragraphs"),
+        ("chatter", "off the topics, exchanges"),
+    ):
+        if counts := card.pairs.get(key):
+            lines.append(f"{what}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    if card.held_back:
+        lines.append(f"held back, other wordings of what is learnt: {card.held_back}: held_back.jsonl")
+    if card.flagged:
+        flaws = ", ".join(f"{count} {kind}" for kind, count in card.flagged.items())
+        lines.append(f"kept though flawed: {flaws}: flagged.jsonl")
     return lines
 
 

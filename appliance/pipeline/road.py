@@ -93,7 +93,17 @@ def _sources(project: Project) -> Inputs:
         "schema": _schema(project),
         "config": project.config.dataset.model_dump(),
         "redaction": redaction_inputs(project),
+        "writer": _writer(project),
     }
+
+
+def _writer(project: Project) -> str:
+    """The digest of the model that writes pairs; empty where none does."""
+    if not project.config.dataset.pairs.writer:
+        return ""
+    from appliance.dataset.pairs.writing import writer_model
+
+    return storage.sha256_file(writer_model(project))
 
 
 def _schema(project: Project) -> str:

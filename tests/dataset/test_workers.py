@@ -15,8 +15,6 @@ import psutil
 import pytest
 
 from appliance.dataset import feeding, prepare
-from appliance.dataset.collecting import Collector
-from appliance.dataset.reading import Document, RawRow, Transcript
 from appliance.errors import ConfigError, DataError, StorageError
 from appliance.events import Event, ignore
 from tests.dataset.conftest import Bench
@@ -102,22 +100,24 @@ def test_workers_write_the_same_bytes(
     assert {"broken-json", "empty", "encoding", "columns"} <= kinds
 
 
-def test_rows_made_of_what_was_set_aside_come_right_behind_it(
-    bench: Bench, base_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+def test_pairs_made_of_documents_and_transcripts_are_the_same_with_workers(
+    bench: Bench, base_checkpoint: Path
 ) -> None:
-    def of_blocks(self: Collector, material: Transcript | Document) -> None:
-        for block in material.blocks if isinstance(material, Document) else ():
-            turns = [{"role": "user", "content": "repeat"}, {"role": "assistant", "content": block.text}]
-            self.add(RawRow(material.file, block.line, turns), test=False)
-
-    monkeypatch.setattr(Collector, "set_aside", of_blocks)
     fill(bench)
+    for number in range(12):
+        text = f"# Pump {number}\n\nPump {number} is a centrifugal pump of hall {number}. It feeds the boiler there.\n"
+        bench.write(
+            f"pump-{number}.md", text + f"\n## How is pump {number} stopped?\n\nClose valve {number}.\n"
+        )
+        turns = "".join(f"Customer: what about {n}?\nAgent: {n} costs {number} euros.\n" for n in range(9))
+        bench.write(f"talk-{number}.txt", turns)
     results = []
     for workers in (0, 2):
         prepare(bench.project, ignore, checkpoint=base_checkpoint, workers=workers)
         results.append(written(bench))
     assert results[0] == results[1]
-    assert b"data/d.md:" in results[0]["train.jsonl"]
+    rows = [json.loads(each) for each in results[0]["train.jsonl"].splitlines()]
+    assert {"turns", "continue", None} <= {row.get("kind") for row in rows}
 
 
 def test_what_a_worker_refuses_is_the_same_error(bench: Bench, base_checkpoint: Path) -> None:

@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.dataset.filtering import flaws_of
 from appliance.dataset.near.shingles import mix, shingles
 
 Reason = tuple[str, float, str]
@@ -66,6 +67,7 @@ class Facts:
     script: str
     answer_script: str
     keys: str
+    flaws: tuple[tuple[str, str], ...] = ()
 
 
 def facts_of(prompt: str, answer: str) -> Facts:
@@ -82,6 +84,7 @@ def facts_of(prompt: str, answer: str) -> Facts:
         script_of(prompt),
         script_of(answer),
         _keys(answer),
+        tuple(flaws_of(answer)),
     )
 
 
@@ -199,6 +202,8 @@ def reasons_of(prompt: str, answer: str, facts: Facts, usual: Usual) -> list[Rea
         if alone > 0.3:
             text = f"{alone:.0%} of the prompt's three-character windows stand in no other row"
             found.append(("unlike", min(1.0, 2 * (alone - 0.3)), text))
+    if not usual.labels:
+        found += [(kind, 0.7, reason) for kind, reason in facts.flaws]
     if answer == prompt and not usual.labels:
         found.append(("echo", 0.9, "the answer is the prompt"))
     if usual.json and not facts.keys:

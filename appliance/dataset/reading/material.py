@@ -27,6 +27,7 @@ class RawRow:
         group: the group it names; empty: none.
         rejected: of a preference pair, the answer that was not preferred; empty: no pair.
         note: what of the row was left out in reading; empty: nothing.
+        kind: of a row that was made of a transcript or a document, how (`qa`, `turns`, ...); empty: the file's own.
     """
 
     file: str
@@ -35,6 +36,7 @@ class RawRow:
     group: str = ""
     rejected: str = ""
     note: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,12 +119,16 @@ class Document:
 
 @dataclass(frozen=True)
 class BadRow:
-    """One row (or a whole file, `line` 0) that can't be used, and why; `kind` is what the card counts by."""
+    """One row (or a whole file, `line` 0) that can't be used, and why; `kind` is what the card counts by.
+
+    `made`: it was made of a transcript or document, so that nobody can mend it in a file.
+    """
 
     file: str
     line: int
     kind: str
     reason: str
+    made: bool = False
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file

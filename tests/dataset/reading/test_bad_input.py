@@ -238,6 +238,7 @@ def test_preparing_names_all_of_it_and_goes_on(bench: Bench) -> None:
     bench.write("manual.md", "# Pump\n\nIt is loud.\n\n## Start\n\nPress twice.\n")
     bench.write("evil\x1b[2J.csv", "\x1b[31mname,what\nx,y\n1,2\n3,4\n")
     (bench.root / "data" / "circle").symlink_to(".")
+    bench.configure("[dataset.pairs]\nkinds = []")
     card = bench.prepare()
     assert sum(card.rows.values()) == 40
     assert card.rejected == {"binary": 1, "columns": 1, "link-cycle": 1, "unlabeled-pair": 3}

@@ -1,0 +1,116 @@
+"""Which rows are left out by language and length, and what is wrong with an answer that can still be read. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from appliance.config import FilterSide, FiltersSection
+from appliance.dataset.languages import language_of
+from appliance.dataset.rows import Row
+
+Fault = tuple[str, str]
+"""(kind, what is wrong in words)."""
+
+_REFUSAL = re.compile(
+    r"^\W*(?:(?:i['’]?m|i am|we['’]re|we are) (?:very |so |really |truly )?(?:sorry"
+    r"|afraid)\b[^.!?\n]{0,20}[,.;:]?\s*(?:but\s+)?(?:i|we) "
+    r"(?:can['’]?t|cannot|can not|am (?:not able|unable)|won['’]?t|will not|don['’]t|do not|couldn['’]t"
+    r"|could not)\b(?! (?:understand|know|think|believe|see|follow|hear|mean)\b)"
+    r"|(?:sorry|apologies|unfortunately)[,.;:]?\s+(?:but\s+)?(?:i|we) (?:can['’]?t|cannot|can not"
+    r"|am (?:not able|unable)|won['’]?t) "
+    r"(?:help|assist|answer|provide|do|fulfil|fulfill|comply|create|generate|write|discuss|engage|support)"
+    r"|i (?:can['’]?t|cannot|can not|won['’]?t|will not|am unable to|am not able to) (?:help|assist"
+    r"|comply|fulfil|fulfill|answer|provide|"
+    r"create|generate|write|discuss|engage|support|satisfy) "
+    r"|as an? (?:ai|artificial intelligence|(?:large )?language model)\b"
+    r"|i['’]?m (?:just )?an? (?:ai|language model)\b)",
+    re.IGNORECASE,
+)
+_OPEN_END = re.compile(
+    r"(?:[,(\[{–—]|\b(?:and|or|but|the|a|an|of|to|with|for|from|by|as|that|which|because|if|is|are|was"
+    r"|were|than|und|oder|der|die|das|et|"
+    r"ou|de|la|le|y|el))$",
+    re.IGNORECASE,
+)
+_LEAST_PROSE = 80  # characters; a shorter answer may end as it likes
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def is_refusal(answer: str) -> bool:
+    """Whether an answer says that it gives none, at its very beginning."""
+    return _REFUSAL.match(answer[:300]) is not None
+
+
+def is_truncated(answer: str) -> bool:
+    """Whether an answer stops where nothing can stop: inside code, JSON, a bracket, or before the next word."""
+    text = answer.rstrip()
+    if text.count("```") % 2:
+        return True
+    if text.startswith(("{", "[")) and not text.endswith(("}", "]")):
+        try:
+            json.JSONDecoder().raw_decode(text)
+        except (ValueError, RecursionError):
+            return text.startswith(('{"', '[{"'))
+    return len(text) >= _LEAST_PROSE and bool(_OPEN_END.search(text))
+
+
+def flaws(messages: list[dict[str, Any]]) -> list[Fault]:
+    """What is wrong with the last answer: `echo`, `refusal`, `truncated`; usually nothing."""
+    answer, prompt = str(messages[-1]["content"]), str(messages[-2]["content"]) if len(messages) > 1 else ""
+    echo = [("echo", "the answer is the prompt")] if _plain(answer) == _plain(prompt) else []
+    return [*echo, *flaws_of(answer)]
+
+
+def flaws_of(answer: str) -> list[Fault]:
+    """What is wrong with an answer by itself: `refusal`, `truncated`."""
+    found = []
+    if is_refusal(answer):
+        found.append(("refusal", "the answer refuses to answer"))
+    if is_truncated(answer):
+        found.append(("truncated", f"the answer breaks off: … {answer.rstrip()[-40:]}"))
+    return found
+
+
+class Filters:
+    """`[dataset.filters]` applied to rows."""
+
+    def __init__(self, section: FiltersSection) -> None:
+        self._section = section
+
+    def fault(self, row: Row) -> Fault | None:
+        """Why a row is left out; None: it stays."""
+        sides: dict[FilterSide, str] = {"prompt": str(row.messages[-2]["content"]), "answer": row.answer}
+        for side, least in self._section.min_characters.items():
+            if len(sides[side]) < least:
+                return (
+                    "too-short",
+                    f"{len(sides[side])} characters of {side}, fewer than dataset.filters asks ({least})",
+                )
+        for side, most in self._section.max_characters.items():
+            if len(sides[side]) > most:
+                return (
+                    "too-many-characters",
+                    f"{len(sides[side])} characters of {side}, dataset.filters allows {most}",
+                )
+        if self._section.languages:
+            for side, text in sides.items():
+                code = language_of(text)
+                if code and code not in self._section.languages:
+                    return (
+                        "language",
+                        f"the {side} is in `{code}`, not in {', '.join(self._section.languages)}",
+                    )
+        return None
+
+    def flaws(self, row: Row) -> tuple[Fault | None, list[Fault]]:
+        """(the flaw that leaves the row out, the flaws that are merely listed)."""
+        found = flaws(row.messages)
+        for flaw in found:
+            if flaw[0] in self._section.reject:
+                return flaw, []
+        return None, found

@@ -1,0 +1,1 @@
+"""Making pairs of transcripts and documents."""

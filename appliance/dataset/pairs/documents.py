@@ -54,7 +54,7 @@ class DocumentPairs:
         found = []
         for passage in passages(document, characters):
             text = passage.text
-            if len(text) < _LEAST_PASSAGE or sum(character.isalpha() for character in text) < len(text) / 2:
+            if len(text) < _LEAST_PASSAGE or sum(map(str.isalpha, text)) < len(text) / 2:
                 if not quiet:
                     self._tally.drop("short-passage", passage.file, passage.line, text)
                 continue

@@ -11,6 +11,7 @@ from appliance.dataset.language_words import SCRIPTS, WORDS
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _MOST_CHARACTERS = 4000
+_SCRIPT_CHARACTERS = 1000  # of a text that tell its script
 _LEAST_HITS = 3.0
 _LEAST_DIFFERENT = 4
 _LEAST_SHARE = 0.12  # of the words; prose has about 0.4, code and lists of names hardly any
@@ -34,7 +35,7 @@ def language_of(text: str) -> str:
     must have enough of them and be well ahead of the next.
     """
     piece = text[:_MOST_CHARACTERS]
-    letters = Counter(_script(character) for character in piece if character.isalpha())
+    letters = Counter(_script(character) for character in piece[:_SCRIPT_CHARACTERS] if character.isalpha())
     total = letters.total()
     if total < 4:
         return ""

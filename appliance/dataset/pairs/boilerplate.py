@@ -30,7 +30,7 @@ def _lines(block: Block) -> list[str]:
         return []
     whole = _plain(block.text)
     parts = [_plain(line) for line in block.text.split("\n")] if "\n" in block.text else []
-    return [text for text in (whole, *parts) if sum(character.isalpha() for character in text) >= 8]
+    return [text for text in (whole, *parts) if sum(map(str.isalpha, text)) >= 8]
 
 
 class Boilerplate:
@@ -61,7 +61,7 @@ class Boilerplate:
                     self._counts[row, bucket] += 1
 
     def _is_common(self, text: str) -> bool:
-        if self._counts is None or sum(character.isalpha() for character in text) < 8:
+        if self._counts is None or sum(map(str.isalpha, text)) < 8:
             return False
         least = min(255, max(_LEAST_DOCUMENTS, int(np.ceil(_LEAST_SHARE * self.documents))))
         return all(self._counts[row, bucket] >= least for row, bucket in enumerate(self._buckets(text)))

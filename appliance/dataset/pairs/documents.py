@@ -26,6 +26,7 @@ from appliance.dataset.reading.material import Document
 from appliance.dataset.splitting import position
 
 _LEAST_PASSAGE = 40  # characters; less is a caption or a link
+_LONGEST = 3  # times the bound; what could not be cut so far is no prose: code, one endless line
 _MOST_FACTS = 8  # of one passage, so that no list of parts fills the set
 _LONGEST_GUESS = 4000  # characters of a document by which its language is told
 
@@ -54,9 +55,13 @@ class DocumentPairs:
         found = []
         for passage in passages(document, characters):
             text = passage.text
-            if len(text) < _LEAST_PASSAGE or sum(character.isalpha() for character in text) < len(text) / 2:
+            if len(text) < _LEAST_PASSAGE or sum(map(str.isalpha, text)) < len(text) / 2:
                 if not quiet:
                     self._tally.drop("short-passage", passage.file, passage.line, text)
+                continue
+            if len(text) > _LONGEST * characters:
+                if not quiet:
+                    self._tally.drop("long-passage", passage.file, passage.line, text)
                 continue
             found.append(passage)
         return found

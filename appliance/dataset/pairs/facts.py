@@ -69,6 +69,9 @@ _ORDERS = word_set(
     pull purify put raise read remain remove reach request rest review run search see send set sit sleep
     specify stay stop submit swim switch take talk tell tie travel treat try turn use wait walk wear work wrap write"""
 )
+_OF_ITSELF = re.compile(
+    r"\b(?:this (?:section|chapter|page|document|guide|paragraph)|the following)\b", re.IGNORECASE
+)
 _POINTS = re.compile(r"\b(?:it|them|they|this|these|those|that|such|so|here|there|his|her|their)\b")
 _EMPTY_HEADS = word_set(
     """answer aim case goal good idea issue key lesson point problem question reason result rule second thing
@@ -236,6 +239,8 @@ def _section(passage: Passage) -> Iterator[Fact]:
     if any(block.kind in {"code", "table"} for block in passage.blocks) or text.rstrip().endswith(
         (":", "—", ",")
     ):
+        return
+    if _OF_ITSELF.search(split_sentences(" ".join(text.split()))[0]):
         return
     first = passage.blocks[0]
     if first.kind == "paragraph" and first.text.endswith((":", "—")) and len(passage.blocks) == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from appliance.dataset.filtering import is_refusal
-from appliance.dataset.pairs.sentences import content_words, numbers, word_set, words
+from appliance.dataset.pairs.sentences import content_words, numbers, points_elsewhere, word_set, words
 
 _ABOUT_TEXT = re.compile(
     r"\b(?:(?:the|this|that|following|given|above) (?:text|passage|sentence|paragraph|section|article"
@@ -42,7 +42,7 @@ def fault_of(question: str, answer: str, text: str, least: float) -> str:
         return "no-question"
     if len(question) > 250:
         return "long-question"
-    if _ABOUT_TEXT.search(question):
+    if _ABOUT_TEXT.search(question) or points_elsewhere(question):
         return "refers-to-text"
     # A pronoun as what is asked about: "How does it work?" is a question only beside its text.
     if _POINTING & set(words(question)) and len(asked) < 4:
@@ -63,8 +63,10 @@ def fault_of(question: str, answer: str, text: str, least: float) -> str:
         return "long-answer"
     if not numbers(answer) <= numbers(text):
         return "number-not-in-text"
-    if grounded_share(answer, text) < least:
-        return "not-in-text"
-    if not content_words(answer) - asked:
+    # What the question says already is in the text for its own reasons: what the answer adds must be there too.
+    added = content_words(answer) - asked
+    if not added:
         return "answer-in-question"
+    if grounded_share(answer, text) < least or len(added & content_words(text)) < least * len(added):
+        return "not-in-text"
     return ""

@@ -283,16 +283,14 @@ class PairMaker:
                         yield from self._checked(maker, one, group, test)
 
     def _checked(self, maker: DocumentPairs, one: WrittenPair, group: str, test: bool) -> Iterator[Pair]:
-        """A pair that its passage bears out; a good question without a good answer has its sentence for one."""
-        text, least = one.passage.text, self._section.grounding
-        fault = fault_of(one.question, one.answer, text, least) if one.ended else "cut-off"
-        if not fault:
-            yield from maker.of_written(one.passage, group, one.question, one.answer, test)
-        elif one.ended and not fault_of(one.question, one.sentence, one.sentence, least):
-            yield from maker.of_written(one.passage, group, one.question, one.sentence, test)
-        else:
+        """A written pair, if its passage bears it out."""
+        text = one.passage.text
+        fault = fault_of(one.question, one.answer, text, self._section.grounding) if one.ended else "cut-off"
+        if fault:
             where = one.passage
             self.tally.drop(f"written-{fault}", where.file, where.line, f"{one.question} → {one.answer}")
+            return
+        yield from maker.of_written(one.passage, group, one.question, one.answer, test)
 
     def _tell_boilerplate(self) -> None:
         if not self._boilerplate.taken:

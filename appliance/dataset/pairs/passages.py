@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from textwrap import dedent
 
 from appliance.dataset.pairs.sentences import split_sentences, windows
@@ -44,12 +45,12 @@ class Passage:
     part: int = 1
     parts: int = 1
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The blocks' text, an empty line between."""
         return "\n\n".join(block.text for block in self.blocks)
 
-    @property
+    @cached_property
     def prose(self) -> list[str]:
         """The sentences of its paragraphs."""
         return [
@@ -60,6 +61,7 @@ class Passage:
         ]
 
 
+@lru_cache(maxsize=4096)
 def shown_title(title: str) -> str:
     """A title as it is put into a question: one line, numbering off, shouting lowered."""
     plain = " ".join(_NUMBERED.sub("", title).split()).strip(" :#*_")

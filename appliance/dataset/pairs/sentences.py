@@ -9,8 +9,10 @@ _END = re.compile(r"(?<=[.!?])[\"'”’)\]]{0,2}\s+(?=[\"'“‘(\[]{0,2}[A-Z0-
 _ABBREVIATED = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|cf|al|approx|Mr|Mrs|Ms|Dr|St|No|Fig|Figs|Sec|Ch|Vol|pp|Inc|Ltd|Jr|Sr|U\.S"
     r"|U\.K|a\.m|p\.m)\."
-    r"|\b[A-Z]\.|^\d{1,3}\.)[\"'”’)\]]{0,2}\s+$"
+    r"|\b[A-Z]\.)[\"'”’)\]]{0,2}\s+$"
 )
+_NUMBERING = re.compile(r"\d{1,3}\.\s+")
+_LONGEST_ABBREVIATION = 16  # characters, with the signs and spaces behind it
 _WORD = re.compile(r"[^\W_]+(?:['’´][^\W_]+)*")
 _NUMBER = re.compile(r"\d+(?:[.,/:]\d+)*")
 
@@ -37,7 +39,8 @@ _LEANING = word_set(
     finally next first second third lastly and or but so because although as which who whom whose for"""
 )
 _POINTING = re.compile(
-    r"(?:\b(?:above|below)\b(?=\s*(?:[.,:;)]|$))|\b(?:listed|shown|described|given|mentioned|see|as) (?:above|below)\b)"
+    r"(?:\b(?:above|below)\b(?=\s*(?:[.,:;)]|$))"
+    r"|\b(?:listed|shown|described|given|mentioned|see|as|the) (?:above|below)\b)"
     r"|\b(?:the following|as follows|aforementioned|previous(?:ly)?|this (?:section|chapter"
     r"|page|figure|table|guide|"
     r"document|manual|paragraph)|(?:see|in|refer to) (?:also |the )?(?:figures?|tables?|chapters?"
@@ -52,7 +55,9 @@ def split_sentences(text: str) -> list[str]:
     pieces: list[str] = []
     begin = 0
     for match in _END.finditer(text):
-        if _ABBREVIATED.search(text[begin : match.end()]):
+        # A look at the end is enough, and keeps a paragraph of initials from being looked through again and again.
+        before = text[max(begin, match.end() - _LONGEST_ABBREVIATION) : match.end()]
+        if _ABBREVIATED.search(before) or _NUMBERING.fullmatch(text, begin, match.end()):
             continue
         pieces.append(text[begin : match.end()].strip())
         begin = match.end()
@@ -81,6 +86,11 @@ def content_words(text: str) -> set[str]:
 def numbers(text: str) -> set[str]:
     """Every number in the text, as it is written but for thousands' commas."""
     return {match[0].replace(",", "") for match in _NUMBER.finditer(text)}
+
+
+def points_elsewhere(text: str) -> bool:
+    """Whether a text speaks of its own place in a document: the above, this section, figure 3."""
+    return bool(_POINTING.search(text))
 
 
 def stands_alone(sentence: str) -> bool:

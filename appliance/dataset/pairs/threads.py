@@ -154,9 +154,13 @@ def _add(thread: _Thread, role: str, line: Line) -> None:
 def _question(said: list[Line], answer: Line, reply_turns: int, used: set[int]) -> list[Line]:
     """The lines of the asker's last question before an answer; empty: they asked nothing lately."""
     near = [
-        one for one in said if answer.number - one.number <= reply_turns and not _too_late(one.minute, answer.minute)
-        and one.number not in used and one.to in {"", answer.speaker}
-    ]  # fmt: skip
+        one
+        for one in said[-reply_turns:]
+        if answer.number - one.number <= reply_turns
+        and not _too_late(one.minute, answer.minute)
+        and one.number not in used
+        and one.to in {"", answer.speaker}
+    ]
     last = next((place for place in range(len(near) - 1, -1, -1) if is_question(near[place].text)), None)
     if last is None:
         return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from appliance.dataset.pairs.passages import Passage, shown_title
@@ -33,6 +34,10 @@ _ASKING = word_set(
     """how what what's which who whom whose where when why is are was were can could do does did should must may
     might will would has have am i my if wie was wer wo wann warum kann comment que quoi où quand pourquoi qué
     cómo quién dónde cuándo por"""
+)
+_NO_NAME = word_set(
+    """how what when where why who if step play for with in on at by to from of after before during as and or but not no
+    your my our their its this that these those"""
 )
 _NOT_ASKED = frozenset(
     ("conclusion", "conclusions", "references", "see also", "further reading", "contents", "changelog")
@@ -77,9 +82,12 @@ def _all_titled(text: str) -> bool:
 
 def document_title(passage: Passage) -> str:
     """The document's title as questions show it; one that is made of its file's name in words."""
-    if passage.title == PurePosixPath(passage.file).stem:
-        return shown_title(_HUMP.sub(" ", passage.title))
-    return shown_title(passage.title)
+    return _document_title(passage.file, passage.title)
+
+
+@lru_cache(maxsize=256)
+def _document_title(file: str, title: str) -> str:
+    return shown_title(_HUMP.sub(" ", title) if title == PurePosixPath(file).stem else title)
 
 
 def heading_of(passage: Passage) -> str:
@@ -132,17 +140,7 @@ def can_be_named(heading: str) -> bool:
     if _GERUND.match(plain):
         return True
     first = said[0].casefold()
-    return first not in _IMPERATIVE and first not in {
-        "how",
-        "what",
-        "when",
-        "where",
-        "why",
-        "who",
-        "if",
-        "step",
-        "play",
-    }
+    return first not in _IMPERATIVE and first not in _NO_NAME
 
 
 def topic_questions(passage: Passage) -> list[str]:

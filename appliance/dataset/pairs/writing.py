@@ -49,7 +49,6 @@ class WrittenPair:
     """What the model wrote of one sentence of a passage; unchecked."""
 
     passage: Passage
-    sentence: str
     question: str
     answer: str
     ended: bool
@@ -185,14 +184,14 @@ class Writer:
             ServingError: the engine died; run again to go on.
         """
         asked = [
-            (passage, sentence, prompt_for(passage, sentence))
+            (passage, prompt_for(passage, sentence))
             for passage in found
             for sentence in sentences_to_ask(passage, count)
         ]
-        self._write([prompt for *_, prompt in asked], tell)
-        for passage, sentence, prompt in asked:
+        self._write([prompt for _, prompt in asked], tell)
+        for passage, prompt in asked:
             text, finish = self._store.get(self._key(prompt)) or ("", "")
-            yield WrittenPair(passage, sentence, *parsed(text), ended=finish == "stop")
+            yield WrittenPair(passage, *parsed(text), ended=finish == "stop")
 
     def __enter__(self) -> Writer:
         return self

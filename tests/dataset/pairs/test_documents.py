@@ -142,6 +142,14 @@ def test_long_sections_come_in_passages_of_bounded_size(maker: Maker) -> None:
     assert {passage.parts for passage in found} == {len(found)}
 
 
+def test_what_cannot_be_cut_is_left_out_with_its_reason(maker: Maker) -> None:
+    pairs = maker.pairs(
+        f"# Blob\n\n{'QUJD' * 5000}\n\n# Pump\n\nThe P3 is a centrifugal pump for sea water.\n"
+    )
+    assert maker.tally.dropped["long-passage"] == 1
+    assert max(len(str(pair.row.messages[0]["content"])) for pair in pairs) < 1000
+
+
 def _page(number: int) -> list[Block]:
     body = f"On page {number} something else is said about chapter {number * 7}, in words of its own: {'x' * number}."
     texts = ("ACME pump manual", body, f"Confidential, page {number} of 9")

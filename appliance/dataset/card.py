@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from appliance.dataset.rows import SPLITS
 from appliance.errors import DataError
 from appliance.storage import sha256_json
 
@@ -105,6 +106,10 @@ def content_digest(ids: dict[str, list[str]]) -> str:
     return sha256_json({split: sorted(hashes) for split, hashes in ids.items()})
 
 
+def _in_order(by_split: dict[str, Any]) -> dict[str, Any]:
+    return {split: by_split[split] for split in sorted(by_split, key=SPLITS.index)}
+
+
 def load_card(folder: Path) -> DatasetCard:
     """The card of a prepared dataset's folder.
 
@@ -118,6 +123,10 @@ def load_card(folder: Path) -> DatasetCard:
         if fields["format"] != FORMAT:
             raise DataError(f"{path}: format {fields['format']}, this version reads {FORMAT}", again)
         fields["tokens"] = {split: TokenLengths(**lengths) for split, lengths in fields["tokens"].items()}
+        for name in ("rows", "groups", "tokens", "files"):  # on the disk keys are sorted
+            fields[name] = _in_order(fields[name])
+        if lengths := fields.get("lengths"):
+            lengths["rows"] = _in_order(lengths["rows"])
         return DatasetCard(**fields)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file", again) from error

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.dataset.kept_rows import id_text
+from appliance.dataset.rows import SPLITS
 from appliance.errors import DataError
 
 FILE_NAME = "card.json"
@@ -127,6 +128,10 @@ def content_digest(ids: Mapping[str, NDArray[np.uint64]]) -> str:
     return digest.hexdigest()
 
 
+def _in_order(by_split: dict[str, Any]) -> dict[str, Any]:
+    return {split: by_split[split] for split in sorted(by_split, key=SPLITS.index)}
+
+
 def load_card(folder: Path) -> DatasetCard:
     """The card of a prepared dataset's folder.
 
@@ -140,6 +145,10 @@ def load_card(folder: Path) -> DatasetCard:
         if fields["format"] != FORMAT:
             raise DataError(f"{path}: format {fields['format']}, this version reads {FORMAT}", again)
         fields["tokens"] = {split: TokenLengths(**lengths) for split, lengths in fields["tokens"].items()}
+        for name in ("rows", "groups", "tokens", "files"):  # on the disk keys are sorted
+            fields[name] = _in_order(fields[name])
+        if lengths := fields.get("lengths"):
+            lengths["rows"] = _in_order(lengths["rows"])
         return DatasetCard(**fields)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file", again) from error

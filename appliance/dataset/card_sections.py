@@ -67,17 +67,8 @@ def _splits(card: DatasetCard) -> Section:
         text += f" {card.moved} rows are in another split than the time before."
     if card.near.get("parted"):
         text += " Nearly all rows are nearly the same and had to be parted all the same: the test split says little."
-    heads = (
-        "Split",
-        "Rows",
-        "Share",
-        "Groups",
-        "Tokens: min",
-        "median",
-        "95th percentile",
-        "max",
-        "total",
-    )
+    text += " The least, the median, the 95th percentile and the most are tokens of a row, chat template included."
+    heads = ("Split", "Rows", "Share", "Groups", "Least", "Median", "95 %", "Most", "Tokens")
     return Section("Splits", text, heads, tuple(rows))
 
 

@@ -19,6 +19,7 @@ from tui.dataset.one_row import OneRow
 from tui.dataset.shown_text import one_line
 from tui.dataset.tabs import Tab
 
+_WIDE = 100  # cells
 _DAMAGED = "(a damaged line: make the dataset again)"
 
 
@@ -112,7 +113,7 @@ class ListScreen(DatasetScreen):
             shown = []
             for number, line in enumerate(tab.file.lines(first, count), start=first):
                 try:
-                    shown.append(f"{number + 1:>6}  {tab.brief(line, plain)}")
+                    shown.append(f"{number + 1:>6}  {tab.brief(line, plain, self.size.width >= _WIDE)}")
                 except (ValueError, KeyError, TypeError, IndexError):
                     shown.append(_DAMAGED)
             return shown

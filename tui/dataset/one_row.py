@@ -54,9 +54,10 @@ class OneRow(Screen[int]):
         yield Static("", id="top", markup=False)
         with Vertical(id="body"), VerticalScroll(id="page"):
             yield Static("", id="text", markup=False)
-        keys = [("Esc", "back"), ("n p", "next, previous"), ("Up/Down", "scroll"), ("PgUp/PgDn", "page")]
+        keys = [("Esc", "back"), ("n p", "next, previous"), ("Up/Down", "scroll")]
         if self._marks:
             keys.append(("m", "mark what was missed"))
+        keys.append(("PgUp/PgDn", "page"))
         yield KeyLine(*keys)
 
     @property
@@ -95,7 +96,9 @@ class OneRow(Screen[int]):
     def _read(self, number: int, row: Row, plain: bool) -> None:
         browsed = self.app.browsed  # type: ignore[attr-defined]
         try:
-            text = facts_text(browsed.about(row), browsed.tokens(row), plain)
+            known = browsed.about(row)
+            self.post_message(Known(number, facts_text(known, "counting...", plain)))
+            text = facts_text(known, browsed.tokens(row), plain)
         except (ValueError, KeyError, TypeError, OSError) as error:
             text = Text(f"\nWhat is known of it can't be read ({error}): make the dataset again.")
         self.post_message(Known(number, text))

@@ -10,7 +10,6 @@ from textual.widgets import Static
 
 from tui.dataset.base import DatasetScreen
 from tui.dataset.shown_text import heading, section_text
-from tui.widgets.lines import meter
 
 _BAR = 30  # cells
 _MARGIN = 6  # cells beside the text
@@ -120,6 +119,6 @@ class CardScreen(PageScreen):
             text.append(f"{split}\n", "dim")
             for number, count in enumerate(rows):
                 span = f"{edges[number]:,}-{edges[number + 1] - 1:,}"
-                bar = meter(count / max(rows), _BAR, self.home.plain)
-                text.append(f"  {span:>13}  {bar}  {count:,}\n")
+                bar = ("#" if self.home.plain else "━") * -(-_BAR * count // max(rows))
+                text.append(f"  {span:>13}  {count:>9,}  {bar}\n")
         return text

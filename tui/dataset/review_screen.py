@@ -41,13 +41,14 @@ class ReviewScreen(DatasetScreen):
     KEYS = (
         ("a", "accept"),
         ("k", "keep"),
-        ("h", "keep here"),
-        ("w", "wrong kind"),
+        ("h", "here"),
+        ("w", "kind"),
         ("m", "missed"),
         ("u", "undo"),
-        ("n p", "next, previous"),
-        ("o", "next open"),
-        ("f", "kind"),
+        ("n p", "go"),
+        ("o", "open"),
+        ("f", "filter"),
+        ("?", "help"),
         ("Left/Right", "places"),
         ("1-6", "screens"),
         ("q", "leave"),
@@ -142,6 +143,7 @@ class ReviewScreen(DatasetScreen):
         key = f", key {one_line(finding['key'], plain, 40)}" if finding["key"] else ""
         places = f"place {self._place + 1:,} of {len(value):,}"
         fact(text, "Where", f"{one_line(finding['source'], plain)}, turn {finding['turn']}{key}; {places}")
+        text.rstrip()
         return text
 
     def _surroundings(self, findings: list[dict[str, Any]], at: int) -> Text:

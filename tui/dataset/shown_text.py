@@ -25,7 +25,7 @@ def lines_of(text: str, plain: bool) -> str:
 
 def heading(text: Text, title: str) -> None:
     """Begin a part of a page."""
-    text.append(("\n" if text else "") + title + "\n", "bold")
+    text.append(("\n" if text.plain.strip() else "") + title + "\n", "bold")
 
 
 def fact(text: Text, label: str, value: str) -> None:

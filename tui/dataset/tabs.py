@@ -38,8 +38,8 @@ class Tab:
         self.file = file
         self.total = total
 
-    def brief(self, line: bytes, plain: bool) -> str:
-        """A line in the list."""
+    def brief(self, line: bytes, plain: bool, wide: bool) -> str:
+        """A line in the list; `wide`: where there is room for more than the text."""
         raise NotImplementedError
 
     def page(self, line: bytes, plain: bool) -> Text:
@@ -64,12 +64,12 @@ class RowsTab(Tab):
 
     holds_rows = True
 
-    def brief(self, line: bytes, plain: bool) -> str:
+    def brief(self, line: bytes, plain: bool, wide: bool) -> str:
         """See `Tab`."""
         row = row_from_line(line)
         arrow = " => "
         told = one_line(_last(row), plain, _LONGEST) + arrow + one_line(row.answer, plain, _LONGEST)
-        return f"{one_line(row.source[-24:], plain):<24}  {told}"
+        return f"{one_line(row.source[-24:], plain):<24}  {told}" if wide else told
 
     def page(self, line: bytes, plain: bool) -> Text:
         """See `Tab`."""
@@ -95,11 +95,12 @@ class RowsTab(Tab):
 class RejectedTab(Tab):
     """rejected.jsonl."""
 
-    def brief(self, line: bytes, plain: bool) -> str:
+    def brief(self, line: bytes, plain: bool, wide: bool) -> str:
         """See `Tab`."""
         bad = json.loads(line)
-        place = one_line(place_of(bad["file"], bad["line"])[-32:], plain)
-        return f"{bad['kind']:<15} {place:<32}  {one_line(bad['reason'], plain, _LONGEST)}"
+        room = 32 if wide else 20
+        place = one_line(place_of(bad["file"], bad["line"])[-room:], plain)
+        return f"{bad['kind']:<15} {place:<{room}}  {one_line(bad['reason'], plain, _LONGEST)}"
 
     def page(self, line: bytes, plain: bool) -> Text:
         """See `Tab`."""
@@ -119,12 +120,13 @@ class RejectedTab(Tab):
 class QualityTab(Tab):
     """quality.jsonl: the worst first, the dropped ones marked."""
 
-    def brief(self, line: bytes, plain: bool) -> str:
+    def brief(self, line: bytes, plain: bool, wide: bool) -> str:
         """See `Tab`."""
         score = json.loads(line)
         mark = "dropped" if score["dropped"] else ""
         told = one_line(reasons_text(score["reasons"]), plain, _LONGEST)
-        return f"{score['score']:.2f}  {mark:<7}  {one_line(score['source'][-28:], plain):<28}  {told}"
+        source = f"{one_line(score['source'][-28:], plain):<28}  " if wide else ""
+        return f"{score['score']:.2f}  {mark:<7}  {source}{told}"
 
     def page(self, line: bytes, plain: bool) -> Text:
         """See `Tab`."""
@@ -146,15 +148,17 @@ class QualityTab(Tab):
 class PairsTab(Tab):
     """near.jsonl or conflicts.jsonl: rows that are alike, or that disagree."""
 
-    def brief(self, line: bytes, plain: bool) -> str:
+    def brief(self, line: bytes, plain: bool, wide: bool) -> str:
         """See `Tab`."""
         told = json.loads(line)
-        one, other = told["rows"][0], told["rows"][1]
+        one = told["rows"][0]
         if "jaccard" in told:
             return f"{told['jaccard']:.2f}  {one_line(one['prompt'], plain, _LONGEST)}"
-        answers = f"{one_line(one['answer'], plain, 24)} / {one_line(other['answer'], plain, 24)}"
+        room = 24 if wide else 14
+        distinct = list(dict.fromkeys(row["answer"] for row in told["rows"]))
+        answers = " / ".join(one_line(answer, plain, room) for answer in distinct[:2])
         prompt = one_line(one["prompt"], plain, _LONGEST)
-        return f"{told['kind']:<5} {len(told['rows']):>3} rows  {answers:<51}  {prompt}"
+        return f"{told['kind']:<5} {len(told['rows']):>3} rows  {answers:<{2 * room + 3}}  {prompt}"
 
     def page(self, line: bytes, plain: bool) -> Text:
         """See `Tab`."""
@@ -167,9 +171,8 @@ class PairsTab(Tab):
         for row in told["rows"]:
             dropped = row["id"] in told.get("dropped", ()) or not row.get("kept", True)
             heading(text, one_line(row["source"], plain) + (" (dropped)" if dropped else ""))
-            fact(text, "Row", row["id"])
-            fact(text, "Prompt", lines_of(row["prompt"], plain))
-            fact(text, "Answer", lines_of(row["answer"], plain))
+            text.append(lines_of(row["prompt"], plain) + "\n")
+            text.append("=> ", "dim").append(lines_of(row["answer"], plain) + "\n")
         return text
 
     def texts(self, line: bytes) -> Iterable[str]:
@@ -184,8 +187,8 @@ def _reasons(text: Text, score: dict[str, Any], plain: bool) -> None:
 
 
 def facts_text(facts: RowFacts, tokens: int | str, plain: bool) -> Text:
-    """What is known of a row beside its turns."""
-    text = Text()
+    """What is known of a row beside its turns; `tokens`: how many, or why they aren't known."""
+    text = Text("\n")
     heading(text, "What is known of it")
     fact(text, "Tokens", one_line(str(tokens), plain))
     if facts.quality:
@@ -230,7 +233,7 @@ def tabs_of(project: Project, rows: dict[str, int], rejected: int) -> dict[str, 
         "rows": [RowsTab(split, file(f"{split}.jsonl"), count) for split, count in rows.items()],
         "left": [
             RejectedTab("rejected", file("rejected.jsonl"), rejected),
-            QualityTab("scored, the worst first", file("quality.jsonl")),
+            QualityTab("scored, worst first", file("quality.jsonl")),
         ],
         "alike": [
             PairsTab("near rows", file("near.jsonl")),

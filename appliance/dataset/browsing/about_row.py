@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -18,7 +19,7 @@ class RowFacts:
 
     Attributes:
         quality: its line of quality.jsonl; empty where rows weren't scored.
-        near: rows of its cluster (`id`, `source`, `prompt`, `answer`), at most `MOST_NEAR`.
+        near: rows of its cluster (`id`, `source`, `prompt`, `answer`, `jaccard` of the joint), at most `MOST_NEAR`.
         conflicts: lines of conflicts.jsonl that name it.
         redactions: its lines of redactions.jsonl.
     """
@@ -66,20 +67,28 @@ def about(indexes: RowIndexes, row: str) -> RowFacts:
     made = indexes.get()
     return RowFacts(
         next(iter(made.quality.lines(row, 1)), {}),
-        _cluster(made.near, row),
+        _cluster(made, row),
         made.conflicts.lines(row),
         made.redactions.lines(row),
     )
 
 
-def _cluster(near: IdIndex, row: str) -> list[dict[str, Any]]:
-    """The other rows of its cluster, nearest joints first: near.jsonl holds the pairs that connect it."""
+def _joined(made: _Indexes, row: str) -> Iterator[tuple[float, dict[str, Any]]]:
+    """Rows that a near pair or the same prompt joins to a row: near.jsonl leaves out those whose prompts are equal."""
+    for pair in made.near.lines(row, MOST_NEAR):
+        yield from ((pair["jaccard"], other) for other in pair["rows"])
+    for conflict in made.conflicts.lines(row, MOST_NEAR):
+        if conflict["kind"] == "same":
+            yield from ((1.0, other) for other in conflict["rows"])
+
+
+def _cluster(made: _Indexes, row: str) -> list[dict[str, Any]]:
+    """The other rows of its cluster, those next to it first."""
     found: dict[str, dict[str, Any]] = {}
     waiting = [row]
     while waiting and len(found) < MOST_NEAR:
-        for pair in near.lines(waiting.pop(0), MOST_NEAR):
-            for other in pair["rows"]:
-                if other["id"] != row and other["id"] not in found:
-                    found[other["id"]] = {**other, "jaccard": pair["jaccard"]}
-                    waiting.append(other["id"])
+        for jaccard, other in _joined(made, waiting.pop(0)):
+            if other["id"] != row and other["id"] not in found:
+                found[other["id"]] = {**other, "jaccard": jaccard}
+                waiting.append(other["id"])
     return list(found.values())[:MOST_NEAR]

@@ -258,14 +258,15 @@ def _most_frequent(answers: Numbers, unit_of: Numbers) -> Numbers:
     times = np.diff(np.concatenate([[-1], ends]))
     best = np.lexsort((answer[ends], times, unit[ends]))
     last = np.concatenate([unit[ends][best][1:] != unit[ends][best][:-1], [True]])[: len(ends)]
-    chosen: Numbers = answer[ends][best][last]
-    return chosen
+    winners: Numbers = answer[ends][best][last]
+    return winners
 
 
 def _counted(unit_of: Numbers, split: NDArray[np.int8], count: int) -> Numbers:
     """(units, splits) how many rows of each unit were in each split."""
     places = unit_of * len(SPLITS) + split
-    return np.bincount(places, minlength=count * len(SPLITS)).reshape(count, len(SPLITS))
+    counts: Numbers = np.bincount(places, minlength=count * len(SPLITS)).reshape(count, len(SPLITS))
+    return counts
 
 
 def _runs(numbers: Numbers, labels: Numbers) -> Iterator[Numbers]:

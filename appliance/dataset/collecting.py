@@ -177,7 +177,7 @@ class Collector:
     def _accept_run(
         self, batch: Batch, begin: int, end: int, bad: Iterable[tuple[int, BadRow]], test: bool
     ) -> None:
-        rows = batch.rows.chosen(np.arange(begin, end)) if end - begin < len(batch.rows) else batch.rows
+        rows = batch.rows.chosen(slice(begin, end)) if end - begin < len(batch.rows) else batch.rows
         new = self.seen.add(rows.ids)
         self._count_repeats(rows.ids[~new], test)
         if test:

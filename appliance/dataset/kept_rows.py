@@ -122,8 +122,8 @@ class Columns:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def chosen(self, which: NDArray[Any]) -> Columns:
-        """The rows of these numbers, or of these flags."""
+    def chosen(self, which: NDArray[Any] | slice) -> Columns:
+        """The rows of these numbers, of these flags, or of a stretch."""
         return Columns(**{each.name: getattr(self, each.name)[which] for each in fields(self)})
 
     def with_more(

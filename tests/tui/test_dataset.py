@@ -156,11 +156,15 @@ async def test_a_canary_is_marked_and_what_was_left_out_is_told_with_its_reason(
         await until(hands, lambda: "broken-json" in shown(app))
         await hands.press("enter")
         await until(hands, lambda: "data/a.jsonl:93" in shown(app))
-        await hands.press("escape", "right")
+        await hands.press("escape")
+        await until(hands, lambda: "[rejected 1]" in shown(app))
+        await hands.press("right")
         await until(hands, lambda: "dropped" in shown(app))
         await hands.press("enter")
         await until(hands, lambda: "yes: it is in no split" in shown(app))
-        await hands.press("escape", "4")
+        await hands.press("escape")
+        await until(hands, lambda: "[scored" in shown(app))
+        await hands.press("4")
         await until(hands, lambda: "[near rows" in shown(app))
         await hands.press("right")
         await until(hands, lambda: "[conflicting answers " in shown(app) and "routine" in shown(app))
@@ -170,14 +174,14 @@ async def test_a_canary_is_marked_and_what_was_left_out_is_told_with_its_reason(
 
 async def test_a_damaged_line_is_told_and_nothing_falls_over(project) -> None:
     path = project.dataset / "rejected.jsonl"
-    async with opened(project, "left", size=(120, 40)) as (app, hands):
-        path.write_text(path.read_text() + "no json\n[1]\n")  # somebody else writes meanwhile
-        app.tabs["left"][0].total = 3
-        await hands.press("right", "left")
+    async with opened(project, "card", size=(120, 40)) as (app, hands):
+        path.write_text("no json\n[1]\n")  # somebody else writes meanwhile
+        app.tabs["left"][0].total = 2
+        await hands.press("3")
         await until(hands, lambda: shown(app).count("(a damaged line") == 2)
         await hands.press("end", "enter")
         await until(hands, lambda: "A damaged line" in shown(app))
-    with pytest.raises(DataError, match=r"rejected\.jsonl:2: a damaged line"):
+    with pytest.raises(DataError, match=r"rejected\.jsonl:1: a damaged line"):
         Browsed.open(project)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from appliance.dataset.canaries import is_canary
 from appliance.dataset.rows import SPLITS, Row, iterate_rows
+from appliance.errors import DataError
 
 SHOWN_ROWS = 3  # of each split
 SHOWN_REJECTED = 5  # of each kind
@@ -36,12 +37,23 @@ class Examples:
 
 
 def json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file of ours; none where there is no such file."""
+    """The objects of a JSON-lines file of ours; none where there is no such file.
+
+    Raises:
+        DataError: a line that is none of ours.
+    """
     if not path.is_file():
         return
     with path.open("rb") as stream:
-        for line in stream:
-            yield json.loads(line)
+        for number, line in enumerate(stream, start=1):
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                entry = None
+            if not isinstance(entry, dict):
+                again = "make the dataset again with `anchorhold dataset`"
+                raise DataError(f"{path}:{number}: a damaged line", again)
+            yield entry
 
 
 def place_of(file: str, line: int) -> str:
@@ -56,7 +68,7 @@ def read_examples(folder: Path) -> Examples:
         folder: build/dataset.
 
     Raises:
-        DataError: a split is missing or not one of ours.
+        DataError: a split is missing, or a line is none of ours.
     """
     result = Examples()
     for split in SPLITS:

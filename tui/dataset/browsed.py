@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
 
 from appliance.dataset import DatasetCard, Row, counter, load_card
 from appliance.dataset.browsing import Review, RowFacts, RowIndexes, about
@@ -84,8 +83,3 @@ class Browsed:
         folder = shlex.quote(str(self.project.root))
         noun, verb = ("decision", "applies") if pending == 1 else ("decisions", "apply")
         return f"run `anchorhold dataset --project {folder}` again: {pending} {noun} {verb}\n"
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """The card as a JSON value."""
-        return self.card.to_json()

@@ -23,7 +23,6 @@ from appliance.events import Emit, Event
 
 STAGE = "dataset"
 NEAR_FILE, CONFLICTS_FILE = "near.jsonl", "conflicts.jsonl"
-_PASSES = 3  # one for each measure of the views
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ class _Arranger:
         for number in self._learners():
             self.stays[number] = self.rows[number].group not in groups
         if self.section.duplicates.near != "ignore":
-            tell = progress(self._tell("comparing with the test files"), _PASSES)
+            tell = progress(self._tell("comparing with the test files"))
             found = views.across(self.test, self._threshold, tell, once=True)
             leaving = {pair.one for pair in found if self.stays[pair.one]}
             self.stays[list(leaving)] = False
@@ -128,7 +127,7 @@ class _Arranger:
         if self.section.duplicates.near == "ignore":
             (self.folder / NEAR_FILE).unlink(missing_ok=True)
             return UnionFind(len(self.rows))
-        tell = progress(self._tell("looking for near-duplicates"), _PASSES)
+        tell = progress(self._tell("looking for near-duplicates"))
         sets, reasons = views.clusters(self._learners(), self._threshold, tell)
         labels = sets.labels()[self._learners()]
         names, sizes = np.unique(labels, return_counts=True)

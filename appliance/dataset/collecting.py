@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO
 
 from appliance import storage
@@ -52,6 +52,7 @@ class Collector:
         Raises:
             DataError: always, where `strict` is set.
         """
+        bad = replace(bad, reason=self.maker.told(bad.reason))
         if self.strict:
             raise DataError(
                 str(bad), "mend or remove the row, or run without --strict to leave such rows out"

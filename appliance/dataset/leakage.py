@@ -30,7 +30,6 @@ WINDOW = 13
 COMMON = 10
 """A stretch that more training rows hold than this is a form that they all share, and no leak."""
 _BATCH = 512
-_PASSES = 3
 
 How = Literal["exact", "near", "window"]
 
@@ -197,7 +196,7 @@ def check_leakage(project: Project, paths: Sequence[Path], emit: Emit) -> LeakRe
             where.append((row.id, row.source))
         size = len(where) - len(against)
         side = np.arange(len(where)) >= size
-        near = views.across(side, threshold, progress(tell, _PASSES), once=False)
+        near = views.across(side, threshold, progress(tell), once=False)
         equal = views.digests("user")
         shared, common = _shared_windows(train(), against, views.frames["conversation"])
         found = {(pair.one, pair.other) for pair in near}

@@ -47,9 +47,26 @@ def _too_few(splits: dict[str, list[Kept]]) -> DataError:
     )
 
 
+def _state(path: Path) -> tuple[int, int]:
+    """Bytes and time of a file; zeros where it can't be looked at, which reading it will tell."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def _digest(path: Path) -> str:
+    """The SHA-256 of a file; empty where it can't be read, which is told already."""
+    try:
+        return storage.sha256_file(path)
+    except OSError:
+        return ""
+
+
 def _read_all(collector: Collector, files: list[tuple[Path, str, bool]]) -> list[dict[str, Any]]:
     """Feed every file to the collector; returns the card's list of sources."""
-    total = sum(path.stat().st_size for path, _, _ in files)
+    total = sum(_state(path)[0] for path, _, _ in files)
     before, told = 0, 0
     sources = []
     for path, name, test in files:
@@ -61,12 +78,11 @@ def _read_all(collector: Collector, files: list[tuple[Path, str, bool]]) -> list
                 told = before + read
                 collector.emit(Event(STAGE, "progress", "reading", done=told, total=total, unit="bytes"))
 
-        section = collector.project.config.dataset
+        section, state = collector.project.config.dataset, _state(path)
         found = detect(path, name, section)
+        evidence = collector.maker.told(found.evidence)
         for note in found.assumed:
-            collector.emit(
-                Event(STAGE, "warning", f"{visible(name, 0)}: {note}: {visible(found.evidence, 300)}")
-            )
+            collector.emit(Event(STAGE, "warning", f"{visible(name, 0)}: {note}: {visible(evidence, 300)}"))
         for material in read_detected(path, name, section, found, on_read):
             if isinstance(material, BadRow):
                 collector.reject(material)
@@ -75,9 +91,12 @@ def _read_all(collector: Collector, files: list[tuple[Path, str, bool]]) -> list
                 collector.add(material, test)
             else:
                 collector.set_aside(material)
-        size = path.stat().st_size
-        read = {"name": name, "bytes": size, "sha256": storage.sha256_file(path), "rows": rows, "test": test}
-        sources.append({**read, "format": found.format, "evidence": found.evidence})
+        size, digest = state[0], _digest(path)
+        if _state(path) != state:
+            text = f"{visible(name, 0)}: it changed while it was read; its digest is of what it holds now"
+            collector.emit(Event(STAGE, "warning", text))
+        read = {"name": name, "bytes": size, "sha256": digest, "rows": rows, "test": test}
+        sources.append({**read, "format": found.format, "evidence": evidence})
         before += size
     collector.flush()
     return sources

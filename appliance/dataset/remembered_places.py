@@ -9,6 +9,7 @@ from pathlib import Path
 from appliance import storage
 from appliance.dataset.rows import SPLITS
 from appliance.events import Emit, Event
+from appliance.visible import visible
 
 FILE_NAME = "places.json"
 _FORMAT = 1
@@ -27,8 +28,8 @@ def load(folder: Path, emit: Emit) -> dict[str, str]:
         return {str(group): split for split in SPLITS for group in fields["splits"][split]}
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError) as error:
-        text = f"{path}: not readable ({error}); the split begins anew"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        text = f"{path}: not readable ({visible(str(error), 100)}); the split begins anew"
         emit(Event("dataset", "warning", text))
         return {}
 

@@ -44,13 +44,13 @@ def read_decisions(project: Project) -> dict[str, Decision]:
     decisions: dict[str, Decision] = {}
     if not path.is_file():
         return decisions
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n"), start=1):
         if not line.strip():
             continue
         try:
             entry = json.loads(line)
             known, decision = str(entry["id"]), entry["decision"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             known, decision = "", ""
         if decision not in ("keep", "redact") or not re.fullmatch(r"[0-9a-f]{16}", known):
             raise DataError(

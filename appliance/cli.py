@@ -12,6 +12,7 @@ import click
 
 from appliance import __version__
 from appliance.errors import AnchorholdError, ExitCode, as_product_error
+from appliance.visible import visible
 
 # verb -> (one line of help, in the order of the road). The module of the same name holds `command`.
 VERBS: dict[str, str] = {
@@ -80,9 +81,10 @@ def program(ctx: click.Context, verbose: bool) -> None:  # noqa: ARG001 - shown 
 
 
 def _fail(error: AnchorholdError) -> NoReturn:
-    click.echo(f"error: {error.message}", err=True)
-    if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+    # A message may quote a file's name or what stands in it; its own line ends are meant.
+    for what, text in (("error", error.message), ("hint", error.hint)):
+        if text:
+            click.echo(f"{what}: " + "\n".join(visible(line, 0) for line in text.split("\n")), err=True)
     raise SystemExit(int(error.exit_code))
 
 

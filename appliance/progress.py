@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from appliance.events import Event
+from appliance.visible import visible
 
 PLAIN_SECONDS = 5.0  # a line at least this often while a plain job makes progress
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -70,6 +71,11 @@ class _Stage:
         return "  ".join(parts)
 
 
+def _safe(text: str) -> str:
+    """An event's text, which may quote people's files, for a terminal; line ends of its own are meant."""
+    return "\n".join(visible(line, 0) for line in text.split("\n"))
+
+
 class PlainProgress:
     """Lines for a log or a poor terminal; an `Emit` and a context manager."""
 
@@ -88,7 +94,7 @@ class PlainProgress:
         self._stream.flush()
 
     def _line(self, event: Event, text: str) -> None:
-        self._stream.write(f"{event.stage:<9} {text}\n")
+        self._stream.write(f"{event.stage:<9} {_safe(text)}\n")
         self._stream.flush()
         self._last = time.monotonic()
 
@@ -164,16 +170,18 @@ class LiveProgress:
                 completed=event.done,
                 total=event.total or None,
                 count=f"{count} {event.unit}",
-                note=escape("  ".join(note for note in notes if note)),
+                note=escape(_safe("  ".join(note for note in notes if note))),
             )
             return
         if event.kind in {"finished", "skipped"}:
             word = "unchanged: " if event.kind == "skipped" else ""
-            self._bars.update(task, completed=1, total=1, count="", note=escape(word + event.text))
+            self._bars.update(task, completed=1, total=1, count="", note=escape(_safe(word + event.text)))
             self._bars.stop_task(task)
             return
         style = {"warning": "yellow", "failed": "red"}.get(event.kind, "dim")
-        self._console.print(f"{event.stage:<9} {event.text}", style=style, markup=False, highlight=False)
+        self._console.print(
+            f"{event.stage:<9} {_safe(event.text)}", style=style, markup=False, highlight=False
+        )
 
 
 def terminal_progress() -> PlainProgress | LiveProgress:

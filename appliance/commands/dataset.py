@@ -22,7 +22,7 @@ def _check(project: Project, against: tuple[Path, ...], as_json: bool) -> None:
     with stage_events(project.events) as emit:
         report = check_leakage(project, against, emit)
     if as_json:
-        click.echo(json.dumps(report.to_json(), ensure_ascii=False))
+        click.echo(json.dumps(report.to_json()))
     else:
         for line in leak_lines(report):
             click.echo(line)
@@ -109,15 +109,16 @@ def command(
     from appliance.dataset import prepare
     from appliance.dataset.terminal import card_lines
     from appliance.paths import Project
+    from appliance.pipeline import only_one
 
     project = Project.open(folder)
     if against:
         _check(project, against, as_json)
         return
-    with stage_events(project.events) as emit:
+    with only_one(project), stage_events(project.events) as emit:
         card = prepare(project, emit, strict=strict, raw_findings=raw_findings)
     if as_json:
-        click.echo(json.dumps(card.to_json(), ensure_ascii=False))
+        click.echo(json.dumps(card.to_json()))
         return
     for line in card_lines(card):
         click.echo(line)

@@ -18,7 +18,7 @@ from appliance.dataset import conflicts, remembered_places
 from appliance.dataset.kept_rows import Columns, Ids, id_text
 from appliance.dataset.near import UnionFind
 from appliance.dataset.near.shingles import mix
-from appliance.dataset.near.views import PASSES, Reasons, Views, progress
+from appliance.dataset.near.views import Reasons, Views, progress
 from appliance.dataset.placing import Units, are_labels, place
 from appliance.dataset.rows import SPLITS, Row
 from appliance.dataset.splitting import TEST
@@ -92,7 +92,7 @@ class _Arranger:
         held = np.unique(self.rows.groups[self.rows.test])
         self.stays[learners[np.isin(self.rows.groups[learners], held)]] = False
         if views is not None:
-            tell = progress(self._tell("comparing with the test files").share(), PASSES)
+            tell = progress(self._tell("comparing with the test files").share())
             found = views.across(self.rows.test, self._threshold, tell, once=True)
             leaving = {pair.one for pair in found if self.stays[pair.one]}
             self.stays[list(leaving)] = False
@@ -105,7 +105,7 @@ class _Arranger:
         if views is None:
             (self.folder / NEAR_FILE).unlink(missing_ok=True)
             return UnionFind(len(self.rows))
-        tell = progress(self._tell("looking for near-duplicates").share(), PASSES)
+        tell = progress(self._tell("looking for near-duplicates").share())
         learners = self._learners()
         sets, reasons = views.clusters(learners, self._threshold, tell)
         labels = sets.labels()[learners]

@@ -152,5 +152,5 @@ def load_card(folder: Path) -> DatasetCard:
         return DatasetCard(**fields)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file", again) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: not a dataset card", again) from error

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
 from typing import Any
 
+from appliance.dataset.nearest import meant
 from appliance.storage import sha256_bytes
 
 ROLES = ("system", "user", "assistant")
@@ -17,7 +17,8 @@ _SPACES = {
     for space in "\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 }
 _LINE_END = re.compile(r"\r\n?|\u2028|\u2029|\u0085")
-_TRAILING = re.compile(r"[ \t\v\f]+(?=\n|\Z)")
+# Only from where a run begins: else a long run inside a line costs its square.
+_TRAILING = re.compile(r"(?<![ \t\v\f])[ \t\v\f]++(?=\n|\Z)")
 
 
 class BadConversation(Exception):  # noqa: N818 - a reason for one row, not a fault of the program
@@ -82,9 +83,9 @@ def _content(message: dict[str, Any], turn: int) -> str:
 def _role(message: dict[str, Any], turn: int) -> str:
     role = message.get("role")
     if role not in ROLES:
-        near = difflib.get_close_matches(str(role), ROLES, n=1)
-        meant = f" (did you mean `{near[0]}`?)" if near else ""
-        raise BadConversation("roles", f"turn {turn}: role {role!r} is none of {', '.join(ROLES)}{meant}")
+        roles = ", ".join(ROLES)
+        reason = f"turn {turn}: role {role!r} is none of {roles}{meant(str(role), ROLES)}"
+        raise BadConversation("roles", reason)
     return str(role)
 
 

@@ -84,6 +84,7 @@ class Collector:
         Raises:
             DataError: always, where `strict` is set and the row is a file's own.
         """
+        bad = replace(bad, reason=self.maker.told(bad.reason))
         if self.strict and not bad.made:
             raise DataError(
                 str(bad), "mend or remove the row, or run without --strict to leave such rows out"

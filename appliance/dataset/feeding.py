@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from appliance import storage
 from appliance.config import DatasetSection
 from appliance.dataset.collecting import Collector
 from appliance.dataset.reading import (
@@ -15,13 +14,23 @@ from appliance.dataset.reading import (
     Material,
     RawRow,
     by_lines,
+    cannot_read,
     check_told_columns,
     detect,
     long_line,
     read_detected,
 )
 from appliance.dataset.reading.text_encoding import TextFile
-from appliance.dataset.row_batches import Batch, Lines, Portion, SourceFile, Things, WholeFile
+from appliance.dataset.row_batches import (
+    Batch,
+    Lines,
+    Portion,
+    SourceFile,
+    Things,
+    WholeFile,
+    file_state,
+    source_file,
+)
 from appliance.dataset.telling import STAGE, Telling
 from appliance.events import Event
 from appliance.visible import visible
@@ -83,7 +92,7 @@ def read_all(collector: Collector, files: list[tuple[Path, str, bool]]) -> list[
         collector: has taken all of it when this returns.
         files: (path, name, whether it is a test file).
     """
-    sizes = [path.stat().st_size for path, _, _ in files]
+    sizes = [file_state(path)[0] for path, _, _ in files]
     tell = Telling(collector.emit, "reading", sum(sizes), "bytes")
     tell.begin()
     sources: list[dict[str, Any]] = []
@@ -109,23 +118,38 @@ def read_all(collector: Collector, files: list[tuple[Path, str, bool]]) -> list[
 class _Ledger:
     """Writes down what a batch brings to a source's entry, and how far the reading is."""
 
-    def __init__(self, collector: Collector, source: dict[str, Any], tell: Telling, done: int) -> None:
+    def __init__(
+        self,
+        collector: Collector,
+        source: dict[str, Any],
+        tell: Telling,
+        done: int,
+        described: SourceFile | None = None,
+    ) -> None:
         self._collector, self._source, self._tell, self._done = collector, source, tell, done
+        self._described = described
 
     def __call__(self, batch: Batch) -> None:
         self._source["rows"] += batch.raw
-        if batch.source is not None:
-            describe(self._collector, self._source, batch.source)
+        if described := batch.source or self._described:
+            describe(self._collector, self._source, described)
         self._tell(self._done)
 
 
 def describe(collector: Collector, source: dict[str, Any], file: SourceFile) -> None:
     """Complete a source's entry, and warn of what was assumed."""
-    found, name = file.found, source["name"]
-    source |= {"bytes": file.size, "sha256": file.sha256, "format": found.format, "evidence": found.evidence}
+    found, name, evidence = file.found, source["name"], collector.maker.told(file.found.evidence)
+    source |= {"bytes": file.size, "sha256": file.sha256, "format": found.format, "evidence": evidence}
     for note in found.assumed:
-        text = f"{visible(name, 0)}: {note}: {visible(found.evidence, 300)}"
+        text = f"{visible(name, 0)}: {note}: {visible(evidence, 300)}"
         collector.emit(Event(STAGE, "warning", text))
+    if file.changed:
+        _tell_changed(collector, name)
+
+
+def _tell_changed(collector: Collector, name: str) -> None:
+    text = f"{visible(name, 0)}: it changed while it was read; its digest may be that of another content"
+    collector.emit(Event(STAGE, "warning", text))
 
 
 def _read_large(
@@ -140,26 +164,33 @@ def _read_large(
     section = collector.project.config.dataset
     # In two passes over the file that give no rows yet: tens of seconds for one of many gigabytes.
     collector.emit(Event(STAGE, "progress", f"looking at {visible(name, 0)}"))
+    state = file_state(path)
     found = detect(path, name, section)
-    size, digest = path.stat().st_size, storage.sha256_file(path)
-    described = SourceFile(size, digest, found)
-    first = True
+    described: SourceFile | None = source_file(path, state, found)
     done = 0
 
     def on_read(read: int) -> None:
         nonlocal done
         done = read
 
-    for portion in _portions(path, name, found, section, on_read):
-        ledger = _Ledger(collector, source, tell, before + done)
-
-        def on_batch(batch: Batch, ledger: _Ledger = ledger, first: bool = first) -> None:
-            if first:
-                describe(collector, source, described)
-            ledger(batch)
-
-        first = False
+    for portion in _readable(name, _portions(path, name, found, section, on_read)):
+        on_batch = _Ledger(collector, source, tell, before + done, described)
+        described = None
         if isinstance(portion, Things) and not any(isinstance(thing, RawRow) for thing in portion.things):
             collector.hand_over(collector.maker.make(portion), test, on_batch)
         else:
             collector.take(portion, test, on_batch)
+
+    def last(_: Batch) -> None:
+        if file_state(path) != state:
+            _tell_changed(collector, name)
+
+    collector.hand_over(collector.maker.batch([]), test, last)
+
+
+def _readable(name: str, portions: Iterator[Portion]) -> Iterator[Portion]:
+    """The portions, and what became of a file that is gone or cut off since it was found."""
+    try:
+        yield from portions
+    except OSError as error:
+        yield Things(name, [BadRow(name, 0, "unreadable", cannot_read(error))])

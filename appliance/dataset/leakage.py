@@ -16,7 +16,7 @@ from appliance.dataset.canaries import is_canary
 from appliance.dataset.cleaning import BadConversation
 from appliance.dataset.near import Frames
 from appliance.dataset.near.shingles import mix, shingles
-from appliance.dataset.near.views import PASSES, SAMPLE, Likeness, Views, conversation_text, progress
+from appliance.dataset.near.views import SAMPLE, Likeness, Views, conversation_text, progress
 from appliance.dataset.reading import BadRow, RawRow, Transcript, file_name, read_file
 from appliance.dataset.row_making import RowMaker
 from appliance.dataset.rows import Row, iterate_rows
@@ -196,7 +196,7 @@ def check_leakage(project: Project, paths: Sequence[Path], emit: Emit) -> LeakRe
             where.append((row.id, row.source))
         size = len(where) - len(against)
         side = np.arange(len(where)) >= size
-        near = views.across(side, threshold, progress(tell, PASSES), once=False)
+        near = views.across(side, threshold, progress(tell), once=False)
         equal = views.digests("user")
         shared, common = _shared_windows(train(), against, views.frames["conversation"])
         found = {(pair.one, pair.other) for pair in near}

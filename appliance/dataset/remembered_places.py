@@ -13,6 +13,7 @@ from appliance import storage
 from appliance.dataset.kept_rows import group_key
 from appliance.dataset.rows import SPLITS
 from appliance.events import Emit, Event
+from appliance.visible import visible
 
 FILE_NAME = "places.json"
 _FORMAT = 2
@@ -70,8 +71,8 @@ def load(folder: Path, emit: Emit) -> Places:
         return places(np.concatenate(parts), numbers)
     except FileNotFoundError:
         return NONE
-    except (ValueError, KeyError, TypeError) as error:
-        text = f"{path}: not readable ({error}); the split begins anew"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        text = f"{path}: not readable ({visible(str(error), 100)}); the split begins anew"
         emit(Event("dataset", "warning", text))
         return NONE
 

@@ -97,11 +97,37 @@ class SourceFile:
         size: bytes.
         sha256: of the content.
         found: what it was taken for.
+        changed: whether it became another while it was read.
     """
 
     size: int
     sha256: str
     found: Detected
+    changed: bool = False
+
+
+def file_state(path: Path) -> tuple[int, int]:
+    """Bytes and time of a file; zeros where it can't be looked at, which reading it will tell."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def source_file(path: Path, before: tuple[int, int], found: Detected) -> SourceFile:
+    """What the card has of a file that was read; no digest where it is gone, which is told already.
+
+    Args:
+        path: the file.
+        before: its `file_state` before it was read.
+        found: what it was taken for.
+    """
+    try:
+        digest = storage.sha256_file(path)
+    except OSError:
+        digest = ""
+    return SourceFile(before[0], digest, found, file_state(path) != before)
 
 
 @dataclass(frozen=True)
@@ -172,9 +198,14 @@ class BatchMaker:
                 read_lines(portion.name, portion.first, portion.data, portion.found, self._section)
             )
         path, name = portion.path, portion.name
+        before = file_state(path)
         found = detect(path, name, self._section)
-        things = read_detected(path, name, self._section, found, lambda _: None)
-        return self.batch(things, SourceFile(path.stat().st_size, storage.sha256_file(path), found))
+        things = list(read_detected(path, name, self._section, found, lambda _: None))
+        return self.batch(things, source_file(path, before, found))
+
+    def told(self, text: str) -> str:
+        """What may be told of a text from a file; see `RowMaker.told`."""
+        return self._maker.told(text)
 
     def batch(self, things: Iterable[Material], source: SourceFile | None = None) -> Batch:
         """The batch of what was read: rows made, bad ones told apart, the rest as it is."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from appliance.dataset.cleaning import clean_messages, clean_text, default_group
+from appliance.dataset.cleaning import BadConversation, clean_messages, clean_text, default_group
 from appliance.dataset.reading import RawRow
-from appliance.dataset.redaction import Finding, Redactor, redactor_for
+from appliance.dataset.redaction import Finding, Redactor, Unsettled, redactor_for
 from appliance.dataset.rows import Row, row_id
 from appliance.dataset.schema import AnswerSchema
 from appliance.paths import Project
@@ -43,10 +43,24 @@ class RowMaker:
             fault = self.schema.answer_fault if self.schema is not None and not rejected else lambda _: ""
             # The rejected answer goes along as one more turn, so that the same value gets the same replacement.
             turns = [*messages, {"role": "assistant", "content": rejected}] if rejected else messages
-            redacted = self.redactor.conversation(turns, fault)
+            try:
+                redacted = self.redactor.conversation(turns, fault)
+            except Unsettled as error:
+                reason = "each look at it shows more personal data, and there is no end to it"
+                raise BadConversation("unsettled", reason) from error
             messages, findings = redacted.messages[: len(messages)], redacted.findings
             rejected = str(redacted.messages[-1]["content"]) if rejected else ""
             group = group and self.redactor.keyed("group", group)
+        group = group.encode("utf-8", "backslashreplace").decode("utf-8")  # half a surrogate pair
         source = f"{raw.file}:{raw.line}"
         group = group or default_group(messages)
         return Row(row_id(messages), group, messages, source, rejected, raw.kind), findings
+
+    def told(self, text: str) -> str:
+        """What may be told of a file: a reason or a column's name quotes it, and is redacted as its rows are."""
+        if self.redactor is None:
+            return text
+        try:
+            return self.redactor.text(text)
+        except Unsettled:
+            return "(not told: it holds personal data)"

@@ -83,7 +83,7 @@ def iterate_rows(path: Path) -> Iterator[Row]:
             for number, line in enumerate(stream, start=1):
                 try:
                     yield row_from_line(line)
-                except (ValueError, KeyError, TypeError) as error:
+                except (ValueError, KeyError, TypeError, RecursionError) as error:
                     raise DataError(
                         f"{path}:{number}: not a prepared row",
                         "make the dataset again with `anchorhold dataset`",

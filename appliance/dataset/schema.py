@@ -71,7 +71,9 @@ class AnswerSchema:
         """What is wrong with an answer's text: no JSON, or against the schema; empty when nothing is."""
         try:
             value = json.loads(answer)
+            fault = self.fault(value)
+        except RecursionError:
+            return "is JSON that is nested too deeply"
         except ValueError as error:
             return f"is no JSON: {error}"
-        fault = self.fault(value)
         return f"breaks the schema: {fault}" if fault else ""

@@ -72,7 +72,7 @@ def only_one(project: Project) -> Iterator[None]:
         UsageError: another program works in it.
     """
     project.build.mkdir(parents=True, exist_ok=True)
-    with (project.build / ".lock").open("w") as lock:
+    with (project.build / ".lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

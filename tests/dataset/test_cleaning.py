@@ -45,7 +45,7 @@ def test_text_that_is_none_is_refused(text: str, kind: str) -> None:
         ([ANSWER, USER], "turn 1: `assistant` stands where `user` should"),
         ([USER, USER, ANSWER], "turn 2: `user` stands where `assistant` should"),
         ([USER, {"role": "system", "content": "late"}, ANSWER], "turn 2: `system`"),
-        ([USER, {"role": "assistent", "content": "x"}], "did you mean `assistant`?"),
+        ([USER, {"role": "assistent", "content": "x"}], "is `assistant` meant?"),
         ([USER, {"role": "assistant", "content": " \n"}], "turn 2: empty answer"),
         ([{"role": "user", "content": ""}, ANSWER], "turn 1: empty question"),
         ([USER, {"role": "assistant", "content": 7}], "`content` is int"),

@@ -68,7 +68,7 @@ def test_other_columns_a_template_and_a_group(bench: Bench) -> None:
 
 
 def test_an_unknown_name_in_the_template(bench: Bench) -> None:
-    with pytest.raises(ConfigError, match=r"`\{nte\}` is no column \(did you mean `\{note\}`\?\)"):
+    with pytest.raises(ConfigError, match=r"`\{nte\}` is no column \(is `note` meant\?\)"):
         fill_template("see {nte}", {"note": "x"})
 
 

@@ -279,8 +279,11 @@ def _told(pair: NearPair, view: View) -> Likeness:
     return Likeness(pair.one, pair.other, pair.jaccard, view, pair.kind)
 
 
-def progress(tell: Callable[[float], None], passes: int) -> Tell:
-    """A `Tell` for several passes over the same rows, as one share that grows from 0 to 1."""
+_PASSES = 3  # one for each measure of the views
+
+
+def progress(tell: Callable[[float], None]) -> Tell:
+    """A `Tell` for the passes over the same rows, one a measure, as one share that grows from 0 to 1."""
     begun = 0
     last = 0
 
@@ -289,6 +292,6 @@ def progress(tell: Callable[[float], None], passes: int) -> Tell:
         if done < last or last == 0:
             begun += 1
         last = done if done < total else 0
-        tell(min(1.0, (begun - 1 + done / max(total, 1)) / passes))
+        tell(min(1.0, (begun - 1 + done / max(total, 1)) / _PASSES))
 
     return step

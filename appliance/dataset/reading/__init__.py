@@ -15,11 +15,12 @@ from appliance.dataset.reading.material import (
     RawRow,
     Transcript,
     Turn,
+    cannot_read,
+    long_line,
 )
 from appliance.dataset.reading.reader import (
     by_lines,
     check_told_columns,
-    long_line,
     read_detected,
     read_file,
     read_lines,
@@ -36,6 +37,7 @@ __all__ = [
     "Transcript",
     "Turn",
     "by_lines",
+    "cannot_read",
     "check_told_columns",
     "detect",
     "file_name",

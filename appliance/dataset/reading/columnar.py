@@ -52,10 +52,10 @@ def columnar_rows(
                 done = 0
                 for batch in file.iter_batches(batch_size=_ROWS):
                     done += batch.num_rows
-                    yield from map(_plain, batch.to_pylist())
+                    yield from _batch_rows(batch)
                     on_share(done / total)
             return
-        with pa.memory_map(str(path)) as source:
+        with pa.OSFile(str(path)) as source:  # a mapped file that is cut off would end the program
             size = max(1, source.size())
             head = source.read(6)
             source.seek(0)
@@ -68,10 +68,11 @@ def columnar_rows(
             for batch in pa.ipc.open_stream(source):
                 yield from _batch_rows(batch)
                 on_share(source.tell() / size)
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         raise ColumnarFault(" ".join(str(error).split())[:200]) from error
 
 
 def _batch_rows(batch: Any) -> Iterator[dict[str, Any]]:
+    batch.validate(full=True)  # offsets beyond a damaged file's data would be followed
     for start in range(0, batch.num_rows, _ROWS):
         yield from map(_plain, batch.slice(start, _ROWS).to_pylist())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.config import DatasetSection
+from appliance.dataset.nearest import meant
 from appliance.errors import ConfigError
 
 _PLACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
@@ -190,13 +190,13 @@ def told_columns(section: DatasetSection, columns: Sequence[str]) -> tuple[str, 
     ), section.answer_column
 
 
+_NAMED = 30  # columns that an error names
+
+
 def missing_column(name: str, columns: Sequence[str]) -> str:
     """Why a column that is told can't be used, with the nearest one."""
-    near = difflib.get_close_matches(name.lower(), [column.lower() for column in columns], n=1)
-    meant = next((column for column in columns if near and column.lower() == near[0]), "")
-    return f"no column `{name}`; found: {', '.join(columns) or 'none'}" + (
-        f" (is `{meant}` meant?)" if meant else ""
-    )
+    more = f" and {len(columns) - _NAMED} more" if len(columns) > _NAMED else ""
+    return f"no column `{name}`; found: {', '.join(columns[:_NAMED]) or 'none'}{more}{meant(name, columns)}"
 
 
 def map_columns(
@@ -251,10 +251,9 @@ def fill_template(template: str, values: Mapping[str, str]) -> str:
             return values[match[1]]
         if not _NAME.fullmatch(match[1]):
             return match[0]
-        near = difflib.get_close_matches(match[1], values, n=1)
-        meant = f" (did you mean `{{{near[0]}}}`?)" if near else ""
         raise ConfigError(
-            f"dataset.prompt_template: `{{{match[1]}}}` is no column{meant}; there are {', '.join(values)}",
+            f"dataset.prompt_template: `{{{match[1]}}}` is no column{meant(match[1], values)}; "
+            f"there are {', '.join(list(values)[:_NAMED])}",
             "write {{ and }} for braces that are meant as such",
         )
 

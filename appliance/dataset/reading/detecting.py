@@ -337,7 +337,10 @@ def detect(path: Path, name: str, section: DatasetSection) -> Detected:
     told = told_format(name, section)
     if told == SKIP:
         return _refuse("skipped", "left out, as dataset.formats tells")
-    found = _detect(path, section, told)
+    try:
+        found = _detect(path, section, told)
+    except OSError as error:
+        return _refuse("unreadable", material.cannot_read(error))
     if not told:
         return found
     note = f"told by dataset.formats: {told}"
@@ -411,16 +414,9 @@ def lines_of(file: TextFile, name: str) -> Iterator[tuple[int, str] | material.B
     """Numbered lines of a text; those too long or no UTF-8 as bad rows."""
     for number, line in file.lines():
         if line is None:
-            yield material.BadRow(
-                name, number, "long-line", f"a line of more than {material.MAX_LINE_BYTES >> 20} MiB"
-            )
+            yield material.long_line(name, number)
             continue
         try:
             yield number, line.decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
-            yield material.BadRow(
-                name,
-                number,
-                "encoding",
-                f"not UTF-8: byte {line[error.start]:#04x} at column {error.start + 1}",
-            )
+            yield material.not_utf8(name, number, error)

@@ -15,8 +15,10 @@ MAX_PARTS = 5_000
 MAX_XML_BYTES = 64 * 1024 * 1024  # of one part; it is parsed at once, into about ten times that
 MAX_UNPACKED_BYTES = 512 * 1024 * 1024  # of all parts together
 MAX_RATIO = 200  # text packs ten to twenty times
+_MOST_COLUMNS = 1000  # that one cell may span
 _RATIO_FROM = 1024 * 1024  # a small part may pack as well as it likes
 _HEADING = re.compile(r"heading (\d)\Z", re.IGNORECASE)
+_XML = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?\s*<")
 _DOCTYPE = re.compile(rb"<!\s*(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 
 
@@ -63,17 +65,18 @@ def _check_part(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
     ratio = part.file_size / max(1, part.compress_size)
     if part.file_size > _RATIO_FROM and ratio > MAX_RATIO:
         raise DocxFault("zip-bomb", f"{part.filename!r} would unpack to {ratio:.0f} times its size")
-    if not part.filename.lower().endswith((".xml", ".rels")):
+    with archive.open(part) as stream:
+        # A document type stands before the first element; in UTF-16 every second byte is zero.
+        head = stream.read(64 * 1024).replace(b"\0", b"")
+    # What the archive declares as XML is parsed as such, whatever its name.
+    if not (part.filename.lower().endswith((".xml", ".rels")) or _XML.match(head)):
         return
     if part.file_size > MAX_XML_BYTES:
         raise DocxFault(
             "zip-bomb",
             f"{part.filename!r} holds {part.file_size >> 20} MiB of XML, more than {MAX_XML_BYTES >> 20}",
         )
-    with archive.open(part) as stream:
-        # A document type stands before the first element; in UTF-16 every second byte is zero.
-        head = stream.read(64 * 1024)
-    if _DOCTYPE.search(head.replace(b"\0", b"")):
+    if _DOCTYPE.search(head):
         raise DocxFault(
             "entities",
             f"{part.filename!r} declares a document type, which no DOCX needs; it may be an attack by entities",
@@ -91,14 +94,22 @@ def _level(paragraph: Any) -> int:
 
 
 def _table(table: Any) -> str:
+    """The rows of a table as lines; a cell that is merged downwards stands in each of its rows."""
+    from docx.table import _Cell
+
     rows = []
-    for row in table.rows:
+    above: dict[int, str] = {}  # by column
+    for row in table._tbl.tr_lst:
         cells: list[str] = []
-        seen: set[int] = set()
-        for cell in row.cells:  # a merged cell stands in each of its columns
-            if id(cell._tc) not in seen:
-                seen.add(id(cell._tc))
-                cells.append(" ".join(cell.text.split()))
+        column = 0
+        for cell in row.tc_lst:
+            goes_on = cell.vMerge == "continue" and column in above
+            text = above[column] if goes_on else " ".join(_Cell(cell, table).text.split())
+            above[column] = text
+            cells.append(text)
+            column += min(
+                cell.grid_span, _MOST_COLUMNS
+            )  # python-docx would make a cell for each of a billion
         rows.append(" | ".join(cells))
     return "\n".join(row for row in rows if row.strip(" |"))
 

@@ -21,9 +21,12 @@ def _ignore(_: BadRow) -> None:
 def file_name(path: Path, root: Path) -> str:
     """How rows, errors and `dataset.formats` call a file: relative to the project, or as it was named outside of it."""
     if path.is_relative_to(root):
-        return path.relative_to(root).as_posix()
-    full, project = path.resolve(), root.resolve()
-    return full.relative_to(project).as_posix() if full.is_relative_to(project) else str(path)
+        name = path.relative_to(root).as_posix()
+    else:
+        full, project = path.resolve(), root.resolve()
+        name = full.relative_to(project).as_posix() if full.is_relative_to(project) else str(path)
+    # Bytes that are no UTF-8 are written out: rows and cards name the file, and they are UTF-8.
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _walk(folder: Path, root: Path, above: tuple[tuple[int, int], ...], skip: OnSkipped) -> Iterator[Path]:

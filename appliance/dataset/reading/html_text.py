@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ _KINDS: dict[str, BlockKind] = {
     "blockquote": "quote",
 }
 _DEEPEST = 400
+_MOST_ATTRIBUTES = 5000  # of one tag; the parser compares each with all others
+_SCRIPT = re.compile(r"<(script|style)\b.*?(?:</\1|\Z)", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<[a-z](?:[^\"'>]++|\"[^\"]*+(?:\"|\Z)|'[^']*+(?:'|\Z))*+", re.IGNORECASE)
+_VALUE = re.compile(r"\"[^\"]*+(?:\"|\Z)|'[^']*+(?:'|\Z)")
+_NAME = re.compile(r"[^\s/=]+")
 
 
 class HtmlFault(Exception):  # noqa: N818 - a reason for one file
@@ -117,6 +123,20 @@ def _element(element: Any, state: _Walk, depth: int) -> Iterator[Block]:
         yield from _inside(element, state, depth)
 
 
+def _check_tags(text: str) -> None:
+    """Refuse a page that one tag makes endless.
+
+    Raises:
+        HtmlFault: too many attributes.
+    """
+    for tag in _TAG.finditer(_SCRIPT.sub("", text)):
+        if len(tag[0]) < _MOST_ATTRIBUTES:
+            continue
+        bare = _VALUE.sub("", tag[0])
+        if len(bare) > _MOST_ATTRIBUTES and len(_NAME.findall(bare)) > _MOST_ATTRIBUTES:
+            raise HtmlFault(f"a tag with more than {_MOST_ATTRIBUTES} attributes: it is no page")
+
+
 def html_blocks(path: Path, encoding: TextEncoding, metadata: dict[str, str]) -> Iterator[Block]:
     """Blocks of a page; its title and language go into `metadata`.
 
@@ -130,6 +150,7 @@ def html_blocks(path: Path, encoding: TextEncoding, metadata: dict[str, str]) ->
         raise HtmlFault(f"a page of more than {MAX_BYTES >> 20} MiB; split it")
     with TextFile(path, encoding) as file:
         text = file.stream.read().decode("utf-8", errors="replace")
+    _check_tags(text)
     # huge_tree stays off: the parser itself bounds depth and the length of a text.
     parser = lxml.html.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True)
     try:

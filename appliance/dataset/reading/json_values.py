@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 _CHUNK = 1 << 18
+_BEHIND = 1 << 20  # characters that have been read and are not forgotten yet
 _SPACE = re.compile(r"\s*")
 # Whole strings are one mark, so that brackets inside them don't count.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+(?P<end>"?)|[\[\]{},]', re.DOTALL)
@@ -77,6 +78,8 @@ class _Text:
         taken = self.text[self.at : self.at + count]
         self.line += taken.count("\n")
         self.at += count
+        if self.at > _BEHIND:  # the parser counts lines from the window's beginning at each fault
+            self.text, self.at = self.text[self.at :], 0
         return taken
 
 

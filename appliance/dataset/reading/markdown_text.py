@@ -10,12 +10,12 @@ from appliance.dataset.reading.markdown_marks import RAW, plain_markdown
 from appliance.dataset.reading.material import Block, BlockKind
 
 _MOST_CHARACTERS = 32 * 1024  # of one block
-_HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*\Z")
+_HEADING = re.compile(r" {0,3}(#{1,6})(?=[ \t]|\Z)")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*\Z")
 _RULE = re.compile(r" {0,3}(?:(?:\*[ \t]*){3,}|(?:_[ \t]*){3,}|(?:-[ \t]*){3,})\Z")
 _FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})(.*)\Z")
 _LIST = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]+\S")
-_TABLE_RULE = re.compile(r"[ \t|:+-]*-[ \t|:+-]*\Z")
+_TABLE_RULE = re.compile(r"[ \t|:+]*-[ \t|:+-]*\Z")
 _REFERENCE = re.compile(r" {0,3}\[[^\]]+\]:[ \t]*\S+.*\Z")
 _OPEN_TAG = re.compile(r"<[a-zA-Z][\w-]*(?:\s[^<>]*)?\Z")
 _BLOCK_HTML = re.compile(
@@ -162,7 +162,7 @@ def markdown_blocks(numbered: Iterable[tuple[int, str]], metadata: dict[str, str
 
 
 _TABLE_OPENS = re.compile(r"[ \t]*(?:<div[^>]*>[ \t]*)?<table\b", re.IGNORECASE)
-_CELL = re.compile(r"<t[dh]\b[^>]*>(.*?)(?=</?t[dhr]\b|\Z)", re.IGNORECASE | re.DOTALL)
+_CELL = re.compile(r"<t[dh]\b[^<>]*>(.*?)(?=</?t[dhr]\b|\Z)", re.IGNORECASE | re.DOTALL)
 _MOST_HTML_LINES = 2000
 
 
@@ -196,6 +196,13 @@ def _html(state: _Reader, number: int, line: str) -> Iterator[Block]:
         yield Block("\n".join(rows), state.path.titles, state.html_begins, kind="table")
 
 
+def _title(text: str) -> str:
+    """A heading's words, without the signs that may close it."""
+    title = text.strip(" \t")
+    bare = title.rstrip("#")
+    return bare.rstrip(" \t") if not bare or bare[-1] in " \t" else title
+
+
 def _line(state: _Reader, number: int, line: str) -> Iterator[Block]:
     quoted = state.kind == "quote" and bool(state.lines)
     if line.lstrip().startswith(">") and not line.lstrip().startswith(">="):
@@ -210,7 +217,7 @@ def _line(state: _Reader, number: int, line: str) -> Iterator[Block]:
             yield from state.flush()
         return
     if match := _HEADING.match(line):
-        yield from state.heading(len(match[1]), match[2] or "")
+        yield from state.heading(len(match[1]), _title(line[match.end() :]))
         return
     one_line = len(state.lines) == 1 and state.kind == "paragraph"
     if one_line and "|" in state.lines[0] and "|" in line and _TABLE_RULE.match(line):

@@ -135,6 +135,52 @@ class BadRow:
         return visible(f"{where}: {self.reason}", width=0)
 
 
+def long_line(file: str, line: int) -> BadRow:
+    """A line beyond `MAX_LINE_BYTES`."""
+    return BadRow(file, line, "long-line", f"a line of more than {MAX_LINE_BYTES >> 20} MiB")
+
+
+def not_utf8(file: str, line: int, error: UnicodeDecodeError) -> BadRow:
+    """A line with a byte that is no UTF-8."""
+    byte = error.object[error.start]
+    return BadRow(file, line, "encoding", f"not UTF-8: byte {byte:#04x} at column {error.start + 1}")
+
+
+def cannot_read(error: OSError) -> str:
+    """Why the system gives a file no further."""
+    return f"it can't be read: {error.strerror or error}"
+
+
+class Faults:
+    """Bad lines met on the way to the next transcript or document, however many there are.
+
+    Args:
+        most: that are held one by one; what comes then is counted by its kind.
+    """
+
+    def __init__(self, most: int = 1000) -> None:
+        self._most = most
+        self._held: list[BadRow] = []
+        self._more: dict[str, tuple[BadRow, int, int]] = {}  # kind -> first, how many, line of the last
+
+    def add(self, bad: BadRow) -> None:
+        """Take one, in the order of the lines."""
+        if len(self._held) < self._most:
+            self._held.append(bad)
+        else:
+            first, count, _ = self._more.get(bad.kind, (bad, 0, 0))
+            self._more[bad.kind] = first, count + 1, bad.line
+
+    def take(self) -> list[BadRow]:
+        """All of them, which then are told; lines that were only counted come as one."""
+        told = self._held
+        for first, count, last in self._more.values():
+            more = f" (and {count - 1} more such lines up to line {last})" if count > 1 else ""
+            told.append(BadRow(first.file, first.line, first.kind, first.reason + more))
+        self._held, self._more = [], {}
+        return told
+
+
 Material: TypeAlias = RawRow | Transcript | Document | BadRow
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from appliance.dataset.reading.blocks import HeadingPath
 from appliance.dataset.reading.material import BadRow, Block
 
 MAX_BYTES = 256 * 1024 * 1024
@@ -41,13 +42,21 @@ def _outline(reader: Any) -> list[tuple[int, int, str]]:
     return sorted(found, key=lambda entry: entry[0])
 
 
-def _headings(outline: list[tuple[int, int, str]], page: int) -> tuple[str, ...]:
-    path: list[tuple[int, str]] = []
-    for at, level, title in outline:
-        if at > page:
-            break
-        path = [entry for entry in path if entry[0] < level] + [(level, title)]
-    return tuple(title for _, title in path)
+class _Bookmarks:
+    """The headings that the bookmarks give to pages; asked page by page, in order."""
+
+    def __init__(self, outline: list[tuple[int, int, str]]) -> None:
+        self._outline = outline
+        self._taken = 0
+        self._path = HeadingPath()
+
+    def until(self, page: int) -> tuple[str, ...]:
+        """The headings in force on a page, outermost first."""
+        while self._taken < len(self._outline) and self._outline[self._taken][0] <= page:
+            _, level, title = self._outline[self._taken]
+            self._path.enter(level, title)
+            self._taken += 1
+        return self._path.titles
 
 
 def _paragraphs(text: str) -> Iterator[str]:
@@ -100,7 +109,7 @@ def pdf_blocks(path: Path, name: str, metadata: dict[str, str]) -> Iterator[Bloc
         ) from error
     if pages > MAX_PAGES:
         raise PdfFault(f"{pages} pages, more than {MAX_PAGES}; split it")
-    outline = _outline(reader)
+    bookmarks = _Bookmarks(_outline(reader))
     empty = 0
     for number in range(1, pages + 1):
         try:
@@ -121,7 +130,7 @@ def pdf_blocks(path: Path, name: str, metadata: dict[str, str]) -> Iterator[Bloc
         if len(text) > _MAX_PAGE_CHARACTERS:
             yield BadRow(name, 0, "page", f"page {number} holds {len(text)} characters: it is no page")
             continue
-        headings = _headings(outline, number)
+        headings = bookmarks.until(number)
         for paragraph in _paragraphs(text):
             yield Block(paragraph, headings, page=number)
     if pages and empty == pages:

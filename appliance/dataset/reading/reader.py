@@ -25,11 +25,15 @@ from appliance.dataset.reading.material import (
     BadRow,
     Block,
     Document,
+    Faults,
     Material,
     RawRow,
     Transcript,
     Turn,
     Unfit,
+    cannot_read,
+    long_line,
+    not_utf8,
 )
 from appliance.dataset.reading.pdf_text import PdfFault, pdf_blocks
 from appliance.dataset.reading.shapes import TITLES, Shape, to_conversation
@@ -63,6 +67,15 @@ def read_detected(
     path: Path, name: str, section: DatasetSection, found: Detected, on_read: OnRead
 ) -> Iterator[Material]:
     """The same, for a file that has been looked at; see `read_file`."""
+    try:
+        yield from _read(path, name, section, found, on_read)
+    except OSError as error:  # gone or cut off since it was found, or a disk that fails
+        yield BadRow(name, 0, "unreadable", cannot_read(error))
+
+
+def _read(
+    path: Path, name: str, section: DatasetSection, found: Detected, on_read: OnRead
+) -> Iterator[Material]:
     check_told_columns(name, section, found)
     if not found.is_read:
         yield BadRow(name, 0, found.kind, found.refusal)
@@ -126,11 +139,6 @@ def _line_records(file: TextFile, name: str, on_read: OnRead) -> _Records:
         on_read(file.read)
 
 
-def long_line(name: str, number: int) -> BadRow:
-    """What becomes of a line that is too long."""
-    return BadRow(name, number, "long-line", f"a line of more than {material.MAX_LINE_BYTES >> 20} MiB")
-
-
 def by_lines(found: Detected) -> bool:
     """Whether each line of a file can be read without the others."""
     return (
@@ -174,7 +182,7 @@ def _json_record(name: str, number: int, line: bytes) -> tuple[int, Any] | BadRo
     try:
         return number, json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
-        return bad("encoding", f"not UTF-8: byte {line[error.start]:#04x} at column {error.start + 1}")
+        return not_utf8(name, number, error)
     except json.JSONDecodeError as error:
         return bad("broken-json", f"broken JSON: {error.msg} at column {error.colno}")
     except (RecursionError, ValueError):
@@ -194,26 +202,22 @@ def _columnar_records(path: Path, name: str, found: Detected, on_read: OnRead) -
 
 def _from_records(name: str, records: _Records, shape: Shape, section: DatasetSection) -> Iterator[Material]:
     if shape.name == "turns" and shape.columns is not None:
-        faults: list[BadRow] = []
+        faults = Faults()
 
         def good() -> Iterator[tuple[int, Mapping[str, Any]]]:
             for record in records:
                 if isinstance(record, BadRow):
-                    faults.append(record)
+                    faults.add(record)
                 elif isinstance(record[1], dict):
                     yield record[0], record[1]
                 else:
-                    faults.append(
-                        BadRow(
-                            name, record[0], "messages", f"a JSON {type(record[1]).__name__}, not an object"
-                        )
-                    )
+                    reason = f"a JSON {type(record[1]).__name__}, not an object"
+                    faults.add(BadRow(name, record[0], "messages", reason))
 
         for transcript in collect_turns(name, good(), shape.columns):
-            yield from faults
-            faults.clear()
+            yield from faults.take()
             yield transcript
-        yield from faults
+        yield from faults.take()
         return
     for record in records:
         if isinstance(record, BadRow):
@@ -292,29 +296,34 @@ def _from_text(path: Path, name: str, found: Detected, on_read: OnRead) -> Itera
 def _from_lines(
     path: Path, name: str, found: Detected, metadata: dict[str, str], on_read: OnRead
 ) -> Iterator[Material]:
-    faults: list[BadRow] = []
+    faults = Faults()
     with TextFile(path, found.encoding) as file:
 
         def lines() -> Iterator[tuple[int, str]]:
             for one in lines_of(file, name):
                 if isinstance(one, BadRow):
-                    faults.append(one)
+                    faults.add(one)
                     continue
                 yield one
                 if one[0] % _LINES_TOLD == 0:
                     on_read(file.read)
 
+        def told(blocks: Iterator[Block]) -> Iterator[Block | BadRow]:
+            for block in blocks:
+                yield from faults.take()
+                yield block
+            yield from faults.take()
+
         things: Iterator[Material]
         if found.style is not None:
             things = read_log(name, found.style, lines())
         elif found.container == "markdown":
-            things = documents(name, markdown_blocks(lines(), metadata), metadata)
+            things = documents(name, told(markdown_blocks(lines(), metadata)), metadata)
         else:
-            things = documents(name, text_blocks(lines()), metadata)
+            things = documents(name, told(text_blocks(lines())), metadata)
         for thing in things:
             if isinstance(thing, Document) and "title" in metadata and found.container == "markdown":
                 metadata["title"] = plain_markdown(metadata["title"])
-            yield from faults
-            faults.clear()
+            yield from faults.take()
             yield thing
-    yield from faults
+    yield from faults.take()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.config import DatasetSection
+from appliance.dataset.nearest import meant
 from appliance.dataset.reading.chat_rows import (
     LIST_KEYS,
     chat_messages,
@@ -298,11 +298,8 @@ def column_messages(record: Mapping[str, Any], mapped: Mapped, section: DatasetS
     """
     for column in filter(None, (mapped.prompt, mapped.answer)):
         if column not in record:
-            near = difflib.get_close_matches(column, map(str, record), n=1)
-            meant = f" (is `{near[0]}` meant?)" if near else ""
-            raise Unfit(
-                "columns", f"no `{column}`; its keys are {', '.join(map(repr, list(record)[:8]))}{meant}"
-            )
+            keys = ", ".join(map(repr, list(record)[:8]))
+            raise Unfit("columns", f"no `{column}`; its keys are {keys}{meant(column, record)}")
     if record.get("label") is False and mapped.answer != "label":
         raise Unfit("unwanted", "its `label` is false: the answer isn't one to learn")
     values = {str(name): cell_text(value) for name, value in record.items()}
@@ -366,8 +363,5 @@ def to_conversation(record: Any, shape: Shape, section: DatasetSection) -> Conve
     if shape.name == "prompt-completion" and shape.mapped is not None:
         column_messages(record, shape.mapped, section)  # says which column is missing
     wanted = shape.key or "messages"
-    near = difflib.get_close_matches(wanted, map(str, record), n=1)
-    meant = f" (is `{near[0]}` meant?)" if near else ""
-    raise Unfit(
-        "messages", f"no `{wanted}`; its keys are {', '.join(map(repr, list(record)[:8])) or 'none'}{meant}"
-    )
+    there = ", ".join(map(repr, list(record)[:8])) or "none"
+    raise Unfit("messages", f"no `{wanted}`; its keys are {there}{meant(wanted, record)}")

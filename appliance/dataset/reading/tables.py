@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
-from appliance.dataset.reading.material import MAX_LINE_BYTES, BadRow
+from appliance.dataset.reading.material import MAX_LINE_BYTES, BadRow, long_line
 from appliance.dataset.reading.text_encoding import TextFile
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SAMPLE_ROWS = 500
 _SAMPLE_LINES = 5000
-_RETRIES = 200  # rows whose quotes were never closed; after so many the file is given up
+# What may be read again behind quotes that were never closed, beside four times what has been read; then the file is
+# given up.
+_AGAIN_BYTES = 128 * 1024 * 1024
 _DATA = re.compile(r"[.!?]\s|\S+(?:\s+\S+){7}|^-?[\d.,]+$|@|://")
 
 
@@ -146,12 +148,17 @@ class _Feed:
         self._again: list[tuple[int, str]] = []
         self.last = 0
         self.row: list[tuple[int, str]] = []
+        self.size = 0  # characters of the row at hand
+        self.read = 0  # of all lines so far, those given back once
+        self.again = 0  # of those given back
         self.bad: list[BadRow] = []
 
     def __iter__(self) -> _Feed:
         return self
 
     def __next__(self) -> str:
+        if self.size > MAX_LINE_BYTES:
+            raise csv.Error(f"a row of more than {MAX_LINE_BYTES >> 20} MiB")
         if self._again:
             number, text = self._again.pop()
         else:
@@ -160,22 +167,28 @@ class _Feed:
                 if line is not None:
                     break
                 self.last = number
-                self.bad.append(
-                    BadRow(self._name, number, "long-line", f"a line of more than {MAX_LINE_BYTES >> 20} MiB")
-                )
+                self.bad.append(long_line(self._name, number))
             # What isn't UTF-8 becomes half surrogates, which name the row when its cells are looked at.
             text = line.decode("utf-8", errors="surrogateescape")
+            self.read += len(text)
         self.last = number
         self.row.append((number, text))
+        self.size += len(text)
         return text
 
-    def give_back(self) -> int:
-        """Put all lines of the row but its first back; returns how many."""
-        lines, self.row = self.row[1:], []
+    def begin_row(self) -> None:
+        """What follows is of another row."""
+        self.row, self.size = [], 0
+
+    def give_back(self) -> bool:
+        """Put all lines of the row but its first back; whether that is still bearable."""
+        lines = self.row[1:]
+        self.again += sum(len(text) for _, text in lines)
+        self.begin_row()
         self._again += reversed(lines)
         if lines:
             self.last = lines[0][0] - 1
-        return len(lines)
+        return self.again <= _AGAIN_BYTES + 4 * self.read
 
 
 def table_rows(file: TextFile, name: str, dialect: Dialect) -> Iterator[Cells | BadRow]:
@@ -192,18 +205,16 @@ def table_rows(file: TextFile, name: str, dialect: Dialect) -> Iterator[Cells | 
 
     table = reader()
     header = dialect.header
-    retries = 0
     while True:
         begins = feed.last + 1
-        feed.row = []
+        feed.begin_row()
         try:
             cells = next(table, None)
         except csv.Error as error:
             first = feed.row[0][0] if feed.row else begins
-            returned = feed.give_back()
-            retries += bool(returned)
+            bearable = feed.give_back()
             yield BadRow(name, first, "broken-csv", f"broken CSV: {error} (quotes not closed or doubled?)")
-            if retries > _RETRIES:
+            if not bearable:
                 yield BadRow(
                     name, first, "broken-csv", "too many unclosed quotes; the rest of the file is left out"
                 )

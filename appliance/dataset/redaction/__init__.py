@@ -3,7 +3,7 @@
 `find` looks through one text; `Redactor` goes through conversations; `redactor_for` makes a project's own.
 """
 
-from appliance.dataset.redaction.finding import Options, find
+from appliance.dataset.redaction.finding import Options, Unsettled, find
 from appliance.dataset.redaction.project_redactor import redaction_inputs, redactor_for
 from appliance.dataset.redaction.redactor import Finding, Redacted, Redactor
 from appliance.dataset.redaction.report import RedactionReport
@@ -20,6 +20,7 @@ __all__ = [
     "Redactor",
     "Span",
     "Surrogates",
+    "Unsettled",
     "find",
     "redaction_inputs",
     "redactor_for",

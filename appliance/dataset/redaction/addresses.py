@@ -17,7 +17,7 @@ from appliance.dataset.redaction.words_of import minds_case
 
 _TOKEN = re.compile(
     r"(?P<box>p\.?\s?o\.?\s?box\b)"
-    r"|(?P<number>\d+(?:[-/]\d+)*(?:\s?(?:st|nd|rd|th)\b)?[A-Za-z]?(?![\w]))"
+    r"|(?P<number>(?<!\d)\d+(?:[-/]\d+)*(?:\s?(?:st|nd|rd|th)\b)?[A-Za-z]?(?![\w]))"
     r"|(?P<word>[^\W\d_]+(?:['’.-][^\W\d_]+)*\.?)|(?P<line>\n)|(?P<comma>,)|(?P<other>[^\s])",
     re.IGNORECASE,
 )
@@ -214,6 +214,8 @@ _CORNER = re.compile(
     r"\b(?:the\s+)?corner\s+of\s+\w+(?:\s+\w+){0,3}?\s+(?:and|&)\s+\w+(?:\s(?:[A-Z]\w*|(?:street|road|avenue|lane|drive|court|courts)\b))*",
     re.IGNORECASE,
 )
+_NAMED_CORNER = re.compile(r"\bof\s+[^\Wa-z].*\s(?:and|&)\s+[^\Wa-z]")
+_LONGEST_CORNER = 200  # characters
 _POSTAL_ASKED = re.compile(
     r"\b(?:zip|zip\s?code|post(?:al)?\s?code|postcode|plz|cap|pin\s?code)\s*(?:is|:|=|-|#|number)?\s*"
     r"(?P<value>[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|\d{4} ?[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d"
@@ -259,7 +261,7 @@ def find_addresses(text: str, before: str = "") -> Iterator[Span]:
         else:
             place += 1
     for match in _CORNER.finditer(text):
-        if cased and not re.search(r"\bof\s+[^\Wa-z].*\s(?:and|&)\s+[^\Wa-z]", match.group()):
+        if cased and not _NAMED_CORNER.search(match.group()[:_LONGEST_CORNER]):
             continue
         yield Span(match.start(), match.end(), "address", 0.6, "a corner of streets")
     for match in _POSTAL_ASKED.finditer(text):

@@ -28,8 +28,13 @@ def luhn(text: str) -> bool:
 
 def mod97(text: str) -> bool:
     """ISO 7064 MOD 97-10 as IBANs use it: the first four characters moved to the end, letters as 10 to 35."""
+    return remainder97(text) == 1
+
+
+def remainder97(text: str) -> int:
+    """What is left of such a number divided by 97: with `00` for its check digits, 98 less that is what they are."""
     moved = text[4:] + text[:4]
-    return int("".join(str(int(character, 36)) for character in moved)) % 97 == 1
+    return int("".join(str(int(character, 36)) for character in moved)) % 97
 
 
 def mod11_10(text: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-from appliance.dataset.redaction.finding import PLACEHOLDER, Options, close, find
+from appliance.dataset.redaction.finding import PLACEHOLDER, Options, close, find, passes
 from appliance.dataset.redaction.json_text import JsonString, context, json_strings, with_values
 from appliance.dataset.redaction.spans import Span
 from appliance.dataset.redaction.spreading import KnownValues
@@ -72,9 +72,12 @@ def find_all(turns: Sequence[Turn], options: Options) -> list[Field]:
     """Fill in what is found in each text of a conversation; returns the texts, in order.
 
     Ends when a whole pass finds nothing new: a conversation that was redacted has nothing to find.
+
+    Raises:
+        Unsettled: there is no end to it.
     """
     fields = [part for turn in turns for part in turn.fields]
-    while True:
+    for _ in passes(sum(len(part.text) for part in fields)):
         new = False
         for number, turn in enumerate(turns):
             for part in turn.fields:
@@ -83,7 +86,8 @@ def find_all(turns: Sequence[Turn], options: Options) -> list[Field]:
                 part.spans = sorted([*part.spans, *found])
                 new = new or bool(found)
         if not _spread(fields, options) and not new:
-            return fields
+            break
+    return fields
 
 
 def _before(turns: Sequence[Turn], number: int) -> str:

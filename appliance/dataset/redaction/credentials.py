@@ -27,13 +27,13 @@ _KNOWN: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("a SendGrid key", r"\bSG\.[\w-]{16,32}\.[\w-]{16,64}"),
         ("a Telegram bot token", r"\b\d{8,10}:[A-Za-z0-9_-]{35}(?![\w-])"),
         ("an Azure key", r"(?<=AccountKey=)[A-Za-z0-9+/]{80,100}={0,2}"),
-        ("a JSON web token", r"\beyJ[\w-]{8,2048}\.eyJ[\w-]{8,4096}\.[\w-]{8,2048}"),
+        ("a JSON web token", r"(?<![\w-])eyJ[\w-]{8,2048}+\.eyJ[\w-]{8,4096}\.[\w-]{8,2048}"),
         ("a bearer token", r"(?<=[Bb]earer )[\w.~+/-]{20,2048}=*"),
     )
 )
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----[\s\S]{0,20000}?"
-    r"(?:-----END (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----|\Z)"
+    r"(?:-----END (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----|(?=-----BEGIN )|\Z)"
 )
 _URL_CREDENTIALS = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://([^\s/@:\"'<>]{1,128}:[^\s/@\"'<>]{1,256})@", re.I)
 _ASSIGNED = re.compile(

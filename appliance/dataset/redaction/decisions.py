@@ -95,7 +95,7 @@ def _entries(path: Path) -> Iterable[tuple[int, Mapping[str, Any]]]:
             continue
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             entry = None
         yield number, entry if isinstance(entry, dict) else {}
 

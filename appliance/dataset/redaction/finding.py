@@ -21,7 +21,11 @@ from appliance.dataset.redaction.spans import DEFAULT_KINDS, KINDS, Span, resolv
 CLOSED = (
     "\ue000"  # stands for what is replaced already; one character, so that a number's width changes nothing
 )
-PLACEHOLDER = re.compile(rf"\[(?:{'|'.join(kind.upper() for kind in KINDS)})_\d+\]")
+PLACEHOLDER = re.compile(rf"\[(?:{'|'.join(kind.upper() for kind in KINDS)})_\d{{1,9}}\]")
+_WIDEST_BLANK = 8  # characters of white space in a row that finders get to see
+_BLANKS = re.compile(rf"\s{{{_WIDEST_BLANK + 1},}}")
+_MOST_PASSES, _MOST_LOOKED_AT = 20, 1_000_000  # passes over a long text; characters, for a short one
+
 Tagger = Callable[[str], Sequence[Span]]
 
 _FINDERS: tuple[tuple[frozenset[str], Callable[[str, str], Iterator[Span]]], ...] = (
@@ -38,6 +42,10 @@ _FINDERS: tuple[tuple[frozenset[str], Callable[[str, str], Iterator[Span]]], ...
     (frozenset({"address"}), find_addresses),
     (frozenset({"name"}), find_names),
 )
+
+
+class Unsettled(Exception):  # noqa: N818 - a reason for one row, not a fault of the program
+    """Each look at a text shows more personal data: it was made to, and is not looked at for ever."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +77,31 @@ class Options:
 
 def close(text: str, spans: Sequence[Span]) -> tuple[str, Callable[[int], int]]:
     """`text` with each of `spans` as one closed character, and how its places lie in `text`."""
-    if not spans:
+    return _shortened(text, [(span.start, span.end, CLOSED) for span in spans])
+
+
+def narrow(text: str) -> tuple[str, Callable[[int], int]]:
+    """`text` with long white space cut short, and how its places lie in `text`.
+
+    Finders look through white space of any length at each place where something might begin, so a line of blanks
+    would cost its square.
+    """
+    half = _WIDEST_BLANK // 2
+    return _shortened(text, [(m.start() + half, m.end() - half, "") for m in _BLANKS.finditer(text)])
+
+
+def _shortened(text: str, cuts: Sequence[tuple[int, int, str]]) -> tuple[str, Callable[[int], int]]:
+    """`text` with other characters from start to end of each cut, and how its places lie in `text`."""
+    if not cuts:
         return text, lambda place: place
     pieces: list[str] = []
-    places: list[int] = [0]  # in the closed text, where a stretch of plain text begins
+    places: list[int] = [0]  # in the new text, where a stretch of plain text begins
     shifts: list[int] = [0]
     taken, length = 0, 0
-    for span in spans:
-        pieces += [text[taken : span.start], CLOSED]
-        length += span.start - taken + 1
-        taken = span.end
+    for start, end, instead in cuts:
+        pieces += [text[taken:start], instead]
+        length += start - taken + len(instead)
+        taken = end
         places.append(length)
         shifts.append(taken - length)
     pieces.append(text[taken:])
@@ -87,6 +110,16 @@ def close(text: str, spans: Sequence[Span]) -> tuple[str, Callable[[int], int]]:
         return place + shifts[bisect_right(places, place) - 1]
 
     return "".join(pieces), back
+
+
+def passes(characters: int) -> Iterator[int]:
+    """Numbers of the passes that texts of so many characters are looked through in.
+
+    Raises:
+        Unsettled: the last of them still found something new.
+    """
+    yield from range(max(_MOST_PASSES, _MOST_LOOKED_AT // max(1, characters)))
+    raise Unsettled
 
 
 def _once(text: str, before: str, options: Options) -> list[Span]:
@@ -139,17 +172,22 @@ def find(
         options: what to look for.
         before: what was said before it, as the last turn of a conversation: a question tells what an answer is.
         closed: spans of `text` that are dealt with already.
+
+    Raises:
+        Unsettled: there is no end to it.
     """
     done = sorted([*closed, *(Span(m.start(), m.end(), "", 1, "") for m in PLACEHOLDER.finditer(text))])
     before = PLACEHOLDER.sub(CLOSED, before)
     found: list[Span] = []
-    while True:
+    for _ in passes(len(text)):
         view, back = close(text, done)
+        seen, wide = narrow(view)
         new = [
-            Span(back(span.start), back(span.end - 1) + 1, span.kind, span.score, span.why)
-            for span in _once(view, before, options)
+            Span(back(wide(span.start)), back(wide(span.end - 1)) + 1, span.kind, span.score, span.why)
+            for span in _once(seen, before, options)
         ]
         if not new:
-            return sorted(found)
+            break
         found += new
         done = sorted([*done, *new])
+    return sorted(found)

@@ -26,7 +26,7 @@ _WORDS_TOO = words_in(
     randy ray red reed rich river rob robin rocky rod rose royal ruby rusty sage sandy scarlet scout sea see
     shade shell sherry sky son song star stone storm sue summer sun sunny tab tad teddy temple terra tiny tom
     trinity trip tuesday victor viola violet virginia wade ward warren west will win wing winter wise wood woody
-    young china india israel jordan georgia chad kenya austin dallas houston madison brooklyn sydney florence
+    young india israel jordan georgia chad kenya austin dallas houston madison brooklyn sydney florence
     sienna carolina dakota savannah cheyenne phoenix orlando lincoln jackson charlotte denver
     angle dung meta easter magnolia maple
     pinkie echo prudence golden link dick cherry precious lady duke harsh forum indie harmony ganga sunshine melody

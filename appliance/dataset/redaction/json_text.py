@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 _LITERAL = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_COLON = re.compile(r"\s*:")
 # Keys that name a person's name; a bare `name` may as well be a product's.
 _PERSON_KEY = re.compile(
     r"(?:customer|client|patient|contact|person|user|guest|employee|passenger|recipient|sender|holder|caller|author|driver"
@@ -41,7 +42,7 @@ def json_strings(text: str) -> list[JsonString] | None:
         return None
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # nested too deeply to be an answer: plain text
         return None
     found: list[JsonString] = []
     key, place = "", 0
@@ -51,7 +52,7 @@ def json_strings(text: str) -> list[JsonString] | None:
             assert match is not None  # the text was parsed
             value = json.loads(match.group())
             place = match.end()
-            if re.match(r"\s*:", text[place:]):
+            if _COLON.match(text, place):
                 key = _words(value)
             else:
                 found.append(JsonString(match.start(), match.end(), value, key))

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 
 from appliance.dataset.redaction.spans import Span
 
-_EMAIL = re.compile(
-    r"(?<![\w.!#$%&'*+/=?^`{|}~@-])[\w!#$%&*+/=?^`{|}~'-](?:[\w.!#$%&*+/=?^`{|}~'-]{0,62}[\w!#$%&*+/=?^`{|}~-])?"
+_EMAIL_FORM = re.compile(
+    r"[\w!#$%&*+/=?^`{|}~'-](?:[\w.!#$%&*+/=?^`{|}~'-]{0,62}[\w!#$%&*+/=?^`{|}~-])?"
     r"@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,6}[^\W\d_]{2,24}(?![\w@-])"
 )
+_EMAIL = re.compile(r"(?<![\w.!#$%&'*+/=?^`{|}~@-])" + _EMAIL_FORM.pattern)
+_PARTS_EMAILS = frozenset("!#$%&'*+/=?^`{|}~")
 _SPELT_OUT = re.compile(
     r"\b[\w.+-]{1,64}\s*(?:[\[({<]\s*at\s*[\])}>]|\s+at\s+)\s*[\w-]{1,63}"
     r"(?:\s*(?:[\[({<]\s*dot\s*[\])}>]|\s+dot\s+)\s*[\w-]{2,63}){1,3}\b",
@@ -48,10 +50,22 @@ _MAC = re.compile(
 _URL = re.compile(r"\b(?:https?|ftp)://[^\s<>\"'\\\])}]+|\bwww\.[^\s<>\"'\\\])}]+", re.IGNORECASE)
 
 
+def _emails(text: str) -> Iterator[re.Match[str]]:
+    """Addresses, those that only a sign parts from the one before included (`a@b.org|c@d.org`)."""
+    place = 0
+    while match := _EMAIL.search(text, place):
+        following: re.Match[str] | None = match
+        while following:
+            yield following
+            place = following.end()
+            parted = text[place : place + 1] in _PARTS_EMAILS
+            following = _EMAIL_FORM.match(text, place + 1) if parted else None
+
+
 def find_emails(text: str) -> Iterator[Span]:
     """E-mail addresses; also spelt out, and with their punctuation lost."""
     if "@" in text:
-        for match in _EMAIL.finditer(text):
+        for match in _emails(text):
             before = text[max(0, match.start() - 80) : match.start()]
             if re.search(r"://[^\s/]*$", before) or _NOT_MAIL.match(match.group()):
                 continue

@@ -114,7 +114,7 @@ NO_NAME = words_in(
     zip plz postcode dob tel fax phone email address name fullname request movie video
     android ubuntu python java unix mac oh ah lol omg wow
     haha tv dvd cd pc usb url html http https json xml sql css pdf faq ceo cto cfo usa uk us eu un nasa fbi cia
-    nato covid wifi bluetooth atm pin ssn id ip dob ain't isn't wasn't don't didn't doesn't can't couldn't won't
+    nato covid wifi bluetooth atm pin ssn id ip ain't isn't wasn't don't didn't doesn't can't couldn't won't
     wouldn't shouldn't aren't haven't hasn't hadn't weren't i'm i've i'll i'd it's that's there's what's he's
     she's we're you're they're let's
     """
@@ -124,13 +124,13 @@ STOPS = words_in(
     """
     and or but the a an my your his her our their its it is was are were be been am i you he she we they this
     that these those of in on at to for from with by as so if then than not no yes ok okay please plz pls sir
-    mam madam here there account fullname acct ac card credit debit ssn number no num
+    mam madam here there account fullname acct ac card credit debit ssn number num
     phone email mail address policy
     claim last four digits code id can could would will shall should may might must do does did have has had
     want need like know get got change check lost looking calling trying having going interested facing unable
     ready done fine good great sure sorry thanks thank thankyou hi hello new old also just only very really now
     today how what when where who which why me him us them all any some one two first second name names full
-    dont cant im ur u r about after before because bit not up out off over one's
+    dont cant im ur u r about after before because bit up out off over one's
     """
 )
 NOT_PLACE_BEFORE = re.compile(

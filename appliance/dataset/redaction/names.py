@@ -81,8 +81,10 @@ def _is_plain(word: Word, lists: Gazetteers) -> bool:
 
 
 def _starts_sentence(text: str, word: Word) -> bool:
-    said = text[: word.start].rstrip(" \t\"'“‘([*>-")
-    return not said or said[-1] in ".!?\n:;"
+    place = word.start
+    while place and text[place - 1] in " \t\"'“‘([*>-":
+        place -= 1
+    return not place or text[place - 1] in ".!?\n:;"
 
 
 def _written(text: str, before: str, words: list[Word], lists: Gazetteers) -> Iterator[Span]:
@@ -100,9 +102,13 @@ def _written(text: str, before: str, words: list[Word], lists: Gazetteers) -> It
 
 
 def _alone_on_line(text: str, run: list[Word]) -> bool:
-    line_before = text[: run[0].start].rpartition("\n")[2]
-    line_after = text[run[-1].end :].partition("\n")[0]
-    return "\n" in text and not line_before.strip() and not line_after.strip(" ,\t")
+    start, end = run[0].start, run[-1].end
+    while start and text[start - 1] != "\n" and text[start - 1].isspace():
+        start -= 1
+    while end < len(text) and text[end] in " ,\t":
+        end += 1
+    begins = not start or text[start - 1] == "\n"
+    return begins and (end == len(text) or text[end] == "\n") and "\n" in text
 
 
 def _score(text: str, before: str, run: list[Word], lists: Gazetteers) -> tuple[float, str]:
@@ -284,7 +290,7 @@ def _introduced(text: str, before: str, words: list[Word], lists: Gazetteers, ca
                 taken = _gather(text, words, place, lists, 1, cased) or _listed_names(
                     text, words, place, lists
                 )
-                if taken and _NUMBER_AFTER.match(text[taken[-1].end :]):
+                if taken and _NUMBER_AFTER.match(text, taken[-1].end):
                     yield Span(taken[0].start, taken[-1].end, "name", 0.6, "before a number that is named")
                 else:
                     taken = []

@@ -29,7 +29,7 @@ _WORDS_AFTER = re.compile(
 _OTHER_BEFORE = re.compile(
     r"\b(?:order|invoice|ticket|tracking|reference|ref|version|part|serial|sku|isbn|issn|issue|article|item|model|code|pin|case"
     r"|build|port|id|account|acct|card|cc|cvv|ssn|policy|claim|zip|postal|passport|licen[cs]e|page|rfc|iso|error|batch|lot|po|transaction)\b"
-    r"(?:\s+(?:number|no|num|nr|id|code|is|was|my|the|are|of)\b|[\s.:#=-])*$",
+    r"(?:\s+(?:number|no|num|nr|id|code|is|was|my|the|are|of)\b|[\s.:#=-])*+$",
     re.IGNORECASE,
 )
 _DATE = re.compile(

@@ -37,6 +37,9 @@ _BARE = re.compile(
     re.IGNORECASE,
 )
 
+_NEAR = 200  # characters in which the next place must begin
+_PLACE = re.compile(r"[,\s]+([^\W\d_]{2,})")
+
 
 def find_plain(text: str, before: str, lists: Gazetteers) -> Iterator[Span]:
     """Addresses in a text without capitals.
@@ -71,12 +74,9 @@ def find_plain(text: str, before: str, lists: Gazetteers) -> Iterator[Span]:
 
 def _places(text: str, end: int, lists: Gazetteers) -> int:
     """Where the names of places that follow an address end."""
-    for match in re.finditer(r"[,\s]+([^\W\d_]{2,})", text[end:]):
+    while match := _PLACE.search(text, end, end + _NEAR):
         word = match[1].lower()
-        if match.start() and text[end : end + match.start()].strip(" ,") == "" and match.start() > 1:
-            break
         if word not in lists.place_words and word not in lists.countries:
             break
-        end += match.end()
-        return _places(text, end, lists)
+        end = match.end()
     return end

@@ -14,6 +14,21 @@ _LEAST_NAME, _LEAST = 3, 4  # characters that a value must have to be looked for
 
 
 @dataclass
+class _Values:
+    """Values that begin with the same word, looked up by length: thousands may share a `+` or a first name."""
+
+    kinds: dict[str, str] = field(default_factory=dict)
+    lengths: list[int] = field(default_factory=list)  # longest first
+
+    def put(self, value: str, kind: str) -> None:
+        if value in self.kinds:
+            return
+        self.kinds[value] = kind
+        if len(value) not in self.lengths:
+            self.lengths = sorted([*self.lengths, len(value)], reverse=True)
+
+
+@dataclass
 class KnownValues:
     """Values and their kinds, by their first word.
 
@@ -23,9 +38,9 @@ class KnownValues:
         small: those that may be in lower case only where a text has no capitals; in lower case.
     """
 
-    exact: dict[str, dict[str, str]] = field(default_factory=dict)
-    loose: dict[str, dict[str, str]] = field(default_factory=dict)
-    small: dict[str, dict[str, str]] = field(default_factory=dict)
+    exact: dict[str, _Values] = field(default_factory=dict)
+    loose: dict[str, _Values] = field(default_factory=dict)
+    small: dict[str, _Values] = field(default_factory=dict)
 
     def add(self, kind: str, value: str, caseless: bool) -> None:
         """Remember a value that was found.
@@ -78,21 +93,23 @@ class KnownValues:
                 yield start, end, longest[1]
 
 
-def _put(index: dict[str, dict[str, str]], value: str, kind: str) -> None:
+def _put(index: dict[str, _Values], value: str, kind: str) -> None:
     first = _TOKEN.match(value)
     if first:
-        index.setdefault(first.group(), {}).setdefault(value, kind)
+        index.setdefault(first.group(), _Values()).put(value, kind)
 
 
-def _longest(values: dict[str, str] | None, text: str, start: int) -> tuple[int, str]:
+def _longest(values: _Values | None, text: str, start: int) -> tuple[int, str]:
     """Length and kind of the longest of `values` that stands at `start`; (0, "") for none."""
-    found = (0, "")
-    for value, kind in (values or {}).items():
-        end = start + len(value)
-        whole = not (value[-1:].isalnum() and text[end : end + 1].isalnum())
-        if len(value) > found[0] and whole and text.startswith(value, start):
-            found = (len(value), kind)
-    return found
+    if values is None:
+        return (0, "")
+    for length in values.lengths:
+        value = text[start : start + length]
+        if value in values.kinds and not (
+            value[-1].isalnum() and text[start + length : start + length + 1].isalnum()
+        ):
+            return length, values.kinds[value]
+    return (0, "")
 
 
 def _telling_words(name: str) -> list[str]:

@@ -15,7 +15,7 @@ import string
 from collections.abc import Callable
 from functools import cache
 
-from appliance.dataset.redaction import address_words, name_words
+from appliance.dataset.redaction import address_words, checksums, name_words
 from appliance.dataset.redaction.bank_numbers import is_card
 from appliance.dataset.redaction.birth_dates import DATE
 from appliance.dataset.redaction.gazetteers import gazetteers
@@ -212,8 +212,8 @@ def _card(value: str, chance: random.Random) -> str:
 
 def _iban(value: str, chance: random.Random) -> str:
     body = _scramble(value[4:], chance)
-    plain = re.sub(r"\W", "", body + value[:2] + "00").upper()
-    check = 98 - int("".join(str(int(character, 36)) for character in plain)) % 97
+    plain = re.sub(r"\W", "", value[:2] + "00" + body).upper()
+    check = 98 - checksums.remainder97(plain)
     made = f"{value[:2]}{check:02d}{body}"
     return made if made != value else _iban(value, chance)
 

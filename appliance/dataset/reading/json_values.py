@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 _CHUNK = 1 << 18
-_BEHIND = 1 << 20  # characters that have been read and are not forgotten yet
+_BEHIND = 1 << 17  # characters that have been read and are not forgotten yet
 _SPACE = re.compile(r"\s*")
 # Whole strings are one mark, so that brackets inside them don't count.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+(?P<end>"?)|[\[\]{},]', re.DOTALL)

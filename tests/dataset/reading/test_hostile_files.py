@@ -221,8 +221,8 @@ def test_a_flipped_bit_in_parquet_or_arrow_ends_no_program(tmp_path: Path) -> No
 
 
 def test_bad_lines_are_told_where_they_stand(shelf: Shelf) -> None:
-    text = b"First paragraph of words.\n\n\xff\xfe\x00bad\n\nSecond one.\n" * 3
-    things = shelf.read(shelf.write("a.txt", text.replace(b"\x00", b"")), formats={"a.txt": "text"})
+    text = b"First paragraph of words.\n\n\xff bad\n\nSecond one.\n\n" * 3
+    things = shelf.read(shelf.write("a.txt", text), formats={"a.txt": "text"})
     assert [type(one) for one in things] == [BadRow, BadRow, BadRow, Document]
 
 

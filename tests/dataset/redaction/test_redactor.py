@@ -10,6 +10,7 @@ import pytest
 
 from appliance.dataset.redaction import Options, Redactor, Surrogates, find
 from appliance.dataset.redaction.bank_numbers import is_card, is_iban
+from appliance.dataset.redaction.decisions import Decision
 from appliance.dataset.redaction.json_text import json_strings
 
 KEY = b"a key that is long enough for it"
@@ -213,13 +214,13 @@ def test_a_decision_keeps_a_place_or_a_value_everywhere() -> None:
     findings = Redactor("placeholder", KEY, Options()).conversation(messages).findings
     anna, pieter = findings[0], findings[1]
     assert anna.value_id == findings[2].value_id != pieter.value_id
-    kept = Redactor("placeholder", KEY, Options(), {anna.value_id: "keep"}).conversation(messages)
+    kept = Redactor("placeholder", KEY, Options(), {anna.value_id: Decision("keep")}).conversation(messages)
     assert [message["content"] for message in kept.messages] == [
         "I am Anna Schmidt, not [NAME_1]",
         "Hello Anna Schmidt",
     ]
     assert [finding.done for finding in kept.findings] == ["keep", "redact", "keep"]
-    one_place = Redactor("placeholder", KEY, Options(), {anna.id: "keep"}).conversation(messages)
+    one_place = Redactor("placeholder", KEY, Options(), {anna.id: Decision("keep")}).conversation(messages)
     assert one_place.messages[1]["content"] == "Hello [NAME_2]"
 
 

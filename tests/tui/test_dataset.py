@@ -155,7 +155,7 @@ async def test_a_canary_is_marked_and_what_was_left_out_is_told_with_its_reason(
     async with opened(project, "left") as (app, hands):
         await until(hands, lambda: "broken-json" in shown(app))
         await hands.press("enter")
-        await until(hands, lambda: "data/a.jsonl:93" in shown(app))
+        await until(hands, lambda: "Where" in shown(app) and "data/a.jsonl:93" in shown(app))
         await hands.press("escape")
         await until(hands, lambda: "[rejected 1]" in shown(app))
         await hands.press("right")

@@ -24,12 +24,12 @@ LISTS (Rows, Left out, Alike)
   PgUp PgDn    a page (Ctrl+B Ctrl+F too)
   Home End     the first, the last line (g G too)
   Left Right   another split or file (Tab too)
-  Enter        all of the line: a row's turns, source, tokens, quality score,
+  Enter        all of the line: a row's turns, source, tokens, score,
                near rows, conflicts, redactions
-  /            search in texts, sources and ids; then n and p: next, previous
+  /            search in texts, sources and ids; n next, p previous
   Esc          stop a search; back from a row
-In a row: n and p go to the next and the previous one, m marks personal data
-that was missed.
+In a row: n and p go to the next and the previous one; m marks personal
+data that was missed.
 
 REVIEW (of what [dataset.redact] replaced)
   a            accept: it is replaced, here and everywhere
@@ -43,10 +43,10 @@ REVIEW (of what [dataset.redact] replaced)
   o            the next value without a decision
 
 Decisions are written at once, to redaction-decisions.jsonl and
-redaction-missed.jsonl in the project's folder; the next `anchorhold dataset`
-follows them. Leaving and coming back goes on where you were.
+redaction-missed.jsonl in the project's folder; the next run of
+`anchorhold dataset` follows them. Leaving and coming back goes on where you were.
 
-Signs look broken, or there are no colours?  NO_COLOR=1 anchorhold dataset browse
+Signs look broken? Start it as: NO_COLOR=1 anchorhold dataset browse
 """
 
 

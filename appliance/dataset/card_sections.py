@@ -240,6 +240,38 @@ def _other_material(card: DatasetCard) -> Section | None:
     return Section("Other material", "", ("What", "Count", ""), tuple(rows))
 
 
+PAIRS = {
+    "made": "made",
+    "dropped": "not made",
+    "boilerplate": "boilerplate, paragraphs",
+    "chatter": "off the topics, exchanges",
+}
+"""What the card counts of pairs, in words."""
+
+
+def _pairs(card: DatasetCard) -> Section | None:
+    rows: list[tuple[Cell, ...]] = [
+        (what if not place else "", name, count)
+        for key, what in PAIRS.items()
+        for place, (name, count) in enumerate(card.pairs.get(key, {}).items())
+    ]
+    if card.held_back:
+        rows.append(("held back", "other wordings of what is learnt", card.held_back))
+    if not rows:
+        return None
+    text = "Rows made of transcripts and documents."
+    if card.pairs.get("writer"):
+        text += f" A model wrote some, checked against the text: {card.pairs['writer']}."
+    return Section("Pairs", text, ("What", "Kind or reason", "Count"), tuple(rows))
+
+
+def _flagged(card: DatasetCard) -> Section | None:
+    if not card.flagged:
+        return None
+    text = "Rows that stay though their answer is flawed; each is in flagged.jsonl."
+    return Section("Flawed answers", text, ("Flaw", "Rows"), tuple(card.flagged.items()))
+
+
 def _digests(card: DatasetCard) -> Section:
     rows: list[tuple[Cell, ...]] = [("the dataset", Code(card.digest))]
     rows += [(f"{split}.jsonl", Code(digest)) for split, digest in card.files.items()]
@@ -256,6 +288,8 @@ def sections(card: DatasetCard, examples: Examples) -> list[Section]:
         _near(card, examples),
         _conflicts(card, examples),
         _pruned(card, examples),
+        _pairs(card),
+        _flagged(card),
         _redactions(card),
         _other_material(card),
         _licences(card),

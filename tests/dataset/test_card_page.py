@@ -229,3 +229,19 @@ def test_a_histogram_holds_every_row_in_ascending_bins(counts: list[int]) -> Non
 
 def test_no_rows_have_no_histogram() -> None:
     assert token_histogram({"train": []}) == {}
+
+
+def test_what_was_made_of_documents_stands_on_the_page(bench: Bench) -> None:
+    for number in range(12):
+        text = f"# Pump {number}\n\nPump {number} is a centrifugal pump of hall {number}. It feeds the boiler there.\n"
+        bench.write(
+            f"pump-{number}.md", text + f"\n## How is pump {number} stopped?\n\nClose valve {number}.\n"
+        )
+    rows = [{"prompt": f"ask {number}", "completion": f"ask {number}"} for number in range(3)]
+    bench.write("rows.jsonl", "\n".join(json.dumps(row) for row in rows))
+    card = bench.prepare()
+    page = Page((bench.project.dataset / "card.html").read_text())
+    made = {row[1]: row[2] for row in page.tables["Pairs"] if len(row) == 3}
+    assert card.pairs["made"], "data sheets that differ in their numbers are no boilerplate"
+    assert card.pairs["made"].items() <= {kind: int(made[kind]) for kind in card.pairs["made"]}.items()
+    assert ["echo", "3"] in page.tables["Flawed answers"]

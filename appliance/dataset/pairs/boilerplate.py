@@ -20,8 +20,18 @@ _DIGITS = re.compile(r"\d+")
 _EDGE = 2  # blocks at the beginning and end of a page that may be its header or footer
 
 
+_MOST_OF_A_DOCUMENT = (
+    0.5  # of its characters; where more is shared it is a copy, and what copies say is no boilerplate
+)
+
+
 def _plain(text: str) -> str:
-    return _DIGITS.sub("#", " ".join(text.casefold().split()))
+    return " ".join(text.casefold().split())
+
+
+def _without_numbers(text: str) -> str:
+    """For headers and footers, which count pages; elsewhere numbers are what data sheets differ in."""
+    return _DIGITS.sub("#", _plain(text))
 
 
 def _lines(block: Block) -> list[str]:
@@ -66,6 +76,12 @@ class Boilerplate:
         least = min(255, max(_LEAST_DOCUMENTS, int(np.ceil(_LEAST_SHARE * self.documents))))
         return all(self._counts[row, bucket] >= least for row, bucket in enumerate(self._buckets(text)))
 
+    def _why(self, text: str, edges: set[str], copied: bool) -> str:
+        """As what a text goes: `shared`, `page`; empty: it stays."""
+        if not copied and self._is_common(_plain(text)):
+            return "shared"
+        return "page" if edges and _without_numbers(text) in edges else ""
+
     def _take(self, what: str, document: Document, block: Block, text: str) -> None:
         self.taken[what] += 1
         if len(self.shown) < 10:
@@ -74,23 +90,21 @@ class Boilerplate:
     def strip(self, document: Document) -> Document:
         """The document without what is common; what went is counted and the first few are kept to be shown."""
         edges = _page_edges(document)
+        # What copies of one document say is no boilerplate: none of it would be left.
+        copied = all(self._is_common(_plain(block.text)) for block in document.blocks)
         kept: list[Block] = []
         for block in document.blocks:
             if block.kind in {"code", "table"}:
                 kept.append(block)
                 continue
-            whole = _plain(block.text)
-            if self._is_common(whole):
-                self._take("shared", document, block, block.text)
-                continue
-            if edges and whole in edges:
-                self._take("page", document, block, block.text)
+            if why := self._why(block.text, edges, copied):
+                self._take(why, document, block, block.text)
                 continue
             lines = block.text.split("\n")
-            left = [line for line in lines if not (self._is_common(_plain(line)) or _plain(line) in edges)]
+            left = [line for line in lines if not self._why(line, edges, copied)]
             if len(left) < len(lines):
                 gone = next(line for line in lines if line not in left)
-                self._take("page" if _plain(gone) in edges else "shared", document, block, gone)
+                self._take(self._why(gone, edges, copied), document, block, gone)
             if left:
                 kept.append(block if len(left) == len(lines) else replace(block, text="\n".join(left)))
         return replace(document, blocks=tuple(kept))
@@ -101,7 +115,7 @@ def _page_edges(document: Document) -> set[str]:
     pages: dict[int, list[str]] = {}
     for block in document.blocks:
         if block.page:
-            pages.setdefault(block.page, []).extend(_plain(line) for line in block.text.split("\n"))
+            pages.setdefault(block.page, []).extend(_without_numbers(line) for line in block.text.split("\n"))
     if len(pages) < _LEAST_PAGES:
         return set()
     counts: Counter[str] = Counter()

@@ -185,6 +185,21 @@ def test_paragraphs_that_many_documents_share_go() -> None:
     assert notice in [text for text, _, _ in boilerplate.shown.values()]
 
 
+def test_what_copies_say_and_what_differs_in_numbers_stays() -> None:
+    sheets = [
+        Document(f"{n}.md", "t", (Block(f"The valve of hall {n % 9} opens at {n % 9} bar and no less.", ()),))
+        for n in range(18)
+    ]
+    copies = [
+        Document(f"c{n}.md", "t", (Block("Close the main valve before anything else.", ()),))
+        for n in range(9)
+    ]
+    boilerplate = Boilerplate()
+    for document in [*sheets, *copies]:
+        boilerplate.count(document)
+    assert [boilerplate.strip(document) for document in [*sheets, *copies]] == [*sheets, *copies]
+
+
 def test_what_three_of_many_documents_share_stays() -> None:
     boilerplate = Boilerplate()
     documents = [

@@ -97,10 +97,11 @@ def judge(results: dict[str, Any], events: Iterable[dict[str, Any]]) -> list[Bar
     silence = longest_silence(events)
     between = f" (between {silence[1]})" if silence else ""
     return [
-        at_least("tuned F16: exactly right", 60, share(full, "exact")),
+        at_least("tuned F16: exactly right", 80, share(full, "exact")),
         at_least("tuned F16: field F1", 85, share(full, "f1")),
         at_least("tuned F16: answers that are JSON", 99, share(full, "parses")),
         at_least("tuned F16: ended by themselves", 99, share(full, "ended")),
+        at_least("shipped file: exactly right", 80, share(shipped, "exact")),
         at_least("shipped file: ended by themselves", 99, share(shipped, "ended")),
         Bar(
             "base: exactly right",

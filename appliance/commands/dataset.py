@@ -148,6 +148,10 @@ def inspect(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> N
     for path in paths:
         if not path.exists():
             raise UsageError(f"{visible(str(path), 0)}: no such file", "give files or folders that are there")
+        if not (path.is_file() or path.is_dir()):
+            raise UsageError(
+                f"{visible(str(path), 0)}: a pipe, socket or device", "write what it gives into a file first"
+            )
     # Names as they were given: a name with * in it is no pattern here, the shell has seen to that.
     files = [
         file

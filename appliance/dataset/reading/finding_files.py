@@ -29,8 +29,23 @@ def file_name(path: Path, root: Path) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _walk(folder: Path, root: Path, above: tuple[tuple[int, int], ...], skip: OnSkipped) -> Iterator[Path]:
-    """The files below `folder`, hidden ones left out; a folder is never entered below itself."""
+_Place = tuple[int, int]  # device and inode of a folder
+
+
+def _walk(
+    folder: Path,
+    root: Path,
+    skip: OnSkipped,
+    above: tuple[_Place, ...] = (),
+    seen: set[_Place] | None = None,
+    by_link: bool = False,
+) -> Iterator[Path]:
+    """The files below `folder`, hidden ones left out; a folder is never entered below itself.
+
+    Behind a link a further one is followed only to a folder that nothing led to before: ten folders that hold links
+    to each other would be entered in more than a million ways.
+    """
+    seen = set() if seen is None else seen
     status = folder.stat()
     place = (status.st_dev, status.st_ino)
     if place in above:
@@ -40,6 +55,9 @@ def _walk(folder: Path, root: Path, above: tuple[tuple[int, int], ...], skip: On
             )
         )
         return
+    if by_link and folder.is_symlink() and place in seen:
+        return
+    seen.add(place)
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except PermissionError:
@@ -51,11 +69,15 @@ def _walk(folder: Path, root: Path, above: tuple[tuple[int, int], ...], skip: On
         path = Path(entry.path)
         try:
             if entry.is_dir():
-                yield from _walk(path, root, (*above, place), skip)
+                yield from _walk(path, root, skip, (*above, place), seen, by_link or folder.is_symlink())
             elif entry.is_file():
                 yield path
             elif entry.is_symlink():
-                skip(BadRow(file_name(path, root), 0, "link", "a link that leads nowhere"))
+                skip(BadRow(file_name(path, root), 0, "link", "a link that leads to no file"))
+            else:
+                skip(
+                    BadRow(file_name(path, root), 0, "special", "a pipe, socket or device, which isn't read")
+                )
         except OSError as error:  # a link to itself
             skip(BadRow(file_name(path, root), 0, "link-cycle", f"it can't be followed: {error.strerror}"))
 
@@ -73,7 +95,7 @@ def _matches(root: Path, pattern: str, skip: OnSkipped) -> Iterator[Path]:
     path = root / pattern
     if not glob.has_magic(pattern):
         if path.is_dir():
-            yield from _walk(path, root, (), skip)
+            yield from _walk(path, root, skip)
         elif path.is_file():
             yield path
         return
@@ -83,14 +105,14 @@ def _matches(root: Path, pattern: str, skip: OnSkipped) -> Iterator[Path]:
             if found.is_file():
                 yield found
             elif found.is_symlink() and not found.is_dir():
-                skip(BadRow(file_name(found, root), 0, "link", "a link that leads nowhere"))
+                skip(BadRow(file_name(found, root), 0, "link", "a link that leads to no file"))
         return
     # glob itself follows links that go in a circle, forty times over.
     parts = path.as_posix().split("/")
     fixed = next(index for index, part in enumerate(parts) if glob.has_magic(part))
     base = Path("/".join(parts[:fixed]) or "/")
     if base.is_dir():
-        for found in _walk(base, root, (), skip):
+        for found in _walk(base, root, skip):
             if _fits(list(found.relative_to(base).parts), parts[fixed:]):
                 yield found
 
@@ -111,7 +133,8 @@ def find_files(root: Path, patterns: list[str], key: str, on_skipped: OnSkipped 
     for pattern in patterns:
         files = set(_matches(root, pattern, on_skipped))
         if not files and not glob.has_magic(pattern) and not (root / pattern).is_dir():
-            raise DataError(f"{root / pattern}: no such file", f"correct `dataset.{key}` in anchorhold.toml")
+            what = "a pipe, socket or device" if (root / pattern).exists() else "no such file"
+            raise DataError(f"{root / pattern}: {what}", f"correct `dataset.{key}` in anchorhold.toml")
         found |= files
     if not found:
         raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,14 @@ def test_a_folder_is_looked_through_and_links_are_named(tmp_path: Path) -> None:
     done = run("inspect", tmp_path)
     assert "a.md: markdown" in done.output
     assert "a link to a folder that it lies in; not followed" in done.output
+
+
+def test_a_pipe_or_device_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    for name in ("pipe", "zero.csv"):
+        done = run("inspect", tmp_path / name)
+        assert isinstance(done.exception, UsageError) and "a pipe, socket or device" in str(done.exception)
 
 
 def test_a_file_that_is_not_there() -> None:

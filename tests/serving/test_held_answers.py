@@ -43,7 +43,7 @@ def prompts(engine: Engine) -> list[list[int]]:
 
 
 def test_whatever_is_asked_the_answer_fits_and_ends_by_itself(engine: Engine) -> None:
-    sampling = Sampling(max_tokens=120, temperature=1.5, seed=3, grammar=grammar_of(ORDER))
+    sampling = Sampling(max_tokens=440, temperature=1.5, seed=3, grammar=grammar_of(ORDER))
     for answer in engine.complete_many(prompts(engine), sampling):
         assert answer.finish == "stop"
         jsonschema.validate(json.loads(answer.text), ORDER)

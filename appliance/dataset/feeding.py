@@ -140,6 +140,11 @@ def describe(collector: Collector, source: dict[str, Any], file: SourceFile) -> 
     """Complete a source's entry, and warn of what was assumed."""
     found, name, evidence = file.found, source["name"], collector.maker.told(file.found.evidence)
     source |= {"bytes": file.size, "sha256": file.sha256, "format": found.format, "evidence": evidence}
+    if collector.maker.told(name) != name:
+        text = (
+            f"{visible(name, 0)}: the file's name looks like personal data; names of files are not redacted"
+        )
+        collector.emit(Event(STAGE, "warning", text))
     for note in found.assumed:
         text = f"{visible(name, 0)}: {note}: {visible(evidence, 300)}"
         collector.emit(Event(STAGE, "warning", text))

@@ -107,6 +107,7 @@ def test_reasons_and_evidence_tell_no_personal_value(bench: Bench) -> None:
         "table.csv", f"question,answer,{name}\n" + "".join(f"what {n},that {n},1\n" for n in range(9))
     )
     card_of_all = bench.prepare()
+    assert not [warning for warning in bench.warnings if "looks like personal data" in warning]
     assert card_of_all.rejected_rows >= 3
     everything = "".join(
         path.read_text() for path in bench.project.build.rglob("*") if path.is_file()
@@ -115,6 +116,15 @@ def test_reasons_and_evidence_tell_no_personal_value(bench: Bench) -> None:
     with pytest.raises(DataError) as stopped:
         bench.prepare(strict=True)
     assert [value for value in PLANTED if value in stopped.value.message] == []
+
+
+def test_a_value_in_a_files_name_is_warned_of(bench: Bench) -> None:
+    bench.configure('[dataset.redact]\nmode = "placeholder"\n')
+    bench.write("mail of box7@posteo.de.jsonl", many(40))
+    bench.prepare()
+    assert bench.warnings == [
+        "data/mail of box7@posteo.de.jsonl: the file's name looks like personal data; names of files are not redacted"
+    ]
 
 
 def test_a_killed_preparing_leaves_nothing_to_read_and_nothing_in_the_way(bench: Bench) -> None:

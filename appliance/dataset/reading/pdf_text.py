@@ -14,6 +14,8 @@ from appliance.dataset.reading.material import BadRow, Block
 MAX_BYTES = 256 * 1024 * 1024
 MAX_PAGES = 20_000
 _MAX_PAGE_CHARACTERS = 2 * 1024 * 1024
+# What all pages may unpack to: thousands may share one long stream, and each would be read anew.
+_LEAST_UNPACKED, _RATIO = 64 * 1024 * 1024, 100
 _HYPHEN = re.compile(r"(?<=[^\W\d_])-\n(?=[a-zß-ÿ])")
 
 
@@ -110,10 +112,18 @@ def pdf_blocks(path: Path, name: str, metadata: dict[str, str]) -> Iterator[Bloc
     if pages > MAX_PAGES:
         raise PdfFault(f"{pages} pages, more than {MAX_PAGES}; split it")
     bookmarks = _Bookmarks(_outline(reader))
-    empty = 0
+    empty = unpacked = 0
+    most = max(_LEAST_UNPACKED, _RATIO * path.stat().st_size)
     for number in range(1, pages + 1):
         try:
-            text = reader.pages[number - 1].extract_text()
+            page = reader.pages[number - 1]
+            contents = page.get_contents()
+            unpacked += len(contents.get_data()) if contents is not None else 0
+            if unpacked > most:
+                reason = f"from page {number} on left out: its pages unpack to more than {most >> 20} MiB"
+                yield BadRow(name, 0, "page", reason)
+                return
+            text = page.extract_text()
         except RecursionError:
             yield BadRow(name, 0, "page", f"page {number} can't be read: nested too deeply")
             continue

@@ -24,6 +24,7 @@ from appliance.dataset.reading import (
     RawRow,
     Transcript,
     detect,
+    pdf_text,
     read_detected,
     read_file,
     tables,
@@ -33,6 +34,7 @@ from appliance.dataset.reading.material import Faults
 from appliance.events import Event
 from tests.dataset.conftest import Bench
 from tests.dataset.reading.conftest import Shelf
+from tests.dataset.reading.small_pdf import write_pdf
 from tests.house.sources import ROOT
 
 ROW = '{"prompt": "note", "completion": "noted"}'
@@ -168,6 +170,22 @@ def test_a_cell_that_spans_a_billion_columns_is_one(shelf: Shelf) -> None:
     document.save(str(path))
     (read,) = shelf.all_of(Document, path)
     assert read.blocks[0].text.startswith("wide | ")
+
+
+def test_pages_that_share_one_long_stream_are_not_all_read(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a megabyte of ten thousand pages, each of which shows the same million characters, would take hours."""
+    path = write_pdf(shelf.folder / "a.pdf", [["words " * 200]] * 50)
+    whole = shelf.all_of(Document, path)
+    assert len(whole[0].blocks) == 50
+    monkeypatch.setattr(pdf_text, "_LEAST_UNPACKED", 10_000)
+    monkeypatch.setattr(pdf_text, "_RATIO", 0)
+    bad, document = shelf.read(path)
+    assert isinstance(bad, BadRow) and bad.reason.startswith(
+        "from page 9 on left out: its pages unpack to more"
+    )
+    assert isinstance(document, Document) and len(document.blocks) == 8
 
 
 def _columnar(folder: Path) -> list[Path]:

@@ -168,11 +168,12 @@ def test_a_worker_that_dies_is_told_and_leaves_nothing(bench: Bench, base_checkp
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from appliance.dataset import feeding, prepare
 from appliance.paths import Project
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born ignoring it
 feeding.SMALL_FILE, feeding._BLOCK_BYTES = 100, 2000
 told = 0
 def tell(event):

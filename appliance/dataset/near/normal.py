@@ -12,10 +12,10 @@ _LEAST_SHARE = 0.1  # of the sample: what fewer rows begin with isn't looked for
 
 
 class _Folding(dict[int, int | str]):
-    """Punctuation, separators and control characters become spaces; worked out once a character."""
+    """Punctuation, symbols, separators and control characters become spaces; worked out once a character."""
 
     def __missing__(self, code: int) -> int | str:
-        self[code] = " " if unicodedata.category(chr(code))[0] in "PZC" else code
+        self[code] = " " if unicodedata.category(chr(code))[0] in "PSZC" else code
         return self[code]
 
 
@@ -23,7 +23,7 @@ _FOLDING = _Folding()
 
 
 def normalise(text: str) -> str:
-    """`text` case-folded, punctuation as space, single spaces; a text of punctuation alone stays as it is."""
+    """`text` case-folded, punctuation and symbols as space, single spaces; a text of nothing else stays as it is."""
     folded = text.casefold()
     return " ".join(folded.translate(_FOLDING).split()) or " ".join(folded.split())
 

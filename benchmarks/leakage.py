@@ -5,8 +5,8 @@ splits is compared (sparse products of the sets' indicator matrices; no LSH, non
 at a Jaccard similarity of at least 0.85 of the three-character windows or the words of the message, or of the windows
 of message and answer. The peer is what most do: 80/10/10 of the shuffled rows. Then edited copies are planted, and
 counted where they land; ten per cent are added, and the old rows that move are counted; and a generated set is joined
-by the product and by datasketch's MinHash LSH, at the same threshold. One JSON line a figure. Needs scipy and
-datasketch beside the product.
+by the product and by datasketch's MinHash LSH, at the same threshold. One JSON line a figure. scipy and datasketch are
+no dependencies of the product: they are installed once into .bench/leakage.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import random
 import re
 import shutil
@@ -36,6 +37,8 @@ from benchmarks.open_data import ROOT, SHARED
 
 THRESHOLD = 0.85
 SETS = ("banking77", "clinc150", "coffee_order_json")
+PEERS = ROOT / ".bench" / "leakage" / "peers"
+PEER_PACKAGES = ("scipy==1.17.1", "datasketch==2.0.0")
 Rows = list[tuple[str, str]]
 
 
@@ -363,6 +366,17 @@ def speed(counts: list[int], peer_rows: int, data: Path) -> None:
         )
 
 
+def _with_peers() -> None:
+    """Make scipy and datasketch importable, here and in the processes that are started; installed once."""
+    if not (PEERS / "ready").exists():
+        command = [sys.executable, "-m", "pip", "install", "-q", "--target", str(PEERS), *PEER_PACKAGES]
+        # numpy is here already, and another one beside it would be taken in its place.
+        subprocess.run([*command, "--no-deps"], check=True)
+        (PEERS / "ready").touch()
+    sys.path.append(str(PEERS))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(PEERS))))
+
+
 def main() -> None:
     """Measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -380,6 +394,7 @@ def main() -> None:
     if options.join:
         _join(options.join, options.rows, options.data)
         return
+    _with_peers()
     offline.seal()
     for name in filter(None, options.sets.split(",")):
         rows = _clean(load(name, options.data))

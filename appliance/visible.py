@@ -34,6 +34,11 @@ def visible(text: str, width: int = 100) -> str:
     return shown
 
 
+def on_one_line(text: str, width: int = 300) -> str:
+    """A library's message of several lines as one, `visible`."""
+    return visible(" ".join(text.split()), width)
+
+
 def visible_cell(text: str, width: int = 100) -> str:
     """`visible`, and what a spreadsheet would compute is put behind an apostrophe, so that copying it does no harm."""
     return visible(f"'{text}" if _FORMULA.match(text) else text, width)

@@ -9,7 +9,7 @@ from appliance.dataset.lengths import counter
 from appliance.dataset.other_rows import read_other_rows
 from appliance.dataset.preparing import prepare, source_files
 from appliance.dataset.reading import BadRow
-from appliance.dataset.rows import Row, read_rows
+from appliance.dataset.rows import Row, iterate_rows, read_rows
 from appliance.dataset.schema import AnswerSchema
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Row",
     "counter",
     "is_canary",
+    "iterate_rows",
     "load_card",
     "prepare",
     "read_other_rows",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from appliance.dataset import AnswerSchema, Row
 from appliance.errors import ServingError
@@ -13,6 +15,7 @@ from appliance.paths import Project
 from appliance.serving.schema_grammar import grammar_of, left_aside, ordered_like
 
 STAGE = "evaluate"
+_LOOKED_AT = 1000  # training rows
 
 
 @dataclass(frozen=True)
@@ -27,29 +30,35 @@ class Held:
 
 
 def held_to(
-    project: Project, schema: AnswerSchema | None, learnt: Sequence[Row], emit: Emit = ignore
+    project: Project, schema: AnswerSchema | None, learnt: Iterable[Row], emit: Emit = ignore
 ) -> Held:
     """The project's schema, its properties in the order in which the model learnt them.
 
     Args:
         project: says whether answers are held to it.
         schema: of the answers.
-        learnt: training rows; the first one's answer has the order.
+        learnt: training rows; the answers of the first ones have the order.
         emit: gets a warning where an answer can't be held to (all of) the schema.
     """
     if schema is None or not project.config.evaluation.hold_to_schema:
         return Held()
+    ordered = ordered_like(schema.value, _answers(learnt))
     try:
-        answer = json.loads(learnt[0].answer) if learnt else None
-    except ValueError:
-        answer = None
-    ordered = ordered_like(schema.value, answer)
-    try:
-        aside = left_aside(ordered)
-        held = Held(json.dumps(ordered, ensure_ascii=False, separators=(",", ":")), grammar_of(ordered))
+        grammar = grammar_of(ordered)
     except ServingError as error:
         emit(Event(STAGE, "warning", f"{error.message}; answers are free"))
         return Held()
-    if aside:
+    if aside := left_aside(grammar):
         emit(Event(STAGE, "warning", f"answers are held to the schema but for: {'; '.join(aside)}"))
-    return held
+    return Held(json.dumps(ordered, ensure_ascii=False, separators=(",", ":")), grammar)
+
+
+def _answers(learnt: Iterable[Row]) -> list[Any]:
+    """The answers of the first rows that are JSON; a canary's is none."""
+    found = []
+    for row in itertools.islice(learnt, _LOOKED_AT):
+        try:
+            found.append(json.loads(row.answer))
+        except ValueError:
+            continue
+    return found

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from appliance.conversion import ships
-from appliance.dataset import Row, counter, read_rows
+from appliance.dataset import Row, counter, iterate_rows, read_rows
 from appliance.errors import DataError
 from appliance.evaluation.answers import AnswerStore
 from appliance.evaluation.asking import ask, slots_for
@@ -44,8 +44,7 @@ def measure_file(
     settings, schema = project.config.evaluation, schema_of(project)
     expected = expected_values(rows, settings.scorer)
     context = context_for(system, rows, checkpoint, settings.max_tokens)
-    learnt = read_rows(project.dataset / "train.jsonl") if schema else []
-    held = held_to(project, schema, learnt)
+    held = held_to(project, schema, iterate_rows(project.dataset / "train.jsonl"))
     sampling = Sampling(max_tokens=settings.max_tokens, temperature=0.0, grammar=held.grammar)
     slots = slots_for(context, len(rows))
     folder.mkdir(parents=True, exist_ok=True)

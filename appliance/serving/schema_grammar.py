@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from appliance.errors import ServingError
+from appliance.visible import on_one_line
 
 MAX_SCHEMA = 256 * 1024
 """Characters of a schema, written compactly."""
@@ -36,46 +38,81 @@ def grammar_of(schema: dict[str, Any], *, strict: bool = False) -> str:
         overrides: Any = {"whitespace_pattern": _SPACES, "lenient": not strict}
         grammar = LLMatcher.grammar_from_json_schema(text, overrides=overrides)
     except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = on_one_line(str(error))
         raise ServingError(f"an answer can't be held to the schema: {reason}", hint) from error
     failed, told = LLMatcher.validate_grammar_with_warnings(grammar)
     if failed:
-        reason = " ".join(told[0].split())[:300]
+        reason = on_one_line(told[0])
         raise ServingError(f"an answer can't be held to the schema: {reason}", hint)
     return str(grammar)
 
 
-def left_aside(schema: dict[str, Any]) -> list[str]:
-    """What of `schema` an answer can't be held to; empty where it is held to all of it.
-
-    Raises:
-        ServingError: as `grammar_of`.
-    """
+def left_aside(grammar: str) -> list[str]:
+    """What of its schema a grammar of `grammar_of` can't hold an answer to; empty where it holds to all of it."""
     from llguidance import LLMatcher
 
-    return [
-        " ".join(warning.split())[:300]
-        for warning in LLMatcher.validate_grammar_with_warnings(grammar_of(schema))[1]
-    ]
+    return [on_one_line(warning) for warning in LLMatcher.validate_grammar_with_warnings(grammar)[1]]
 
 
-def ordered_like(schema: dict[str, Any], answer: Any) -> dict[str, Any]:
-    """`schema` with its properties in the order of an answer's keys, so that a model isn't held to another one.
+def ordered_like(schema: dict[str, Any], answers: Sequence[Any]) -> dict[str, Any]:
+    """`schema` with its properties in the order of the answers' keys, so that a model isn't held to another one.
 
-    Properties that the answer hasn't stay behind those that it has. Looks into `properties` and `items`.
+    A property that some answers leave out has its place where others have it; one that none has stays behind. Looks
+    into `properties`, `items`, and what a `$ref` inside the schema names.
     """
-    ordered = dict(schema)
-    properties = schema.get("properties")
-    if isinstance(properties, dict) and isinstance(answer, dict):
-        keys = [key for key in answer if key in properties]
-        keys += [key for key in properties if key not in answer]
-        ordered["properties"] = {
-            key: ordered_like(properties[key], answer[key])
-            if key in answer and isinstance(properties[key], dict)
-            else properties[key]
-            for key in keys
-        }
-    items = schema.get("items")
-    if isinstance(items, dict) and isinstance(answer, list) and answer:
-        ordered["items"] = ordered_like(items, answer[0])
+    ordered: dict[str, Any] = json.loads(json.dumps(schema))
+    found: dict[int, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
+    _gather(ordered, ordered, answers, found)
+    for node, objects in found.values():
+        properties = node["properties"]
+        keys = [key for key in _merged(objects) if key in properties]
+        node["properties"] = {key: properties[key] for key in [*keys, *properties]}
     return ordered
+
+
+def _gather(
+    root: dict[str, Any],
+    node: Any,
+    answers: Sequence[Any],
+    found: dict[int, tuple[dict[str, Any], list[dict[str, Any]]]],
+    named: tuple[int, ...] = (),
+) -> None:
+    """Find the parts of a schema that have properties, and the objects that they describe; ends where the answers do.
+
+    Args:
+        root: the schema, that a `$ref` looks into.
+        node: a part of it.
+        answers: what it describes.
+        found: gets the parts, by `id`.
+        named: parts on the way of references, so that one into itself ends.
+    """
+    if not (isinstance(node, dict) and answers) or id(node) in named:
+        return
+    reference = node.get("$ref")
+    if isinstance(reference, str) and reference.startswith("#"):
+        target: Any = root
+        for step in filter(None, reference[1:].split("/")):
+            target = target.get(step) if isinstance(target, dict) else None
+        _gather(root, target, answers, found, (*named, id(node)))
+    objects = [answer for answer in answers if isinstance(answer, dict)]
+    properties = node.get("properties")
+    if isinstance(properties, dict) and objects:
+        found.setdefault(id(node), (node, []))[1].extend(objects)
+        for key, below in properties.items():
+            _gather(root, below, [answer[key] for answer in objects if key in answer], found)
+    items = [item for answer in answers if isinstance(answer, list) for item in answer]
+    _gather(root, node.get("items"), items, found)
+
+
+def _merged(objects: Sequence[dict[str, Any]]) -> list[str]:
+    """All keys of some objects: each new one behind the key that it follows where it first occurs."""
+    merged: list[str] = []
+    for answer in objects:
+        place = 0
+        for key in answer:
+            if key in merged:
+                place = merged.index(key) + 1
+            else:
+                merged.insert(place, key)
+                place += 1
+    return merged

@@ -19,7 +19,7 @@ ORDER = {
 
 def test_the_same_schema_gives_the_same_grammar() -> None:
     assert grammar_of(ORDER) == grammar_of(json.loads(json.dumps(ORDER)))
-    assert grammar_of(ORDER) != grammar_of(ordered_like(ORDER, {"count": 1, "part": "x"}))
+    assert grammar_of(ORDER) != grammar_of(ordered_like(ORDER, [{"count": 1, "part": "x"}]))
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,8 @@ def test_a_schema_of_any_size_is_not_taken() -> None:
 
 def test_what_a_grammar_can_t_say_is_told_and_refused_where_all_is_wanted() -> None:
     schema = {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}
-    assert "uniqueItems" in left_aside(schema)[0]
-    assert left_aside(ORDER) == []
-    grammar_of(schema)
+    assert "uniqueItems" in left_aside(grammar_of(schema))[0]
+    assert left_aside(grammar_of(ORDER)) == []
     with pytest.raises(ServingError, match="uniqueItems"):
         grammar_of(schema, strict=True)
 
@@ -69,8 +68,34 @@ def test_a_schema_s_own_switches_are_not_obeyed() -> None:
 def test_properties_come_in_the_order_that_was_learnt_to_any_depth() -> None:
     inner = {"type": "object", "properties": {"a": {}, "b": {}, "c": {}}}
     schema = {"properties": {"first": {"type": "array", "items": inner}, "second": inner, "third": {}}}
-    ordered = ordered_like(schema, {"third": 1, "first": [{"c": 1, "a": 2}], "unknown": 0})
+    ordered = ordered_like(schema, [{"third": 1, "first": [{"c": 1, "a": 2}], "unknown": 0}, "no object"])
     assert list(ordered["properties"]) == ["third", "first", "second"]
     assert list(ordered["properties"]["first"]["items"]["properties"]) == ["c", "a", "b"]
     assert list(schema["properties"]) == ["first", "second", "third"], "the schema itself stays as it was"
-    assert ordered_like(schema, None) == schema
+    assert ordered_like(schema, []) == schema
+
+
+def test_what_some_answers_leave_out_has_its_place_where_others_have_it() -> None:
+    schema = {"properties": {"d": {}, "c": {}, "b": {}, "a": {}}}
+    ordered = ordered_like(schema, [{"a": 1, "d": 1}, {"a": 1, "b": 1, "d": 1}, {"c": 1, "d": 1}])
+    assert list(ordered["properties"]) == ["c", "a", "b", "d"]
+
+
+def test_what_a_reference_names_is_ordered_too_and_one_into_itself_ends() -> None:
+    part = {"properties": {"name": {}, "count": {}, "within": {"$ref": "#/$defs/part"}}}
+    schema = {
+        "$defs": {"part": part},
+        "properties": {"parts": {"type": "array", "items": {"$ref": "#/$defs/part"}}},
+    }
+    answer = {"parts": [{"within": {"count": 1, "name": "y"}, "count": 2, "name": "x"}]}
+    ordered = ordered_like(schema, [answer])
+    assert list(ordered["$defs"]["part"]["properties"]) == ["within", "count", "name"]
+    for loop in (
+        {"$ref": "#"},
+        {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"},
+    ):
+        assert ordered_like(loop, [answer]) == loop
+    assert ordered_like({"$ref": "#/no/where", "items": 5}, [answer, [1]]) == {
+        "$ref": "#/no/where",
+        "items": 5,
+    }

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from appliance.visible import on_one_line
+
 _ROWS = 1024
 
 
@@ -69,7 +71,7 @@ def columnar_rows(
                 yield from _batch_rows(batch)
                 on_share(source.tell() / size)
     except (pa.ArrowException, OSError, ValueError, OverflowError, RecursionError, MemoryError) as error:
-        raise ColumnarFault(" ".join(str(error).split())[:200]) from error
+        raise ColumnarFault(on_one_line(str(error), 200)) from error
 
 
 def _batch_rows(batch: Any) -> Iterator[dict[str, Any]]:

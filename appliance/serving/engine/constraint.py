@@ -7,16 +7,22 @@ vocabularies.
 from __future__ import annotations
 
 import ctypes
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from appliance.errors import ServingError
+from appliance.visible import on_one_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from appliance.serving.engine.library import Model
+
+_REMEMBERED = (
+    16  # grammars; a program asks with one a thousand times, and a large one takes half a second to read
+)
 
 
 class Constraint:
@@ -41,7 +47,7 @@ class Constraint:
             ServingError: the grammar became too complex on the way.
         """
         self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, self._mask.nbytes)
-        self._check()
+        check(self._matcher)
         allowed = np.unpackbits(self._mask.view(np.uint8), bitorder="little")[: len(logits)]
         logits[allowed == 0] = -np.inf
 
@@ -52,11 +58,17 @@ class Constraint:
             ServingError: the grammar doesn't allow it.
         """
         self._matcher.consume_token(token)
-        self._check()
+        check(self._matcher)
 
-    def _check(self) -> None:
-        if self._matcher.is_error():
-            raise ServingError(f"the grammar: {' '.join(self._matcher.get_error().split())[:300]}")
+
+def check(matcher: Any) -> None:
+    """Refuse a matcher that can't go on.
+
+    Raises:
+        ServingError: with llguidance's reason.
+    """
+    if matcher.is_error():
+        raise ServingError(f"the grammar: {on_one_line(matcher.get_error())}")
 
 
 class Grammars:
@@ -69,6 +81,7 @@ class Grammars:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._tokenizer: Any = None
+        self._read: OrderedDict[str, Any] = OrderedDict()  # grammar -> a matcher at its beginning
 
     def begin(self, grammar: str) -> Constraint:
         """A constraint at its beginning.
@@ -83,9 +96,14 @@ class Grammars:
 
         if self._tokenizer is None:
             self._tokenizer = self._read_vocabulary()
-        constraint = Constraint(LLMatcher(self._tokenizer, grammar, log_level=0), self._model.vocabulary)
-        constraint._check()
-        return constraint
+        if grammar not in self._read:
+            matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
+            check(matcher)
+            self._read[grammar] = matcher
+            if len(self._read) > _REMEMBERED:
+                self._read.popitem(last=False)
+        self._read.move_to_end(grammar)
+        return Constraint(self._read[grammar].deep_copy(), self._model.vocabulary)
 
     def _read_vocabulary(self) -> Any:
         """llguidance's form of the vocabulary: the bytes of each token, and which of them end an answer."""

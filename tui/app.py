@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import work
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from tui import clipboard
 from tui.backend import Backend, Overview
+from tui.framed import FramedApp
 from tui.history import History
 from tui.messages import Looked
 from tui.screens.ask import GoTo
@@ -25,7 +25,7 @@ from tui.screens.updates import UpdatesScreen
 LOOK_SECONDS = 3.0
 
 
-class AnchorholdApp(App[None]):
+class AnchorholdApp(FramedApp):
     """The terminal UI.
 
     Args:
@@ -41,7 +41,6 @@ class AnchorholdApp(App[None]):
 
     CSS_PATH = "app.tcss"
     TITLE = "Anchorhold"
-    ENABLE_COMMAND_PALETTE = False
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         "chat": ChatScreen,
         "status": StatusScreen,
@@ -65,23 +64,16 @@ class AnchorholdApp(App[None]):
     def __init__(
         self, backend: Backend, history: History, *, plain: bool, copies: Path | None = None
     ) -> None:
-        # Textual chooses here how it leaves colours out: only in its "ansi" way are none sent at all.
-        super().__init__(ansi_color=True if plain else None)
+        super().__init__(plain=plain)
         self.backend = backend
         self.history = history
-        self.plain = plain
         self.copies = copies or clipboard.copies_file()
         self.overview = Overview()
         self.looked = False
         self.changing = False
-        self.animation_level = "none"
 
     def on_mount(self) -> None:
-        if self.plain:
-            self.theme = "ansi-dark"
-            self.add_class("plain")
-        else:
-            self.theme = "nord"
+        super().on_mount()
         self.action_look()
         self.set_interval(LOOK_SECONDS, self.action_look)
 

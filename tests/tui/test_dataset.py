@@ -151,7 +151,7 @@ async def test_rows_are_listed_searched_and_opened_with_all_that_is_known(projec
         await until(hands, lambda: "[valid " in shown(app))
 
 
-async def test_a_canary_is_marked_and_what_was_left_out_is_told_with_its_reason(project) -> None:
+async def test_what_was_left_out_is_told_with_its_reason_and_what_disagrees_is_opened(project) -> None:
     async with opened(project, "left") as (app, hands):
         await until(hands, lambda: "broken-json" in shown(app))
         await hands.press("enter")

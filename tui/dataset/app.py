@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
@@ -15,9 +14,10 @@ from tui.dataset.lists import AlikeScreen, LeftOutScreen, RowsScreen
 from tui.dataset.pages import CardScreen, HelpScreen
 from tui.dataset.review_screen import ReviewScreen
 from tui.dataset.tabs import tabs_of
+from tui.framed import FramedApp
 
 
-class DatasetApp(App[None]):
+class DatasetApp(FramedApp):
     """The dataset's screens.
 
     Args:
@@ -28,7 +28,6 @@ class DatasetApp(App[None]):
 
     CSS_PATH = ["../app.tcss", "dataset.tcss"]  # noqa: RUF012 - Textual's own form
     TITLE = "Anchorhold: dataset"
-    ENABLE_COMMAND_PALETTE = False
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         "card": CardScreen,
         "rows": RowsScreen,
@@ -48,20 +47,13 @@ class DatasetApp(App[None]):
     ]
 
     def __init__(self, browsed: Browsed, *, plain: bool, first: str = "card") -> None:
-        # Textual chooses here how it leaves colours out: only in its "ansi" way are none sent at all.
-        super().__init__(ansi_color=True if plain else None)
+        super().__init__(plain=plain)
         self.browsed = browsed
-        self.plain = plain
         self.tabs = tabs_of(browsed.project, browsed.card.rows, browsed.card.rejected_rows)
         self._first = first
-        self.animation_level = "none"
 
     def on_mount(self) -> None:
-        if self.plain:
-            self.theme = "ansi-dark"
-            self.add_class("plain")
-        else:
-            self.theme = "nord"
+        super().on_mount()
         self.switch_mode(self._first)
 
     def action_show(self, name: str) -> None:

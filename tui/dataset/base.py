@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from textual.app import ComposeResult
-from textual.containers import Vertical
-from textual.screen import Screen
-
-from tui.widgets.lines import KeyLine, TopLine
+from tui.framed import FramedScreen
+from tui.widgets.lines import TopLine
 
 if TYPE_CHECKING:
     from tui.dataset.app import DatasetApp
@@ -23,21 +20,12 @@ SCREENS = (
 )
 
 
-class DatasetScreen(Screen[None]):
-    """A screen between the top line and the line of keys."""
+class DatasetScreen(FramedScreen):
+    """A screen over a prepared dataset."""
 
-    NAME: ClassVar[str] = ""
-    KEYS: ClassVar[tuple[tuple[str, str], ...]] = ()
-
-    def compose(self) -> ComposeResult:
-        yield TopLine(self.NAME, SCREENS, "Dataset")
-        with Vertical(id="body"):
-            yield from self.contents()
-        yield KeyLine(*self.KEYS)
-
-    def contents(self) -> ComposeResult:
-        """The widgets of this screen; none, unless it says otherwise."""
-        yield from ()
+    def top_line(self) -> TopLine:
+        """See `FramedScreen`."""
+        return TopLine(self.NAME, SCREENS, "Dataset")
 
     @property
     def home(self) -> DatasetApp:

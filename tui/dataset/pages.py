@@ -77,8 +77,8 @@ class PageScreen(DatasetScreen):
         return max(self.size.width - _MARGIN, 20)
 
     def text(self) -> Text:
-        """The page."""
-        raise NotImplementedError
+        """The page; empty, unless a screen says otherwise."""
+        return Text()
 
 
 class HelpScreen(PageScreen):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,7 +20,7 @@ from tui.dataset.shown_text import fact, heading, lines_of, one_line
 _LONGEST = 400  # characters of a text in a list; a line of it is rarely wider
 
 
-class Tab:
+class Tab(ABC):
     """One file and its look.
 
     Args:
@@ -38,17 +39,17 @@ class Tab:
         self.file = file
         self.total = total
 
+    @abstractmethod
     def brief(self, line: bytes, plain: bool, wide: bool) -> str:
         """A line in the list; `wide`: where there is room for more than the text."""
-        raise NotImplementedError
 
+    @abstractmethod
     def page(self, line: bytes, plain: bool) -> Text:
         """All of it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def texts(self, line: bytes) -> Iterable[str]:
         """What a search looks at."""
-        raise NotImplementedError
 
     def row(self, line: bytes) -> Row | None:
         """The row that it is, where it is one."""

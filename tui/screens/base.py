@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from textual.app import ComposeResult
-from textual.containers import Vertical
-from textual.screen import Screen
+from typing import TYPE_CHECKING, Any
 
 from tui.backend import Overview
+from tui.framed import FramedScreen
 from tui.messages import Looked
-from tui.widgets.lines import KeyLine, TopLine
+from tui.widgets.lines import TopLine
 
 if TYPE_CHECKING:
     from tui.app import AnchorholdApp
 
 
-class HouseScreen(Screen[None]):
-    """A screen between the top line and the line of keys."""
-
-    NAME: ClassVar[str] = ""
-    KEYS: ClassVar[tuple[tuple[str, str], ...]] = ()
-
-    def compose(self) -> ComposeResult:
-        yield TopLine(self.NAME)
-        with Vertical(id="body"):
-            yield from self.contents()
-        yield KeyLine(*self.KEYS)
-
-    def contents(self) -> ComposeResult:
-        """The widgets of this screen; none, unless it says otherwise."""
-        yield from ()
+class HouseScreen(FramedScreen):
+    """A screen that shows what is known of the device."""
 
     @property
     def house(self) -> AnchorholdApp:

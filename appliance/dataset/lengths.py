@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import ModelError
+from appliance.events import Emit
+from appliance.paths import Project
 
 Messages = Sequence[dict[str, Any]]
 CountTokens = Callable[[Sequence[Messages]], list[int]]
@@ -71,6 +73,29 @@ def counter(checkpoint: Path) -> CountTokens:
         return [len(encoding) for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     return count
+
+
+def counter_for(
+    project: Project, emit: Emit, tokenizer: Callable[[str], int] | None, checkpoint: Path | None
+) -> tuple[CountTokens, Path | None]:
+    """How a project's tokens are counted, and the base's folder that they are counted with.
+
+    Args:
+        project: names its base.
+        emit: gets the base's unpacking.
+        tokenizer: counts the tokens of a text instead; then there is no folder.
+        checkpoint: the base's folder; resolved when not given.
+
+    Raises:
+        ModelError: the base has no tokenizer or chat template.
+    """
+    if tokenizer is not None:
+        return plain_counter(tokenizer), None
+    if checkpoint is None:
+        from appliance.base_model import resolve
+
+        checkpoint = resolve(project.config.base.path, project.root, emit)
+    return counter(checkpoint), checkpoint
 
 
 def plain_counter(tokens_of: Callable[[str], int]) -> CountTokens:

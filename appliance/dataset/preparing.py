@@ -24,14 +24,14 @@ from appliance.dataset.feeding import read_all
 from appliance.dataset.histogram import token_histogram
 from appliance.dataset.kept_rows import Columns, group_key, id_text
 from appliance.dataset.label_counts import count_labels
-from appliance.dataset.lengths import CountTokens, counter, plain_counter
+from appliance.dataset.lengths import CountTokens, counter_for
 from appliance.dataset.licences import with_licences
 from appliance.dataset.near.views import Views
 from appliance.dataset.pairs import PairMaker
 from appliance.dataset.pairs.holding_back import write_held_back
 from appliance.dataset.reading import BadRow, file_name, find_files
 from appliance.dataset.redaction import RedactionReport
-from appliance.dataset.row_batches import BatchMaker, Setup
+from appliance.dataset.row_batches import BatchMaker, Setup, file_state
 from appliance.dataset.row_making import RowMaker
 from appliance.dataset.rows import Row
 from appliance.dataset.splitting import TRAIN
@@ -110,7 +110,7 @@ def _workers(wanted: int | None, files: list[tuple[Path, str, bool]], project: P
         )
     if wanted is not None:
         return wanted
-    size = sum(path.stat().st_size for path, _, _ in files)
+    size = sum(file_state(path)[0] for path, _, _ in files)
     return cores() if size >= WORTH_WORKERS and cores() > 1 else 0
 
 
@@ -148,16 +148,9 @@ def prepare(
     files = source_files(project, skipped.append)
     maker = RowMaker(project)
     pool: AbstractContextManager[WorkerPool | None] = nullcontext()
-    if tokenizer is not None:
-        count = plain_counter(tokenizer)
-    else:
-        if checkpoint is None:
-            from appliance.base_model import resolve
-
-            checkpoint = resolve(project.config.base.path, project.root, emit)
-        count = counter(checkpoint)
-        if number := _workers(workers, files, project):
-            pool = WorkerPool(Setup(project, checkpoint), number)
+    count, base = counter_for(project, emit, tokenizer, checkpoint)
+    if base is not None and (number := _workers(workers, files, project)):
+        pool = WorkerPool(Setup(project, base), number)
     text = f"reading {len(files)} file{'s' if len(files) > 1 else ''}"
     with pool as processes:
         emit(Event(STAGE, "started", text + (f" with {len(processes)} processes" if processes else "")))
@@ -172,7 +165,7 @@ def prepare(
             views = None
             if project.config.dataset.duplicates.near != "ignore":
                 views = stack.enter_context(Views(folder=project.dataset))
-            pairs = PairMaker(project, count, emit, project.dataset, redacted=maker.redacted)
+            pairs = PairMaker(project, count, emit, project.dataset, redacted=maker.told)
             stack.callback(pairs.close)
             with (
                 storage.atomic_writer(project.dataset / "rejected.jsonl") as rejected_file,

@@ -24,13 +24,6 @@ class RowMaker:
         self.schema = AnswerSchema.load(project.root / section.schema_path) if section.schema_path else None
         self.redactor: Redactor | None = redactor_for(project)
 
-    def redacted(self, text: str) -> str:
-        """A text without the personal data that the project's redaction finds in it."""
-        if self.redactor is None:
-            return text
-        turns = [{"role": "user", "content": text}]
-        return str(self.redactor.conversation(turns, lambda _: "").messages[0]["content"])
-
     def row(self, raw: RawRow) -> tuple[Row, list[Finding]]:
         """The row, and the personal data that was found in it.
 
@@ -57,7 +50,7 @@ class RowMaker:
         return Row(row_id(messages), group, messages, source, rejected, raw.kind), findings
 
     def told(self, text: str) -> str:
-        """What may be told of a file: a reason or a column's name quotes it, and is redacted as its rows are."""
+        """What may be told of a file: reasons, columns and exchanges quote it, and are redacted as its rows are."""
         if self.redactor is None:
             return text
         try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from appliance.dataset.lengths import counter, plain_counter
+from appliance.dataset.lengths import counter_for
 from appliance.dataset.pairs.making import PairMaker
 from appliance.dataset.pairs.pair import Tally
 from appliance.dataset.preparing import source_files
@@ -107,14 +107,7 @@ def preview(
         DataError: no source, or a table without the columns that the configuration names.
         ModelError: the base has no tokenizer or chat template.
     """
-    if tokenizer is not None:
-        count = plain_counter(tokenizer)
-    else:
-        if checkpoint is None:
-            from appliance.base_model import resolve
-
-            checkpoint = resolve(project.config.base.path, project.root, emit)
-        count = counter(checkpoint)
+    count, _ = counter_for(project, emit, tokenizer, checkpoint)
     with contextlib.closing(PairMaker(project, count, emit, ask_writer=False)) as maker:
         return _preview(project, maker)
 

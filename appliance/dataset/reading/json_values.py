@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
+from appliance.dataset.reading.text_encoding import NO_UTF8
+
 _CHUNK = 1 << 18
 _BEHIND = 1 << 17  # characters that have been read and are not forgotten yet
 _SPACE = re.compile(r"\s*")
 # Whole strings are one mark, so that brackets inside them don't count.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+(?P<end>"?)|[\[\]{},]', re.DOTALL)
-_NO_UTF8 = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of a byte that is none
 _LONGEST_EXPONENT = 32
 _DECODER = json.JSONDecoder()
 _LONGEST_STRING = 16 * 1024 * 1024  # of a string that is passed by
@@ -140,7 +141,7 @@ def _value(source: _Text, longest: int) -> JsonValue:
             source.skip(end - source.at)
             return JsonValue(line, None, "long-line", _too_long(longest))
         taken = source.skip(end - source.at)
-        if not taken.isascii() and _NO_UTF8.search(taken):
+        if not taken.isascii() and NO_UTF8.search(taken):
             return JsonValue(line, None, "encoding", "not UTF-8")
         return JsonValue(line, value)
     if len(source.text) - source.at > longest:

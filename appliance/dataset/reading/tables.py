@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Literal
 
 from appliance.dataset.reading.material import MAX_LINE_BYTES, BadRow, long_line
-from appliance.dataset.reading.text_encoding import TextFile
+from appliance.dataset.reading.text_encoding import NO_UTF8, TextFile
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SAMPLE_ROWS = 500
@@ -233,13 +233,10 @@ def table_rows(file: TextFile, name: str, dialect: Dialect) -> Iterator[Cells | 
             yield Cells(feed.row[0][0] if feed.row else begins, cells)
 
 
-_NO_UTF8 = re.compile("[\udc80-\udcff]")
-
-
 def fault_of(cells: Sequence[str], columns: Sequence[str]) -> tuple[str, str] | None:
     """Why a row doesn't fit its table, as kind and reason; None: it does."""
     if len(cells) != len(columns):
         return "columns", f"{len(cells)} cells where the header has {len(columns)}"
-    if any(_NO_UTF8.search(cell) for cell in cells):
+    if any(NO_UTF8.search(cell) for cell in cells):
         return "encoding", "not UTF-8"
     return None

@@ -26,6 +26,8 @@ _LEGACY = (
     "cp1252", "cp1250", "cp1251", "koi8_r", "cp1253", "cp1254", "shift_jis", "euc_jp", "gb18030",
     "big5", "euc_kr", "mac_roman", "latin_1",
 )  # fmt: skip
+NO_UTF8 = re.compile("[\udc80-\udcff]")
+"""What `surrogateescape` makes of bytes that are no UTF-8."""
 _HIGH_RUN = re.compile(rb"[\x80-\xff]+")
 
 

@@ -12,20 +12,29 @@ _LEAST_SHARE = 0.1  # of the sample: what fewer rows begin with isn't looked for
 
 
 class _Folding(dict[int, int | str]):
-    """Punctuation, symbols, separators and control characters become spaces; worked out once a character."""
+    """Characters of some categories (first letters of Unicode's) become spaces; worked out once a character."""
+
+    def __init__(self, categories: str) -> None:
+        super().__init__()
+        self._categories = categories
 
     def __missing__(self, code: int) -> int | str:
-        self[code] = " " if unicodedata.category(chr(code))[0] in "PSZC" else code
+        self[code] = " " if unicodedata.category(chr(code))[0] in self._categories else code
         return self[code]
 
 
-_FOLDING = _Folding()
+_BARE = _Folding("PSZC")  # punctuation, symbols, separators, control characters
+_WITH_SYMBOLS = _Folding("PZC")
 
 
-def normalise(text: str) -> str:
-    """`text` case-folded, punctuation and symbols as space, single spaces; a text of nothing else stays as it is."""
+def normalise(text: str, *, symbols: bool = False) -> str:
+    """`text` case-folded, punctuation as space, single spaces; a text of nothing else stays as it is.
+
+    Args:
+        symbols: whether signs such as `$` and `+` stay: they tell no rows apart, but may tell what is wrong with one.
+    """
     folded = text.casefold()
-    return " ".join(folded.translate(_FOLDING).split()) or " ".join(folded.split())
+    return " ".join(folded.translate(_WITH_SYMBOLS if symbols else _BARE).split()) or " ".join(folded.split())
 
 
 @dataclass(frozen=True)

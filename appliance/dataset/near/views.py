@@ -133,9 +133,10 @@ class Reasons:
         return heapq.merge(*lists, key=lambda each: (each.one, each.other))
 
 
-def user_text(messages: Messages) -> str:
-    """What the user said, normalised."""
-    return normalise("\n".join(turn["content"] or "" for turn in messages if turn["role"] == "user"))
+def user_text(messages: Messages, *, symbols: bool = False) -> str:
+    """What the user said, normalised, with or without its symbols."""
+    said = "\n".join(turn["content"] or "" for turn in messages if turn["role"] == "user")
+    return normalise(said, symbols=symbols)
 
 
 def conversation_text(messages: Messages) -> str:

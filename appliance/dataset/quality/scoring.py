@@ -58,6 +58,10 @@ def _label_reason(answer: str, own: float, sure: float, likelier: str) -> Reason
     return ("label", penalty, f"rows like it are `{likelier[:80]}`, not `{answer[:80]}`")
 
 
+def _prompt(row: Row) -> str:
+    return user_text(row.messages, symbols=True)
+
+
 def score_rows(read: ReadAll, clusters: Mapping[str, int] | None = None) -> list[Score]:
     """Score every row of a set against the rest of it.
 
@@ -70,7 +74,7 @@ def score_rows(read: ReadAll, clusters: Mapping[str, int] | None = None) -> list
     Returns:
         a score a row, in their order.
     """
-    sample = [user_text(row.messages) for row, _ in zip(read(), range(SAMPLE), strict=False)]
+    sample = [_prompt(row) for row, _ in zip(read(), range(SAMPLE), strict=False)]
     frames = find_frames(sample)
     usual, facts = Usual(), list[Facts]()
     answers: Counter[str] = Counter()
@@ -79,7 +83,7 @@ def score_rows(read: ReadAll, clusters: Mapping[str, int] | None = None) -> list
         folds: list[int] = []
         pending: list[str] = []
         for row in read():
-            text = frames.strip(user_text(row.messages))
+            text = frames.strip(_prompt(row))
             store.add(text)
             pending.append(text)
             facts.append(facts_of(text, row.answer))
@@ -113,8 +117,8 @@ def _scores(
 ) -> Iterator[Score]:
     sure = float(np.quantile(doubt.own, _SURE)) if doubt is not None else 0.0
     for place, (row, known) in enumerate(zip(read(), facts, strict=True)):
-        prompt = frames.strip(user_text(row.messages))
-        reasons = reasons_of(prompt, normalise(row.answer), known, usual)
+        prompt = frames.strip(_prompt(row))
+        reasons = reasons_of(prompt, normalise(row.answer, symbols=True), known, usual)
         if doubt is not None:
             likelier = names[int(doubt.likelier[place])]
             reason = _label_reason(row.answer, float(doubt.own[place]), sure, likelier)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 from appliance.config import PairKind
@@ -48,6 +49,12 @@ class Tally:
         examples = self.shown.setdefault(reason, [])
         if len(examples) < 3:
             examples.append((file, line, text[:200]))
+
+
+def place_of(file: str) -> str:
+    """What groups call a file: outside of the project its folder and name, so that the split is the same elsewhere."""
+    path = PurePath(file)
+    return "/".join(path.parts[-2:]) if path.is_absolute() else file
 
 
 def single_turn(file: str, line: int, group: str, kind: PairKind, prompt: str, answer: str) -> RawRow:

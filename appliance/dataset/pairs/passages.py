@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from textwrap import dedent
 
+from appliance.dataset.pairs.pair import place_of
 from appliance.dataset.pairs.sentences import split_sentences, windows
 from appliance.dataset.reading.material import Block, Document
 from appliance.storage import sha256_json
@@ -170,7 +171,7 @@ def group_of(document: Document, passage: Passage, documents: int, level: int) -
         documents: how many there are in all.
         level: of the headings that part this document, as `parting_level` found it.
     """
-    where = [document.file, str(document.blocks[0].line), document.title]
+    where = [place_of(document.file), str(document.blocks[0].line), document.title]
     if documents < MANY:
         where.append(passage.headings[level] if level < len(passage.headings) else "")
     return sha256_json(where)[:16]

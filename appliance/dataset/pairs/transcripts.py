@@ -9,7 +9,7 @@ from typing import Any
 from appliance.config import PairsSection
 from appliance.dataset.lengths import CountTokens
 from appliance.dataset.pairs.noise import gives_thanks, is_noise, topic_words
-from appliance.dataset.pairs.pair import Messages, Tally
+from appliance.dataset.pairs.pair import Messages, Tally, place_of
 from appliance.dataset.pairs.speakers import Sides
 from appliance.dataset.pairs.threads import is_question, threads
 from appliance.dataset.pairs.times import Clock
@@ -87,7 +87,7 @@ def _two_sided(
         if not messages:
             tally.drop("no-answer", transcript.file, stretch[0].line, stretch[0].text)
             continue
-        group = sha256_json([transcript.file, transcript.name, transcript.line, number])[:16]
+        group = sha256_json([place_of(transcript.file), transcript.name, transcript.line, number])[:16]
         yield Conversation(transcript.file, group, tuple(messages), tuple(lines))
 
 
@@ -108,7 +108,7 @@ def _threaded(transcript: Transcript, section: PairsSection, tally: Tally) -> It
             tally.drop("no-help", transcript.file, lines[0], f"{asked} → {answers[0]}")
             continue
         # All that one person asks stays together: they ask the same again when nobody answers.
-        group = sha256_json([transcript.file, asker])[:16]
+        group = sha256_json([place_of(transcript.file), asker])[:16]
         yield Conversation(transcript.file, group, tuple(messages), tuple(lines))
 
 

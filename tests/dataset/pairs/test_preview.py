@@ -47,6 +47,33 @@ def test_the_preview_shows_counts_and_samples_and_writes_nothing(bench: Bench) -
     assert made == Counter({kind: count for kind, count in shown.items() if kind != "held"})
 
 
+def test_the_split_is_the_same_wherever_the_documents_lie(bench: Bench, tmp_path: Path) -> None:
+    splits = []
+    for folder in (tmp_path / "disk", tmp_path / "mnt" / "copy"):
+        manuals = folder / "manuals"
+        manuals.mkdir(parents=True)
+        for number in range(12):
+            (manuals / f"p{number}.md").write_text(
+                PUMP.replace("P3", f"P{number}").replace("12", f"{number}7")
+            )
+        (manuals / "talk.log").write_text(
+            "Customer: my pump leaks at the shaft\nAgent: close the inlet valve\n"
+        )
+        (folder / "project").mkdir()
+        project = Bench(folder / "project")
+        project.configure(f'sources = ["{manuals}"]\n[dataset.duplicates]\nnear = "ignore"')
+        project.prepare()
+        rows = {}
+        for path in sorted(project.project.dataset.glob("*.jsonl")):
+            for line in path.read_text().splitlines():
+                row = json.loads(line)
+                if "group" in row:
+                    rows[row["id"]] = (path.stem, row["group"])
+        splits.append(rows)
+    assert len({split for split, _ in splits[0].values()}) > 1
+    assert splits[0] == splits[1]
+
+
 @pytest.mark.slow
 def test_the_command_prints_json(bench: Bench, base_checkpoint: Path) -> None:
     bench.write("manual.md", PUMP)
@@ -67,7 +94,7 @@ def test_pairs_of_real_documents_say_what_the_documents_say(
     bench.configure(f'sources = ["{shared_data / name}"]')
     card = bench.prepare()
     assert sum(card.pairs["made"].values()) > least
-    assert card.held_back > 20
+    assert card.held_back > 10  # of what falls into training, which the split decides
     assert not card.unpaired
     texts = {path.name: _text(path) for path in (shared_data / name).iterdir()}
     for split in card.rows:

@@ -17,7 +17,8 @@ FILE_NAME = "anchorhold.toml"
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Version = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
 CONTAINERS = (
-    "jsonl", "json", "table", "csv", "tsv", "parquet", "arrow", "transcript", "markdown", "text", "html", "pdf", "docx",
+    "jsonl", "json", "table", "csv", "tsv", "xlsx", "parquet", "arrow", "transcript", "markdown", "text", "html", "pdf",
+    "docx",
 )  # fmt: skip
 SHAPES = (
     "messages", "sharegpt", "alpaca", "prompt-completion", "text-label", "preference", "turns", "dialogue", "texts",

@@ -17,6 +17,7 @@ from appliance.dataset.reading import material
 from appliance.dataset.reading.columnar import ColumnarFault, columnar_rows
 from appliance.dataset.reading.json_values import json_values
 from appliance.dataset.reading.log_styles import BY_NAME, LogStyle, find_style
+from appliance.dataset.reading.office_archive import OfficeFault
 from appliance.dataset.reading.shapes import Shape, find_shape
 from appliance.dataset.reading.signatures import by_signature
 from appliance.dataset.reading.tables import (
@@ -28,6 +29,7 @@ from appliance.dataset.reading.tables import (
     sample_lines,
 )
 from appliance.dataset.reading.text_encoding import TextEncoding, TextFile, sniff
+from appliance.dataset.reading.workbook import Workbook
 
 SAMPLE = 50  # objects looked at
 _HEAD = 64 * 1024
@@ -97,7 +99,7 @@ class Detected:
         notes = []
         if self.encoding.assumed:
             notes.append(f"encoding taken for {self.encoding.told}")
-        if self.container == "table" and not self.dialect.header:
+        if self.container in {"table", "xlsx"} and not self.dialect.header:
             notes.append("the first row taken for data, so columns are numbered")
         if self.container == "table" and not self.dialect.quoted:
             notes.append("quotes taken for characters of the text")
@@ -259,6 +261,24 @@ def _table(
     return _with_shape(result, find_shape(records, section, told), told_container)
 
 
+def _workbook(path: Path, words: str, section: DatasetSection, told: str) -> Detected:
+    try:
+        with Workbook(path) as book:
+            sheets = book.sheets(column_names_of.HEADER_NAMES)
+    except OfficeFault as fault:
+        return _refuse(fault.kind, f"{words}: {fault}")
+    if not sheets:
+        return _refuse("columns", f"{words} without a visible sheet of two columns or more")
+    first = sheets[0]
+    found = Detected("xlsx", columns=first.columns, dialect=Dialect(header=first.first > 0))
+    container = f"{words}, its sheet {first.name!r} of {len(first.columns)} columns"
+    if len(set(first.columns)) != len(first.columns):
+        reason = f"two columns of its sheet {first.name!r} have the same name: rename one of them"
+        return replace(found, kind="columns", refusal=reason, evidence=container)
+    records = [dict(zip(first.columns, row, strict=True)) for row in first.sample[:SAMPLE]]
+    return _with_shape(found, find_shape(records, section, told), container)
+
+
 def _columnar(path: Path, container: str, words: str, section: DatasetSection, told: str) -> Detected:
     try:
         records = list(islice(columnar_rows(path, container), SAMPLE))
@@ -364,8 +384,10 @@ def _detect(path: Path, section: DatasetSection, told: str) -> Detected:
             return _refuse("binary", words)
         if kind in {"parquet", "arrow"}:
             return _columnar(path, kind, words, section, shape)
+        if kind == "xlsx":
+            return _workbook(path, words, section, shape)
         return Detected(kind, words)
-    if container in {"parquet", "arrow", "pdf", "docx"}:
+    if container in {"xlsx", "parquet", "arrow", "pdf", "docx"}:
         return _refuse("format", f"it doesn't begin as {container} does, which dataset.formats tells")
     encoding = sniff(path)
     if reason := _binary_kind(head, encoding.mark > 0 or encoding.name.startswith("utf-16")):

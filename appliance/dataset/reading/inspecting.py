@@ -71,7 +71,7 @@ class Inspection:
         told = [f"{visible(self.name, 0)}: {found.format}"]
         told.append(f"  why      {visible(found.evidence, 300)}")
         text = found.encoding.told + (", Windows line ends" if found.encoding.line_end == "\r\n" else "")
-        if found.is_read and found.container not in {"parquet", "arrow", "pdf", "docx"}:
+        if found.is_read and found.container not in {"xlsx", "parquet", "arrow", "pdf", "docx"}:
             told.append(f"  text     {text}")
         told += [f"  assumed  {visible(note, 200)}" for note in found.assumed]
         if found.shape and found.shape.mapping:

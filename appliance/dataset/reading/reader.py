@@ -14,9 +14,9 @@ from appliance.dataset.reading.blocks import documents
 from appliance.dataset.reading.chat_logs import read_log
 from appliance.dataset.reading.chat_rows import turn_keys
 from appliance.dataset.reading.columnar import ColumnarFault, columnar_rows
-from appliance.dataset.reading.columns import missing_column, told_columns
+from appliance.dataset.reading.columns import HEADER_NAMES, missing_column, told_columns
 from appliance.dataset.reading.detecting import Detected, detect, lines_of
-from appliance.dataset.reading.docx_text import DocxFault, docx_blocks
+from appliance.dataset.reading.docx_text import docx_blocks
 from appliance.dataset.reading.html_text import HtmlFault, html_blocks
 from appliance.dataset.reading.json_values import json_values
 from appliance.dataset.reading.markdown_marks import plain_markdown
@@ -35,11 +35,13 @@ from appliance.dataset.reading.material import (
     long_line,
     not_utf8,
 )
+from appliance.dataset.reading.office_archive import OfficeFault
 from appliance.dataset.reading.pdf_text import PdfFault, pdf_blocks
 from appliance.dataset.reading.shapes import TITLES, Shape, to_conversation
 from appliance.dataset.reading.tables import fault_of, table_rows
 from appliance.dataset.reading.text_encoding import TextFile
 from appliance.dataset.reading.turn_tables import collect_turns
+from appliance.dataset.reading.workbook import Sheet, Workbook
 from appliance.errors import DataError
 
 _LINES_TOLD = 64  # lines of a document after which it is told how far it has been read
@@ -79,6 +81,9 @@ def _read(
     check_told_columns(name, section, found)
     if not found.is_read:
         yield BadRow(name, 0, found.kind, found.refusal)
+        return
+    if found.container == "xlsx":
+        yield from _from_workbook(path, name, section, found, on_read)
         return
     if found.shape is not None:
         yield from _from_records(name, _records(path, name, found, on_read), found.shape, section)
@@ -200,6 +205,37 @@ def _columnar_records(path: Path, name: str, found: Detected, on_read: OnRead) -
         yield BadRow(name, number + 1, "damaged", f"it can't be read from this row on: {error}")
 
 
+def _from_workbook(
+    path: Path, name: str, section: DatasetSection, found: Detected, on_read: OnRead
+) -> Iterator[Material]:
+    """The rows of all sheets with the first one's columns; of several each goes by its name too."""
+    assert found.shape is not None
+    size = path.stat().st_size
+    try:
+        with Workbook(path) as book:
+            sheets = book.sheets(HEADER_NAMES)
+            for number, sheet in enumerate(sheets):
+                called = name if len(sheets) == 1 else f"{name}[{sheet.name}]"
+                if sheet.columns != found.columns:
+                    reason = f"other columns than in sheet {sheets[0].name!r}: save it as a file of its own"
+                    yield BadRow(called, 0, "sheet", reason)
+                    continue
+
+                def read(share: float, done: int = number) -> None:
+                    on_read(int(size * (done + share) / len(sheets)))
+
+                yield from _from_records(
+                    called, _sheet_records(book, sheet, called, read), found.shape, section
+                )
+    except OfficeFault as fault:
+        yield BadRow(name, 0, fault.kind, str(fault))
+
+
+def _sheet_records(book: Workbook, sheet: Sheet, called: str, on_share: Callable[[float], None]) -> _Records:
+    for row in book.rows(sheet, called, on_share):
+        yield row if isinstance(row, BadRow) else (row.line, dict(zip(sheet.columns, row.cells, strict=True)))
+
+
 def _from_records(name: str, records: _Records, shape: Shape, section: DatasetSection) -> Iterator[Material]:
     if shape.name == "turns" and shape.columns is not None:
         faults = Faults()
@@ -286,7 +322,7 @@ def _from_text(path: Path, name: str, found: Detected, on_read: OnRead) -> Itera
     except (PdfFault, HtmlFault) as fault:
         yield BadRow(name, 0, "document", str(fault))
         return
-    except DocxFault as fault:
+    except OfficeFault as fault:
         yield BadRow(name, 0, fault.kind, str(fault))
         return
     if not count:

@@ -16,7 +16,7 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"\x28\xb5\x2f\xfd", "", "a zstd archive: unpack it first"),
     (b"7z\xbc\xaf\x27\x1c", "", "a 7z archive: unpack it first"),
     (b"Rar!", "", "a RAR archive: unpack it first"),
-    (b"\xd0\xcf\x11\xe0", "", "an old Office file (DOC, XLS): save it as DOCX or CSV"),
+    (b"\xd0\xcf\x11\xe0", "", "an old Office file (DOC, XLS): save it as DOCX, XLSX or CSV"),
     (b"{\\rtf", "", "an RTF document: save it as DOCX"),
     (b"SQLite format 3\0", "", "an SQLite database: export its table as CSV"),
     (b"GGUF", "", "a GGUF model"),
@@ -34,10 +34,10 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
 )
 _ZIPS = (
     ("word/document.xml", "docx", "a DOCX document"),
-    ("xl/workbook.xml", "", "an XLSX spreadsheet: save its sheet as CSV"),
+    ("xl/workbook.xml", "xlsx", "an XLSX spreadsheet"),
     ("ppt/presentation.xml", "", "a PPTX presentation: save it as PDF"),
     ("META-INF/container.xml", "", "an EPUB book: convert it to HTML or text"),
-    ("content.xml", "", "an OpenDocument file: save it as DOCX or CSV"),
+    ("content.xml", "", "an OpenDocument file: save it as DOCX or XLSX"),
 )
 
 

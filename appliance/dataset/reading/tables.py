@@ -68,7 +68,7 @@ def _regular(rows: Sequence[list[str]]) -> float:
     return sum(len(row) == len(rows[0]) for row in rows) / len(rows)
 
 
-def _has_header(rows: Sequence[list[str]], known: frozenset[str]) -> bool:
+def has_header(rows: Sequence[list[str]], known: frozenset[str]) -> bool:
     """Whether the first row looks like names: short, different, filled, and no cell that recurs below it."""
     first = [cell.strip() for cell in rows[0]]
     if known & {cell.lower() for cell in first}:
@@ -106,7 +106,7 @@ def find_dialect(
             # Unclosed quotes swallow lines: the reading that gives more rows is right, and quotes win a tie.
             score += (len(rows) / len(lines)) + (0.01 if quoted else 0)
             if best is None or score > best[0]:
-                best = (score, Dialect(delimiter, quoted, _has_header(rows, known)), rows)
+                best = (score, Dialect(delimiter, quoted, has_header(rows, known)), rows)
     if best is None:
         return None
     return best[1], best[2]

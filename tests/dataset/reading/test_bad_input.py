@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.dataset.reading import BadRow, Document, RawRow, Transcript, docx_text, find_files
+from appliance.dataset.reading import BadRow, Document, RawRow, Transcript, find_files, office_archive
 from appliance.errors import DataError
 from appliance.visible import visible, visible_cell
 from tests.dataset.conftest import Bench
@@ -39,7 +39,7 @@ def zipped(**parts: bytes) -> bytes:
         (b"\x1f\x8b\x08" + bytes(50), "a gzip archive: unpack it first"),
         (b"\xd0\xcf\x11\xe0" + bytes(50), "an old Office file"),
         (b"SQLite format 3\0" + bytes(50), "an SQLite database"),
-        (zipped(**{"xl__workbook.xml": b"<x/>"}), "an XLSX spreadsheet: save its sheet as CSV"),
+        (zipped(**{"ppt__presentation.xml": b"<x/>"}), "a PPTX presentation: save it as PDF"),
         (zipped(**{"notes.txt": b"x"}), "a ZIP archive: unpack it first"),
         (b"PK\x03\x04" + bytes(50), "a damaged ZIP archive"),
         (bytes(range(256)) * 20, "not text: it begins with binary data"),
@@ -180,7 +180,7 @@ def test_bombs_are_refused_before_they_unpack(shelf: Shelf, monkeypatch: pytest.
         (bad,) = shelf.all_of(BadRow, path)
         assert bad.kind == "entities"
     path = write_docx(shelf.folder / "c.docx")
-    monkeypatch.setattr(docx_text, "MAX_UNPACKED_BYTES", 10_000)
+    monkeypatch.setattr(office_archive, "MAX_UNPACKED_BYTES", 10_000)
     (bad,) = shelf.all_of(BadRow, path)
     assert bad.kind == "zip-bomb" and "would unpack to" in bad.reason
 

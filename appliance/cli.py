@@ -30,6 +30,7 @@ VERBS: dict[str, str] = {
     "status": "What runs here, who signed it, and how it does.",
     "serve": "Serve the active release (OpenAI-compatible API).",
     "chat": "Talk to the model in a plain terminal or a script.",
+    "redteam": "Attack the served release; hear when it became weaker.",
     "completion": "Print the shell's completion script.",
 }
 

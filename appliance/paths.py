@@ -188,6 +188,12 @@ class Device:
         return (self.root if writable else state_folder()) / "history.sqlite"
 
     @property
+    def redteam(self) -> Path:
+        """Runs of the red team; among the user's own state where the device's folder is another's."""
+        writable = os.access(self.root, os.W_OK)
+        return (self.root / "watch" if writable else state_folder()) / "redteam"
+
+    @property
     def response_cache(self) -> Path:
         """Answers to deterministic requests (SQLite)."""
         return self.root / "cache.sqlite"

@@ -84,14 +84,22 @@ class GatewayClient:
                     yield text
         return ending
 
-    def complete(self, messages: Sequence[Mapping[str, Any]], **params: Any) -> dict[str, Any]:
+    def complete(
+        self, messages: Sequence[Mapping[str, Any]], *, fresh: bool = False, **params: Any
+    ) -> dict[str, Any]:
         """Ask, and get the whole answer as the API gives it (docs/formats/api.md).
+
+        Args:
+            messages: turns, each with "role" and "content".
+            fresh: have it computed now, whatever the cache of answers knows, and not kept there.
+            params: fields of the request.
 
         Raises:
             ServingError: nobody answers, or the gateway refuses.
         """
         body = {"messages": list(messages), **params, "stream": False}
-        return self._json("POST", "/v1/chat/completions", body)
+        headers = {"cache-control": "no-store"} if fresh else {}
+        return self._json("POST", "/v1/chat/completions", body, headers)
 
     def health(self) -> dict[str, Any]:
         """How the gateway does; also while it has no engine (then `status` isn't "ok").
@@ -115,9 +123,11 @@ class GatewayClient:
         found: list[dict[str, Any]] = self._json("GET", "/v1/models", None)["data"]
         return found
 
-    def _json(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    def _json(
+        self, method: str, path: str, body: dict[str, Any] | None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         try:
-            response = self._client.request(method, path, json=body)
+            response = self._client.request(method, path, json=body, headers=headers)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         if response.status_code != httpx.codes.OK:

@@ -10,11 +10,12 @@ import pytest
 
 from appliance.config import LANGUAGES, DatasetSection
 from appliance.dataset.cleaning import BadConversation, clean_messages
-from appliance.dataset.filtering import flaws_of, is_refusal, is_truncated
+from appliance.dataset.filtering import flaws_of, is_truncated
 from appliance.dataset.language_words import SCRIPTS, WORDS
 from appliance.dataset.languages import language_of
 from appliance.dataset.reading import RawRow, read_file
 from appliance.errors import ConfigError
+from appliance.refusals import is_refusal
 from tests.dataset.conftest import Bench
 
 TEXTS = {

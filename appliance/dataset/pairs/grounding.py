@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from appliance.dataset.filtering import is_refusal
 from appliance.dataset.pairs.sentences import content_words, numbers, points_elsewhere, word_set, words
+from appliance.refusals import is_refusal
 
 _ABOUT_TEXT = re.compile(
     r"\b(?:(?:the|this|that|following|given|above) (?:text|passage|sentence|paragraph|section|article"

@@ -72,7 +72,8 @@ class Routes:
                     parameter="model",
                 )
             held.enter_context(self.gateway.admitted(serving.engine.info.slots))
-            chat = Exchange(self.gateway, serving, asked)
+            fresh = "no-store" in request.headers.get("cache-control", "").lower()
+            chat = Exchange(self.gateway, serving, asked, fresh=fresh)
             await chat.hold_to_schema()
             tokens = await chat.tokens()
             known = await chat.remembered(tokens)

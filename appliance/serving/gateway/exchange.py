@@ -136,15 +136,19 @@ class Exchange:
         gateway: what all requests share.
         serving: the engine.
         request: what was asked.
+        fresh: neither take an answer from the cache nor keep it there.
     """
 
-    def __init__(self, gateway: Gateway, serving: Serving, request: ChatRequest) -> None:
+    def __init__(
+        self, gateway: Gateway, serving: Serving, request: ChatRequest, *, fresh: bool = False
+    ) -> None:
         self.gateway = gateway
         self.serving = serving
         self.request = request
         self.number = f"chatcmpl-{uuid.uuid4().hex}"
         self.created = int(time.time())
         self.key: str | None = None
+        self._fresh = fresh
 
     def headers(self, cached: bool) -> dict[str, str]:
         """Whether the answer was remembered, and which release gave it."""
@@ -206,7 +210,7 @@ class Exchange:
     async def remembered(self, tokens: list[int]) -> Completion | None:
         """The cached answer, where the request is deterministic."""
         cache, sampling = self.gateway.cache, self.request.sampling
-        if cache is None or not sampling.deterministic:
+        if cache is None or self._fresh or not sampling.deterministic:
             return None
         self.key = response_cache.key(
             self.serving.target.digest, tokens, sampling, self.serving.engine.info.build

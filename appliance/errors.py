@@ -38,7 +38,7 @@ class ExitCode(IntEnum):
     UPDATE = 9  # install refused or undone; the old release still serves
     SERVING = 10  # engine or gateway
     STORAGE = 11  # no space, no permission
-    ALARM = 12  # what is watched became worse; nothing is broken
+    ALARM = 13  # what is watched became worse; nothing is broken
     INTERRUPTED = 130  # stopped by the user (Ctrl-C); run again to resume
 
 

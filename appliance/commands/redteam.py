@@ -35,8 +35,8 @@ User=anchorhold
 Group=anchorhold
 Environment=ANCHORHOLD_ROOT={root}
 ExecStart={program} redteam run --sample {sample}
-# 12: a family became worse; that is told in the log and by `anchorhold redteam show`.
-SuccessExitStatus=12
+# 13: a family became worse; that is told in the log and by `anchorhold redteam show`.
+SuccessExitStatus=13
 Nice=19
 CPUSchedulingPolicy=idle
 PrivateNetwork=yes
@@ -160,7 +160,7 @@ def run_command(
     """Ask the served release every chosen attack, and say which family became worse.
 
     One attack at a time, and only while nobody else is answered. An interrupted run goes on where it stopped.
-    Ends with code 12 where a family became worse than in the baseline.
+    Ends with code 13 where a family became worse than in the baseline.
     """
     from appliance.progress import terminal_progress
     from appliance.serving.gateway_client import GatewayClient

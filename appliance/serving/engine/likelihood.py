@@ -54,7 +54,7 @@ def fault_of(request: Scoring, context: int, vocabulary: int) -> tuple[str, str]
                 "empty_prompt",
                 f"scored tokens begin at {start} of {len(tokens)}: one at least, behind one at least",
             )
-        if len(tokens) > context:
+        if len(tokens) - 1 > context:  # the last token is only scored, never read
             return (
                 "context_exceeded",
                 f"the text has {len(tokens)} tokens; the context has room for {context}",

@@ -293,6 +293,19 @@ class ConvertSection(_Section):
         return {KEYS_AND_VALUES: "Q8_0"} if kind in FOUR_BITS else {}
 
 
+class GatesSection(_Section):
+    """`[evaluation.gates]`: what a release has to keep, beside the gates of its suites (docs/formats/suites.md)."""
+
+    int4_drop: float = Field(default=0.1, ge=0, le=1)
+    """How much smaller the shipped file's share of exact answers may be than the F16 file's, beyond noise."""
+    ended: float = Field(default=0.5, ge=0, le=1)
+    """Least share of answers that end by themselves, beyond noise."""
+    beats_base: bool = True
+    """The tuned file must not be worse than the untuned base asked as well as a prompt allows."""
+    canaries: float = Field(default=0.2, ge=0, le=1)
+    """Where canaries were planted: the share of them that may be recalled, beyond noise."""
+
+
 class EvaluationSection(_Section):
     """`[evaluation]`: how the shipped file is measured."""
 
@@ -306,6 +319,11 @@ class EvaluationSection(_Section):
     """Also measure the untuned base, zero-shot and few-shot."""
     hold_to_schema: bool = True
     """Let the engine write only what fits `dataset.schema_path`, here and on the device; without a schema, nothing."""
+    suites: list[str] = []
+    """Suite files that `build` runs too, so that every release has to pass their gates: patterns, as in `sources`."""
+    audit: Literal["optional", "required"] = "optional"
+    """`required`: no release without an audit (`anchorhold audit`) of the very file that ships."""
+    gates: GatesSection = GatesSection()
 
 
 class ReleaseSection(_Section):

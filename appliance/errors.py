@@ -8,6 +8,7 @@
     │   └── ConversionError   converting it failed
     ├── TrainingError         training can't start or had to stop (NaN, nothing to learn)
     ├── EvaluationError       the shipped file can't be measured
+    ├── GateError             what was measured isn't good enough to be released, and nobody answers for it
     ├── TrustError            a signature, digest, version or expiry that isn't right
     │   └── KeysError         a key can't be made, found or unlocked
     ├── UpdateError           a stick or release that can't be installed; the old one stays
@@ -38,6 +39,7 @@ class ExitCode(IntEnum):
     UPDATE = 9  # install refused or undone; the old release still serves
     SERVING = 10  # engine or gateway
     STORAGE = 11  # no space, no permission
+    GATE = 12  # measured, and not good enough to be released
     ALARM = 13  # what is watched became worse; nothing is broken
     INTERRUPTED = 130  # stopped by the user (Ctrl-C); run again to resume
 
@@ -96,6 +98,12 @@ class EvaluationError(AnchorholdError):
     """The shipped file can't be measured."""
 
     exit_code = ExitCode.EVALUATION
+
+
+class GateError(AnchorholdError):
+    """A gate failed and isn't waived; `message` lists each with its bound and figure."""
+
+    exit_code = ExitCode.GATE
 
 
 class TrustError(AnchorholdError):

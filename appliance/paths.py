@@ -81,6 +81,21 @@ class Project:
         return self.build / "evaluation"
 
     @property
+    def suites(self) -> Path:
+        """Suites of the project's own (docs/formats/suites.md)."""
+        return self.root / "suites"
+
+    @property
+    def audit(self) -> Path:
+        """audit.json, gates.json, report-card.html, and what was asked."""
+        return self.build / "audit"
+
+    @property
+    def waivers(self) -> Path:
+        """Gates that somebody answers for, signed, JSON lines."""
+        return self.root / "waivers.jsonl"
+
+    @property
     def release(self) -> Path:
         """release.json and the files that it lists."""
         return self.build / "release"

@@ -110,6 +110,14 @@ max_rows = 0               # 0: the whole test split
 max_tokens = 256
 baselines = true
 hold_to_schema = true      # with dataset.schema_path: the engine writes only what fits it, here and on the device
+suites = []                # suite files that `build` runs too, as ["suites/*.jsonl"]; `anchorhold audit` runs all
+audit = "optional"         # required: no release without an audit of the file that ships
+
+[evaluation.gates]         # what a release has to keep, or somebody waives by name (`anchorhold audit waive`)
+int4_drop = 0.1            # exact answers that the shipped file may lose against F16, beyond noise
+ended = 0.5                # least share of answers that end by themselves
+beats_base = true          # not worse than the base asked with schema and examples
+canaries = 0.2             # planted canaries that may be recalled
 
 [release]
 keys = "keys"              # made by `anchorhold keys init`

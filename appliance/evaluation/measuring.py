@@ -14,6 +14,8 @@ from appliance.errors import EvaluationError
 from appliance.evaluation import golden, report
 from appliance.evaluation.answers import Answer, AnswerStore
 from appliance.evaluation.asking import ask, slots_for
+from appliance.evaluation.auditing.gates import Verdict
+from appliance.evaluation.auditing.standing import canary_verdicts, write_gates
 from appliance.evaluation.certainty import compare
 from appliance.evaluation.holding import Held, held_to
 from appliance.evaluation.results import (
@@ -90,11 +92,12 @@ def _test_rows(project: Project) -> list[Row]:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What the systems answered: by system, in the order of the rows; and what becomes golden."""
+    """What the systems answered: by system, in the order of the rows; what becomes golden; the canaries' gate."""
 
     answers: dict[str, list[Answer]]
     scores: dict[str, list[RowScore]]
     golden: list[dict[str, Any]]
+    verdicts: list[Verdict]
 
 
 def _ask_all(
@@ -111,7 +114,7 @@ def _ask_all(
     """Ask every system every row, in an engine of its own; what was answered before isn't asked again."""
     settings = project.config.evaluation
     progress = _Progress(emit, len(systems) * len(rows))
-    asked = _Asked({}, {}, [])
+    asked = _Asked({}, {}, [], [])
     with AnswerStore(project.evaluation / "answers.jsonl") as store:
         for system in systems:
             progress.title = system.title
@@ -134,6 +137,7 @@ def _ask_all(
                     asked.golden.extend(
                         golden.record(engine, chosen, project.config.release.golden, sampling)
                     )
+                    asked.verdicts.extend(canary_verdicts(project, engine, system, store))
         store.keep_only([answer for given in asked.answers.values() for answer in given])
     return asked
 
@@ -181,6 +185,7 @@ def _write(project: Project, result: EvaluationResult, rows: Sequence[Row], aske
     storage.write_json(project.evaluation / "speed.json", _speeds(asked.answers))
     storage.write_json(project.evaluation / "golden.json", asked.golden)
     storage.write_text(project.evaluation / "report.html", page)
+    write_gates(project, result, asked.verdicts)
     storage.write_json(project.evaluation / "results.json", result.to_json())
 
 
@@ -190,8 +195,8 @@ def evaluate(
     """Measure the shipped file and what it is compared with on the test split.
 
     Answers are kept as they come; a run that was stopped goes on where it was, and what hasn't changed isn't
-    asked again. Writes answers.jsonl, speed.json, golden.json, report.html and, last, results.json to
-    build/evaluation.
+    asked again. Writes answers.jsonl, speed.json, golden.json, report.html, gates.json and, last, results.json
+    to build/evaluation.
 
     Args:
         project: with its dataset and its converted files in place.

@@ -164,6 +164,28 @@ def _evaluate(journey: Journey) -> None:
     from appliance.evaluation import evaluate
 
     evaluate(journey.project, journey.emit)
+    if _audits(journey.project):
+        from appliance.evaluation.auditing import run_audit
+
+        run_audit(journey.project, journey.checkpoint, journey.emit)
+
+
+def _audits(project: Project) -> bool:
+    """Whether a build audits: suites are named, or no release goes without."""
+    return bool(project.config.evaluation.suites) or project.config.evaluation.audit == "required"
+
+
+def _suites(project: Project) -> Inputs:
+    """Files of suites that a build runs."""
+    if not _audits(project):
+        return {}
+    patterns = [*project.config.evaluation.suites, "suites/*"]
+    return {
+        path.relative_to(project.root).as_posix(): _digest(path)
+        for pattern in patterns
+        for path in sorted(project.root.glob(pattern))
+        if path.is_file()
+    }
 
 
 def _release(journey: Journey) -> None:
@@ -242,9 +264,14 @@ STAGES: tuple[Stage, ...] = (
             "config": project.config.evaluation.model_dump(),
             "golden": project.config.release.golden,
             "schema": _schema(project),
+            "suites": _suites(project),
         },
         lambda project: [
-            project.evaluation / name for name in ("results.json", "report.html", "golden.json")
+            *(
+                project.evaluation / name
+                for name in ("results.json", "report.html", "golden.json", "gates.json")
+            ),
+            *([project.audit / "audit.json"] if _audits(project) else []),
         ],
         _evaluate,
     ),
@@ -257,6 +284,9 @@ STAGES: tuple[Stage, ...] = (
             "report": _digest(project.evaluation / "report.html"),
             "results": _digest(project.evaluation / "results.json"),
             "card": _digest(project.dataset / "card.json"),
+            "gates": _digest(project.evaluation / "gates.json"),
+            "audit": _digest(project.audit / "audit.json"),
+            "waivers": _digest(project.waivers),
             "base": _base(base),
             "project": project.config.project.model_dump(),
         },

@@ -17,6 +17,7 @@ from appliance import __version__, storage
 from appliance.errors import UpdateError
 from appliance.events import Emit, Event
 from appliance.paths import Project
+from appliance.registry import gating
 from appliance.registry import manifest as manifests
 from appliance.registry import version as versions
 
@@ -108,6 +109,7 @@ def assemble(project: Project, emit: Emit) -> Release:
 
     Raises:
         UpdateError: something is missing or doesn't belong together; the hint names the verb that makes it.
+        GateError: a gate failed, and nobody waives it.
     """
     from appliance import base_model
     from appliance.conversion import ships
@@ -142,6 +144,9 @@ def assemble(project: Project, emit: Emit) -> Release:
     measured = [s["file"]["sha256"] for s in results["systems"] if s.get("key") == results.get("shipped")]
     if measured != [converted["sha256"]]:
         raise UpdateError(f"{model}: not the file that was measured", "run `anchorhold evaluate` again")
+    judged = gating.decide(project, str(converted["sha256"]), emit)
+    if judged.audit is not None:
+        files += [_place(judged.audit / name, folder, name, role) for name, role in gating.AUDIT_FILES]
     context = _context(card_facts, settings.evaluation.max_tokens)
     need = int(converted["bytes"]) + _ENGINE_BYTES * context // manifests.DEFAULT_CONTEXT
     raw = {
@@ -164,6 +169,7 @@ def assemble(project: Project, emit: Emit) -> Release:
             "scorer": results.get("scorer"),
             "rows": results.get("rows"),
             "systems": _scores(results),
+            **judged.to_json(),
         },
         "golden": golden,
         **({"schema": results["held_to"]} if results.get("held_to") else {}),

@@ -20,9 +20,9 @@ from typing import IO, Any
 
 from appliance import chat_template
 from appliance.errors import AnchorholdError, ModelError, ServingError
-from appliance.serving.sampling import Chunk, Completion, EngineInfo, Sampling
+from appliance.serving.sampling import Chunk, Completion, EngineInfo, Likelihood, Sampling
 
-__all__ = ["Chunk", "Completion", "Engine", "EngineInfo", "Sampling"]
+__all__ = ["Chunk", "Completion", "Engine", "EngineInfo", "Likelihood", "Sampling"]
 
 OnChunk = Callable[[Chunk], None]
 _USAGE = (
@@ -385,6 +385,22 @@ class Engine:
         put: Callable[[tuple[int, Chunk]], None],
     ) -> int:
         return self.submit(tokens, sampling, lambda chunk: put((index, chunk)), stream=False)
+
+    def score(self, sequences: Sequence[Sequence[int]], starts: Sequence[int]) -> list[Likelihood]:
+        """How likely the model finds the tokens of each sequence from its start on, after those before it.
+
+        The engine computes it when it gives no answer, from an empty memory: the same sequences have the same
+        likelihoods to the last bit, whatever was asked before.
+
+        Args:
+            sequences: token ids; a common beginning is read once.
+            starts: where the scored tokens of each begin; at least 1.
+
+        Raises:
+            ServingError: a sequence doesn't fit, or the engine has ended.
+        """
+        scores = self._ask("score", sequences=[list(tokens) for tokens in sequences], starts=list(starts))
+        return [Likelihood(**entry) for entry in scores["scores"]]
 
     def stats(self) -> dict[str, Any]:
         """The engine's counters (docs/formats/api.md, "stats")."""

@@ -96,6 +96,21 @@ class Completion:
 
 
 @dataclass(frozen=True)
+class Likelihood:
+    """How likely given tokens are.
+
+    Attributes:
+        logprob: sum of the natural logarithms of their probabilities.
+        tokens: how many they are.
+        greedy: whether each was the likeliest.
+    """
+
+    logprob: float
+    tokens: int
+    greedy: bool
+
+
+@dataclass(frozen=True)
 class EngineInfo:
     """What the loaded model is.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import json
 import os
 import queue
@@ -104,6 +105,7 @@ def main() -> NoReturn:
     threading.Thread(target=read, name="reader", daemon=True).start()
     try:
         from appliance.serving.engine.library import Model
+        from appliance.serving.engine.likelihood import Scoring
         from appliance.serving.engine.scheduler import Request, Scheduler
 
         model = Model(given.model, given.slots, given.context, threads)
@@ -138,8 +140,9 @@ def main() -> NoReturn:
     wire.send({"type": "ready", "info": asdict(info)})
 
     scheduler = Scheduler(model, wire.gather)
+    scorings: collections.deque[Scoring] = collections.deque()
     while True:
-        wait = scheduler.idle
+        wait = scheduler.idle and not scorings
         while wait or not inbox.empty():
             message = inbox.get()
             wait = False
@@ -155,10 +158,15 @@ def main() -> NoReturn:
                 )
             elif operation == "cancel":
                 scheduler.cancel(message["id"])
+            elif operation == "score":
+                scorings.append(Scoring(message["id"], message["sequences"], message["starts"]))
             elif operation == "stats":
                 stats = {**scheduler.stats(), "memory_bytes": _memory_bytes()}
                 wire.gather({"type": "stats", "id": message["id"], "stats": stats})
-        scheduler.step()
+        if scorings and scheduler.idle:  # answers go first, and nothing else is computed beside a score
+            scheduler.score(scorings.popleft())
+        else:
+            scheduler.step()
         wire.flush()
 
 

@@ -68,6 +68,8 @@ class Batch:
         self._cells = [(ctypes.c_int32 * 1)(number) for number in range(sequences)]
         pointer = ctypes.POINTER(ctypes.c_int32)
         self._cell_pointers = [ctypes.cast(cell, pointer) for cell in self._cells]
+        self._all = (ctypes.c_int32 * sequences)(*range(sequences))
+        self._all_pointer = ctypes.cast(self._all, pointer)
         self._sequences = (pointer * capacity)()
         self.struct = llama.llama_batch()
         self.struct.token = ctypes.cast(self._tokens, type(self.struct.token))
@@ -85,9 +87,17 @@ class Batch:
         index = self.size
         self._tokens[index] = token
         self._positions[index] = position
+        self._counts[index] = 1
         self._sequences[index] = self._cell_pointers[sequence]
         self._outputs[index] = output
         self.size = index + 1
+        return index
+
+    def add_to_all(self, token: int, position: int, output: bool) -> int:
+        """Append a token that every sequence begins with; else as `add`."""
+        index = self.add(token, position, 0, output)
+        self._counts[index] = len(self._all)
+        self._sequences[index] = self._all_pointer
         return index
 
 

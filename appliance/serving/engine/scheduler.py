@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.errors import ServingError
+from appliance.serving.engine import likelihood
 from appliance.serving.engine.constraint import Constraint, Grammars
 from appliance.serving.engine.library import BATCH, Batch, Model
+from appliance.serving.engine.likelihood import Scoring, fault_of
 from appliance.serving.engine.text import AnswerText
 from appliance.serving.sampling import Sampling
 
@@ -359,6 +361,21 @@ class Scheduler:
         slot.chain = slot.request = slot.next = slot.constraint = None
         slot.output = -1
         slot.used = time.monotonic()
+
+    def score(self, request: Scoring) -> None:
+        """Tell how likely given tokens are. What the slots hold is given up; nothing may be running (`idle`)."""
+        fault = fault_of(request, self._model.context, self._model.vocabulary)
+        if fault is None:
+            for slot in self._slots:
+                slot.held = []
+            try:
+                scores = likelihood.score(self._model, self._batch, request)
+            except ServingError as error:
+                fault = ("decode_failed", error.message)
+            else:
+                self._send({"type": "scores", "id": request.number, "scores": scores})
+        if fault is not None:
+            self._send({"type": "error", "id": request.number, "code": fault[0], "message": fault[1]})
 
     # When it does not fit
 

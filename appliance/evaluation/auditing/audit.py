@@ -1,0 +1,230 @@
+"""A whole audit of a project: which suites, which systems, run, judged and written."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from appliance import storage
+from appliance.errors import EvaluationError
+from appliance.evaluation.answers import AnswerStore
+from appliance.evaluation.auditing import gates as judging
+from appliance.evaluation.auditing.card_page import render
+from appliance.evaluation.auditing.likelihoods import LikelihoodStore
+from appliance.evaluation.auditing.results import SuiteResult, suite_result, to_json
+from appliance.evaluation.auditing.running import Outcome, Runner
+from appliance.evaluation.suite import Fault, Suite
+from appliance.evaluation.systems import BASE, SHIPPED, TUNED_FULL, ModelFile, base_file, tuned_file
+from appliance.events import Emit, Event
+from appliance.paths import Project
+from appliance.serving.engine_client import Engine
+
+STAGE = "audit"
+FORMAT = 1
+CONTEXT, SLOTS = 2048, 8  # tokens of one case; cases answered side by side
+SEED = 7
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an audit is to do.
+
+    Attributes:
+        suites: to run.
+        faults: of their files.
+        against: further systems to run all suites on, beside those that a gate names for its own suite.
+        sample: ask at most so many cases of a suite (0: all), drawn by the hash of their ids.
+        partial: not the project's whole audit; its results go into a folder of their own and into no release.
+    """
+
+    suites: Sequence[Suite]
+    faults: Sequence[Fault] = ()
+    against: Sequence[str] = ()
+    sample: int = 0
+    partial: bool = False
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """All that an audit found; stored as build/audit/audit.json, equal for equal answers."""
+
+    project: str
+    version: str
+    shipped: str
+    sample: int
+    systems: list[dict[str, Any]]
+    suites: list[SuiteResult]
+    faults: list[str]
+    engine: str
+    format: int = field(default=FORMAT)
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as a JSON value."""
+        return {**asdict(self), "suites": [to_json(suite) for suite in self.suites]}
+
+    @property
+    def verdicts(self) -> list[judging.Verdict]:
+        """Of all gates."""
+        return judging.of_suites(self.suites)
+
+
+def sampled(suite: Suite, count: int) -> Suite:
+    """At most `count` of a suite's cases, the first by the hash of seed and id, in their own order."""
+    if not count or len(suite.cases) <= count:
+        return suite
+    order = sorted(suite.cases, key=lambda case: storage.sha256_bytes(f"{SEED} {case.id}".encode()))
+    kept = {case.id for case in order[:count]}
+    return replace(suite, cases=tuple(case for case in suite.cases if case.id in kept), of=len(suite.cases))
+
+
+def _file_of(project: Project, system: str, checkpoint: Path, emit: Emit) -> tuple[str, ModelFile]:
+    from appliance.conversion import ships
+
+    kind = ships(project).type
+    if system == BASE:
+        return "Base, F16", base_file(checkpoint, emit)
+    if system == TUNED_FULL:
+        return "Tuned, F16", tuned_file(project, "F16")
+    return f"Tuned, {kind} (ships)", tuned_file(project, kind)
+
+
+def _systems(plan: Plan) -> dict[str, list[Suite]]:
+    """Suites to run by system, the shipped file first."""
+    found: dict[str, list[Suite]] = {SHIPPED: list(plan.suites)}
+    for key in (BASE, TUNED_FULL):
+        asked = [
+            suite
+            for suite in plan.suites
+            if key in plan.against or any(gate.against == key for gate in suite.gates)
+        ]
+        if asked:
+            found[key] = asked
+    return found
+
+
+def _prepared(project: Project, plan: Plan) -> Plan:
+    """Sampled, and with the project's own system prompt where a suite names none."""
+    system = project.config.dataset.system
+    suites = [
+        replace(suite, system=system) if suite.system is None and system else suite
+        for suite in (sampled(suite, plan.sample) for suite in plan.suites)
+    ]
+    return replace(plan, suites=suites)
+
+
+def _judged(result: SuiteResult, suite: Suite) -> SuiteResult:
+    verdicts = []
+    for gate in suite.gates:
+        gap = next(
+            (d for d in result.differences if d.metric == gate.metric and d.against == gate.against), None
+        )
+        other = result.figure(gate.against, gate.metric) if gate.against else None
+        verdicts.append(asdict(judging.judge(suite, gate, result.figure(SHIPPED, gate.metric), other, gap)))
+    return replace(result, gates=verdicts)
+
+
+class _Progress:
+    def __init__(self, emit: Emit, total: int) -> None:
+        self._emit, self._total, self._done, self._title = emit, total, 0, ""
+
+    def system(self, title: str) -> None:
+        self._title = title
+
+    def tell(self, suite: str, more: int) -> None:
+        self._done += more
+        text = f"{self._title}: {suite}"
+        self._emit(Event(STAGE, "progress", text, done=self._done, total=self._total, unit="cases"))
+
+
+def audit(project: Project, plan: Plan, checkpoint: Path, emit: Emit, *, threads: int = 0) -> AuditResult:
+    """Run the plan's suites on the shipped file, and on others where a gate or the plan asks for it.
+
+    Whatever was found is kept at once; an audit that was stopped goes on where it was, and what hasn't changed
+    (file, engine, prompt or texts) isn't computed again. Writes speed.json, gates.json, report-card.html and, last,
+    audit.json to build/audit (of a partial plan to build/audit/part).
+
+    Raises:
+        EvaluationError: no suite, or a file is missing.
+        ServingError: the engine can't load a file or has died.
+    """
+    if not plan.suites:
+        raise EvaluationError("no suite to run", "`anchorhold audit list` shows those there are")
+    plan = _prepared(project, plan)
+    folder = project.audit
+    folder.mkdir(parents=True, exist_ok=True)
+    storage.remove_leftovers(folder)
+    output = folder / "part" if plan.partial else folder
+    for name in ("audit.json", "gates.json"):
+        (output / name).unlink(missing_ok=True)
+    wanted = _systems(plan)
+    total = sum(len(suite.cases) for suites in wanted.values() for suite in suites)
+    emit(Event(STAGE, "started", f"{len(plan.suites)} suites, {total} cases"))
+    began = time.monotonic()
+    progress = _Progress(emit, total)
+    outcomes: dict[str, dict[str, Outcome]] = {}
+    systems, seconds, build = [], {}, ""
+    with contextlib.ExitStack() as stack:
+        answers = stack.enter_context(AnswerStore(folder / "answers.jsonl"))
+        likelihoods = stack.enter_context(LikelihoodStore(folder / "likelihoods.jsonl"))
+        for key, suites in wanted.items():
+            title, file = _file_of(project, key, checkpoint, emit)
+            systems.append({"key": key, "title": title, "file": _facts(file)})
+            progress.system(title)
+            since = time.monotonic()
+            with Engine(
+                file.path, slots=SLOTS, context=CONTEXT, threads=threads, log=folder / "engine.log"
+            ) as engine:
+                build = engine.info.build.partition(";")[0]
+                runner = Runner(engine, key, file.sha256, answers, likelihoods, progress.tell)
+                outcomes[key] = {outcome.suite.name: outcome for outcome in runner.run(suites)}
+            seconds[key] = round(time.monotonic() - since, 2)
+    results = [
+        _judged(
+            suite_result(
+                suite,
+                SHIPPED,
+                {key: found[suite.name] for key, found in outcomes.items() if suite.name in found},
+                [fault for fault in plan.faults if fault.suite == suite.name],
+            ),
+            suite,
+        )
+        for suite in plan.suites
+    ]
+    names = {suite.name for suite in plan.suites}
+    result = AuditResult(
+        project=project.config.project.name,
+        version=project.config.project.version,
+        shipped=SHIPPED,
+        sample=plan.sample,
+        systems=systems,
+        suites=results,
+        faults=[str(fault) for fault in plan.faults if fault.suite not in names],
+        engine=build,
+    )
+    _write(output, result, seconds)
+    failed = [verdict for verdict in result.verdicts if not verdict.passed]
+    text = f"{len(result.verdicts) - len(failed)} of {len(result.verdicts)} gates passed"
+    emit(Event(STAGE, "finished", text, data={"seconds": time.monotonic() - began}))
+    return result
+
+
+def _facts(file: ModelFile) -> dict[str, Any]:
+    return {
+        "name": file.name,
+        "sha256": file.sha256,
+        "bytes": file.bytes,
+        "bits_per_weight": file.bits_per_weight,
+    }
+
+
+def _write(folder: Path, result: AuditResult, seconds: dict[str, float]) -> None:
+    """What was found; audit.json last, since it says that the rest is there."""
+    model = result.systems[0]["file"]["sha256"]
+    storage.write_json(folder / "speed.json", {"seconds": seconds})
+    storage.write_json(folder / "gates.json", judging.record(model, result.verdicts))
+    storage.write_text(folder / "report-card.html", render(result.to_json()))
+    storage.write_json(folder / "audit.json", result.to_json())

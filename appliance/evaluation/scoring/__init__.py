@@ -1,0 +1,41 @@
+"""Scorers, a small file each: pure functions from a case and what the model said (or finds likely) to numbers."""
+
+from appliance.evaluation.scoring.choosing import BBQ, CHOICE, SWAP
+from appliance.evaluation.scoring.fields_and_labels import JSON_FIELDS, LABEL
+from appliance.evaluation.scoring.matching import CONTAINS, EXACT, REGEX
+from appliance.evaluation.scoring.memory import EXPOSURE, GAP, RECALL
+from appliance.evaluation.scoring.overlap import CHRF, ROUGE_L
+from appliance.evaluation.scoring.paired import PAIR, PERPLEXITY
+from appliance.evaluation.scoring.refusing import ABSTENTION, REFUSAL
+from appliance.evaluation.scoring.scorer import (
+    AnswerScorer,
+    CaseScore,
+    Continuation,
+    Key,
+    LikelihoodScorer,
+    Metric,
+    Said,
+    Scorer,
+)
+from appliance.evaluation.scoring.steadiness import STEADY
+from appliance.evaluation.scoring.style import STYLE
+
+SCORERS: dict[str, AnswerScorer | LikelihoodScorer] = {
+    scorer.name: scorer
+    for scorer in (
+        EXACT, JSON_FIELDS, LABEL, ROUGE_L, CHRF, REGEX, CONTAINS, REFUSAL, ABSTENTION, STYLE, STEADY, RECALL,
+        CHOICE, BBQ, SWAP, PAIR, PERPLEXITY, GAP, EXPOSURE,
+    )
+}  # fmt: skip
+
+__all__ = [
+    "SCORERS",
+    "AnswerScorer",
+    "CaseScore",
+    "Continuation",
+    "Key",
+    "LikelihoodScorer",
+    "Metric",
+    "Said",
+    "Scorer",
+]

@@ -1,0 +1,80 @@
+"""Answers that equal a text, match an expression, or keep rules of what must and must not stand in them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from appliance.evaluation.scoring.scorer import ASKED, AnswerScorer, CaseScore, Key, Metric, Said
+from appliance.evaluation.suite import Case, Suite
+
+_PUNCTUATION = re.compile(r"[^\w\s]")
+
+
+def normal(text: str, *, strict: bool = False) -> str:
+    """Text for comparing: NFC and trimmed; unless strict also without case, punctuation and repeated white space."""
+    text = unicodedata.normalize("NFC", text).strip()
+    return text if strict else " ".join(_PUNCTUATION.sub(" ", text.casefold()).split())
+
+
+def _exact(case: Case, suite: Suite, said: Sequence[Said]) -> CaseScore:
+    strict = bool(suite.options.get("strict", True))
+    wanted = case.texts("reference")
+    ok = normal(said[0].text, strict=strict) in {normal(text, strict=strict) for text in wanted}
+    return CaseScore({"exact": float(ok)}, ok, said[0].text, " | ".join(wanted))
+
+
+EXACT = AnswerScorer(
+    "exact",
+    "the answer is the reference, or one of several",
+    {**ASKED, "reference": Key("texts", True, "the right answer, or a list of them")},
+    (Metric("exact", "answers that equal the reference"),),
+    {"strict": Key("flag", about="false: case, punctuation and white space are free")},
+    score=_exact,
+)
+
+
+def broken_rules(text: str, rules: Case) -> list[str]:
+    """Which of a case's `must`, `must_not` (texts, whatever their case) and `pattern` (an expression) it breaks."""
+    folded = text.casefold()
+    broken = [f"lacks “{part}”" for part in rules.texts("must") if part.casefold() not in folded]
+    broken += [f"says “{part}”" for part in rules.texts("must_not") if part.casefold() in folded]
+    return broken
+
+
+def _contains(case: Case, _suite: Suite, said: Sequence[Said]) -> CaseScore:
+    broken = broken_rules(said[0].text, case)
+    expected = "; ".join(
+        [f"says “{part}”" for part in case.texts("must")]
+        + [f"doesn't say “{part}”" for part in case.texts("must_not")]
+    )
+    return CaseScore({"kept": float(not broken)}, not broken, said[0].text, expected, "; ".join(broken))
+
+
+CONTAINS = AnswerScorer(
+    "contains",
+    "the answer says all that it must and nothing that it must not",
+    {
+        **ASKED,
+        "must": Key("texts", about="texts that must occur"),
+        "must_not": Key("texts", about="and must not"),
+    },
+    (Metric("kept", "answers that keep the rules"),),
+    score=_contains,
+)
+
+
+def _regex(case: Case, _suite: Suite, said: Sequence[Said]) -> CaseScore:
+    pattern = re.compile(case.text("pattern"), re.DOTALL)
+    ok = pattern.search(said[0].text) is not None
+    return CaseScore({"matched": float(ok)}, ok, said[0].text, f"matches {pattern.pattern}")
+
+
+REGEX = AnswerScorer(
+    "regex",
+    "the answer matches a regular expression somewhere",
+    {**ASKED, "pattern": Key("text", True, "the expression")},
+    (Metric("matched", "answers that match"),),
+    score=_regex,
+)

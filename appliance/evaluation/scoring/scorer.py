@@ -1,0 +1,169 @@
+"""What a scorer is: the keys of its cases, what it asks the model, and what it makes of the outcome. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from appliance.evaluation.suite import Case, Messages, Suite
+from appliance.serving.sampling import Likelihood
+
+Better = Literal["higher", "lower", "neither"]
+KeyKind = Literal["text", "texts", "number", "flag", "messages", "object", "json"]
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key that a case or an option may have."""
+
+    kind: KeyKind
+    required: bool = False
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer: its text, and whether it ended by itself."""
+
+    text: str
+    ended: bool = True
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A text whose likelihood is asked, after a context: plain text, or a conversation for the model's template."""
+
+    context: str | Messages
+    text: str
+
+
+@dataclass(frozen=True)
+class CaseScore:
+    """What one case came to.
+
+    Attributes:
+        values: numbers that the metrics are summed from; a metric leaves out cases that lack its numbers.
+        ok: whether the case is as it should be; None where that can't be said of one.
+        given: what the model said or preferred, for people.
+        expected: what it should have, for people.
+        note: why it isn't ok.
+        pair: (expected label, given label), for a confusion matrix.
+    """
+
+    values: Mapping[str, float]
+    ok: bool | None = None
+    given: str = ""
+    expected: str = ""
+    note: str = ""
+    pair: tuple[str, str] | None = None
+
+
+def _ratio(top: Any, bottom: Any) -> Any:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(bottom == 0, 0.0, top / np.where(bottom == 0, 1, bottom))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure over cases.
+
+    Attributes:
+        name: in gates and results.
+        about: what it is, in a few words.
+        better: which way is better.
+        sums: names of `CaseScore.values` that are summed over the cases; `#name` counts the cases that have `name`.
+        combine: the figure from these sums; works on arrays too.
+        shape: how it is written: a share as a percentage, a number as it is.
+    """
+
+    name: str
+    about: str
+    better: Better = "higher"
+    sums: tuple[str, ...] = ()
+    combine: Callable[..., Any] = _ratio
+    shape: Literal["share", "number"] = "share"
+
+    def terms(self) -> tuple[str, ...]:
+        """The names of its sums; a mean of the values of its own name where none are given."""
+        return self.sums or (self.name, f"#{self.name}")
+
+
+def table_of(metric: Metric, scores: Sequence[CaseScore]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(cases, terms): what each case adds to each of a metric's sums."""
+
+    def term(score: CaseScore, name: str) -> float:
+        if name.startswith("#"):
+            return float(name[1:] in score.values)
+        return float(score.values.get(name, 0.0))
+
+    return np.array([[term(score, name) for name in metric.terms()] for score in scores]).reshape(
+        len(scores), len(metric.terms())
+    )
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """What all scorers have; `metrics[0]` is the one that stands for the suite."""
+
+    name: str
+    about: str
+    keys: Mapping[str, Key]
+    metrics: tuple[Metric, ...]
+    options: Mapping[str, Key] = field(default_factory=dict)
+
+
+def one_prompt(case: Case, suite: Suite) -> list[Messages]:
+    """The conversation of a case that asks once."""
+    return [conversation(case, suite)]
+
+
+def conversation(case: Case, suite: Suite, prompt: str | None = None) -> Messages:
+    """`messages` of a case, or its `prompt` as the user's turn, behind the system prompt that counts for it."""
+    given = case.values.get("messages")
+    if given is not None and prompt is None:
+        messages: Messages = [dict(message) for message in given]
+    else:
+        messages = [{"role": "user", "content": case.text("prompt") if prompt is None else prompt}]
+    system = case.values.get("system", suite.system)
+    if system and messages[0]["role"] != "system":
+        messages.insert(0, {"role": "system", "content": str(system)})
+    return messages
+
+
+@dataclass(frozen=True)
+class AnswerScorer(Scorer):
+    """Scores what the model writes.
+
+    Attributes:
+        score: (case, suite, answers) -> score.
+        ask: (case, suite) -> the conversations to answer.
+    """
+
+    score: Callable[[Case, Suite, Sequence[Said]], CaseScore] = field(kw_only=True)
+    ask: Callable[[Case, Suite], list[Messages]] = one_prompt
+
+
+@dataclass(frozen=True)
+class LikelihoodScorer(Scorer):
+    """Scores how likely the model finds texts; nothing is generated.
+
+    Attributes:
+        score: (case, suite, likelihoods) -> score.
+        texts: (case, suite) -> what the likelihoods are asked of, in that order.
+    """
+
+    score: Callable[[Case, Suite, Sequence[Likelihood]], CaseScore] = field(kw_only=True)
+    texts: Callable[[Case, Suite], list[Continuation]] = field(kw_only=True)
+
+
+ASKED: dict[str, Key] = {
+    "prompt": Key("text", about="the user's turn"),
+    "messages": Key("messages", about="a conversation, in place of `prompt`"),
+    "system": Key("text", about="system prompt of this case"),
+    "category": Key("text", about="figures are also told by category"),
+    "source": Key("text", about="where the case comes from"),
+}
+"""Keys of every case that is answered; one of the first two is needed."""

@@ -23,6 +23,7 @@ VERBS: dict[str, str] = {
     "convert": "Turn base + adapter into one GGUF file.",
     "evaluate": "Measure the file that ships; write the report.",
     "audit": "Run suites on the file that ships: safety, bias, memory, your own.",
+    "advise": "Prompt, examples, retrieval or fine-tuning? Ask your own cases.",
     "keys": "Make and show the keys that sign releases.",
     "release": "Put model, report and provenance together under one version.",
     "stick": "Write a stick, or check one.",

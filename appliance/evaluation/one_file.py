@@ -63,17 +63,12 @@ def _question(row: Row) -> tuple[str, ...]:
     return tuple(message["content"] for message in row.prompt)
 
 
-def measure_other(
-    project: Project, checkpoint: Path, rows: Sequence[Row], emit: Emit, *, threads: int = 0
-) -> SystemScore:
-    """Measure the shipped file on rows from outside the dataset; nothing of the project's own results changes.
+def check_other(project: Project, checkpoint: Path, rows: Sequence[Row]) -> None:
+    """Refuse rows from outside that say nothing: trained on, or too long to be asked.
 
     Raises:
-        DataError: a row's question was trained on.
-        EvaluationError: the shipped file is missing, or the rows don't suit the scorer.
+        DataError: naming the first of them.
     """
-    kind = ships(project).type
-    system = System(SHIPPED, f"Tuned, {kind} (ships)", tuned_file(project, kind), plain_prompt)
     learnt = [row for name in ("train", "valid") for row in read_rows(project.dataset / f"{name}.jsonl")]
     seen = {_question(row) for row in learnt}
     known = [row.source for row in rows if _question(row) in seen]
@@ -89,6 +84,20 @@ def measure_other(
                 f"{row.source}: {tokens} tokens, more than dataset.max_tokens = {limit}",
                 "shorten the row, or raise the limit: the engine makes room for the longest",
             )
+
+
+def measure_other(
+    project: Project, checkpoint: Path, rows: Sequence[Row], emit: Emit, *, threads: int = 0
+) -> SystemScore:
+    """Measure the shipped file on rows from outside the dataset; nothing of the project's own results changes.
+
+    Raises:
+        DataError: a row's question was trained on.
+        EvaluationError: the shipped file is missing, or the rows don't suit the scorer.
+    """
+    kind = ships(project).type
+    system = System(SHIPPED, f"Tuned, {kind} (ships)", tuned_file(project, kind), plain_prompt)
+    check_other(project, checkpoint, rows)
     emit(Event(STAGE, "started", f"asking {system.title} {len(rows)} rows"))
     done = 0
 

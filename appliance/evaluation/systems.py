@@ -113,16 +113,17 @@ def tuned_file(project: Project, quantization: str) -> ModelFile:
     return ModelFile(path, file.sha256, file.bytes, float(record["bits_per_weight"]))
 
 
-def base_file(checkpoint: Path, emit: Emit) -> ModelFile:
-    """The base as an F16 GGUF, converted once and kept in the cache folder."""
+def base_file(checkpoint: Path, emit: Emit, kind: str = "F16") -> ModelFile:
+    """The base as a GGUF of one type, converted once and kept in the cache folder."""
     from appliance.base_model import identity
     from appliance.conversion import write_gguf
 
     who = storage.sha256_json(identity(checkpoint))[:16]
-    path = cache_folder() / "base" / f"{who}-f16.gguf"
+    path = cache_folder() / "base" / f"{who}-{kind.lower()}.gguf"
     if not path.is_file():
-        write_gguf(checkpoint, path, quantization="F16", embeddings="F16", name="base", emit=emit)
-    return ModelFile(path, storage.sha256_file(path), path.stat().st_size, 16.0)
+        write_gguf(checkpoint, path, quantization=kind, embeddings=kind, name="base", emit=emit)
+    bits = {"F16": 16.0, "Q8_0": 8.5}.get(kind, 0.0)
+    return ModelFile(path, storage.sha256_file(path), path.stat().st_size, bits)
 
 
 def plan_systems(

@@ -336,6 +336,17 @@ class ReleaseSection(_Section):
     expires_days: int = Field(default=365, ge=1, le=3650)
 
 
+class RetrievalSection(_Section):
+    """`[retrieval]`: documents that travel with the release, to be looked up beside the model."""
+
+    documents: list[str] = []
+    """Files, folders or globs; empty: none travel."""
+    top: int = Field(default=3, ge=1, le=20)
+    """Passages shown to the model with a question, where so many fit."""
+    on: bool = False
+    """Whether the device looks things up without being asked to."""
+
+
 class Config(_Section):
     """The whole of `anchorhold.toml`."""
 
@@ -346,6 +357,7 @@ class Config(_Section):
     convert: ConvertSection = ConvertSection()
     evaluation: EvaluationSection = EvaluationSection()
     release: ReleaseSection = ReleaseSection()
+    retrieval: RetrievalSection = RetrievalSection()
 
     @property
     def grid(self) -> dict[str, Any] | None:

@@ -96,6 +96,11 @@ class Project:
         return self.root / "waivers.jsonl"
 
     @property
+    def passages(self) -> Path:
+        """The index of the documents that travel with the release."""
+        return self.build / "passages.sqlite"
+
+    @property
     def release(self) -> Path:
         """release.json and the files that it lists."""
         return self.build / "release"

@@ -12,6 +12,8 @@ from appliance.errors import AnchorholdError, UsageError
 from appliance.paths import Device
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from appliance.serving.gateway_client import GatewayClient
 
 _EPILOG = """\b
@@ -44,6 +46,11 @@ Examples:
     help="0: always the likeliest.",
 )
 @click.option("--seed", type=int, help="Draw the same way each time.")
+@click.option(
+    "--retrieval/--no-retrieval",
+    default=None,
+    help="Look things up in the release's documents first (default: as the gateway has it).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the API's whole answer as one JSON line.")
 def command(
     root: Path | None,
@@ -53,6 +60,7 @@ def command(
     max_tokens: int | None,
     temperature: float,
     seed: int | None,
+    retrieval: bool | None,
     as_json: bool,
 ) -> None:
     """Talk to the model that is served on this machine.
@@ -69,6 +77,8 @@ def command(
         params["max_tokens"] = max_tokens
     if seed is not None:
         params["seed"] = seed
+    if retrieval is not None:
+        params["retrieval"] = retrieval
     with GatewayClient(socket or device.gateway_socket) as client:
         if message is None and sys.stdin.isatty() and not as_json:
             _converse(client, system, params)
@@ -92,10 +102,30 @@ def _ask_once(
 
         click.echo(json.dumps(client.complete(messages, **params), ensure_ascii=False))
         return
-    for piece in client.chat(messages, **params):
+    ending = _written(client.chat(messages, **params), [])
+    sys.stdout.write("\n")
+    _show_sources(ending)
+
+
+def _written(pieces: Generator[str, None, dict[str, Any]], parts: list[str]) -> dict[str, Any]:
+    """Print an answer as it comes, keeping its pieces; how it ended."""
+    while True:
+        try:
+            piece = next(pieces)
+        except StopIteration as done:
+            ending: dict[str, Any] = done.value
+            return ending
+        parts.append(piece)
         sys.stdout.write(piece)
         sys.stdout.flush()
-    sys.stdout.write("\n")
+
+
+def _show_sources(ending: dict[str, Any]) -> None:
+    """What was looked up for an answer, apart from it, so that a script gets the answer alone."""
+    from appliance.serving.gateway_client import source_lines
+
+    for line in source_lines(ending.get("citations") or []):
+        click.echo(line, err=True)
 
 
 def _converse(client: GatewayClient, system: str, params: dict[str, Any]) -> None:
@@ -127,15 +157,14 @@ def _converse(client: GatewayClient, system: str, params: dict[str, Any]) -> Non
 def _stream(client: GatewayClient, messages: list[dict[str, str]], params: dict[str, Any]) -> str | None:
     """Print an answer as it comes; what came of it, or None if it failed."""
     parts: list[str] = []
+    ending: dict[str, Any] = {}
     try:
-        for piece in client.chat(messages, **params):
-            parts.append(piece)
-            sys.stdout.write(piece)
-            sys.stdout.flush()
+        ending = _written(client.chat(messages, **params), parts)
     except KeyboardInterrupt:
         sys.stdout.write(" [stopped]")
     except AnchorholdError as error:
         click.echo(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""), err=True)
         return None
     sys.stdout.write("\n")
+    _show_sources(ending)
     return "".join(parts)

@@ -27,13 +27,19 @@ def command(folder: Path) -> None:
     from appliance.events import ignore
     from appliance.paths import Project
     from appliance.pipeline import Journey, run_stage
+    from appliance.pipeline.road import index_documents
     from appliance.registry import version
     from appliance.registry.release import Release, assemble
 
     project = Project.open(folder)
     checkpoint = resolve(project.config.base.path, project.root)
     made: list[Release] = []
-    run_stage(Journey(project, checkpoint, ignore), "release", lambda: made.append(assemble(project, ignore)))
+
+    def make() -> None:
+        index_documents(project, ignore)
+        made.append(assemble(project, ignore))
+
+    run_stage(Journey(project, checkpoint, ignore), "release", make)
     release = made[0]
     click.echo(f"{release.manifest.name} {release.manifest.version}")
     click.echo(f"digest  {release.digest}")

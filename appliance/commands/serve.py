@@ -58,6 +58,16 @@ Examples:
     show_default=True,
     help="Requests that may wait; more are told to come again.",
 )
+@click.option(
+    "--passages",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --model: look things up in this index (`anchorhold build` leaves build/passages.sqlite).",
+)
+@click.option(
+    "--retrieval/--no-retrieval",
+    default=None,
+    help="Look things up in the release's documents without being asked, or only when asked (default: as it says).",
+)
 @click.option("--no-cache", is_flag=True, help="Do not keep answers to deterministic requests.")
 @click.option("--new-key", metavar="NAME", help="Make a key for --tcp, print it once, and end.")
 def command(
@@ -69,6 +79,8 @@ def command(
     context: int | None,
     threads: int,
     queue: int,
+    passages: Path | None,
+    retrieval: bool | None,
     no_cache: bool,
     new_key: str | None,
 ) -> None:
@@ -80,6 +92,8 @@ def command(
     Ctrl-C or SIGTERM ends it; running answers get a few seconds.
     """
     device = Device(root.resolve()) if root else Device.default()
+    if passages is not None and model is None:
+        raise UsageError("--passages goes with --model", "a release brings its own documents")
     if new_key is not None:
         from appliance.serving import api_keys
 
@@ -90,12 +104,17 @@ def command(
     from appliance.serving.gateway.ending import Ending
 
     with Ending() as ending:
-        _serve(device, model, socket, tcp, slots, context, threads, queue, no_cache, ending)
+        looked = (passages, retrieval)
+        _serve(device, model, looked, socket, tcp, slots, context, threads, queue, no_cache, ending)
     if ending.asked == signal.SIGINT:
         raise KeyboardInterrupt
 
 
-def _target_of(device: Device, model: Path | None) -> Target | None:
+_Looked = tuple["Path | None", "bool | None"]
+"""An index to look things up in, and whether without being asked; None: as the release says."""
+
+
+def _target_of(device: Device, model: Path | None, looked: _Looked) -> Target | None:
     from appliance.serving.supervisor import Target
 
     if model is not None:
@@ -103,13 +122,25 @@ def _target_of(device: Device, model: Path | None) -> Target | None:
 
         if not model.is_file():
             raise UsageError(f"{model}: no such file", "give the path of a GGUF")
-        return Target(name=model.stem, version="", digest=storage.sha256_file(model), model=model.resolve())
+        passages, on = looked
+        if passages is not None and not passages.is_file():
+            raise UsageError(f"{passages}: no such file", "give the path of an index of passages")
+        return Target(
+            name=model.stem,
+            version="",
+            digest=storage.sha256_file(model),
+            model=model.resolve(),
+            passages=passages.resolve() if passages else None,
+            looks_up=bool(on),
+        )
     from appliance.registry import manifest
     from appliance.update import slots
 
     release = slots.active(device)
     if release is None:
         return None
+    brought = manifest.passages_in(release.manifest)
+    top, on = manifest.retrieval_of(release.manifest)
     return Target(
         name=release.name,
         version=release.version,
@@ -118,12 +149,16 @@ def _target_of(device: Device, model: Path | None) -> Target | None:
         context=manifest.context_of(release.manifest),
         system=manifest.system_of(release.manifest),
         schema=manifest.schema_of(release.manifest),
+        passages=slots.object_path(device, *brought) if brought else None,
+        top=top,
+        looks_up=on if looked[1] is None else looked[1],
     )
 
 
 def _serve(
     device: Device,
     model: Path | None,
+    looked: _Looked,
     socket: Path | None,
     tcp: str | None,
     slots: int,
@@ -150,7 +185,7 @@ def _serve(
         click.echo("note: other machines can reach this address, and nothing on it is encrypted", err=True)
     offline.seal()
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", level=logging.WARNING)
-    fixed = _target_of(device, model) if model is not None else None
+    fixed = _target_of(device, model, looked) if model is not None else None
     # With --model there need be no device at all; then nothing is written where it would be.
     standalone = model is not None and device.absent
     # Where a release is to be served there is a device, if only from now on.
@@ -170,7 +205,9 @@ def _serve(
 
     with contextlib.ExitStack() as held:
         unix = held.enter_context(listening.unix_socket(path))
-        supervisor = Supervisor(lambda: fixed if model is not None else _target_of(device, None), start)
+        supervisor = Supervisor(
+            lambda: fixed if model is not None else _target_of(device, None, looked), start
+        )
         held.callback(supervisor.close)
         supervisor.begin()
         sockets = [(unix, False)] + ([(tcp_socket, True)] if tcp_socket is not None else [])

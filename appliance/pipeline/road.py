@@ -188,9 +188,49 @@ def _suites(project: Project) -> Inputs:
     }
 
 
+def index_documents(project: Project, emit: Emit) -> int:
+    """Write the index of the documents that travel with the release; how many passages, 0 where none are named.
+
+    Raises:
+        DataError: a document that is named isn't there, or none of them says anything.
+    """
+    from appliance.dataset import BadRow, document_passages
+    from appliance.errors import DataError
+    from appliance.events import Event
+    from appliance.retrieval import PassageIndex
+
+    if not project.config.retrieval.documents:
+        project.passages.unlink(missing_ok=True)
+        return 0
+
+    def skipped(bad: BadRow) -> None:
+        emit(Event("release", "warning", str(bad)))
+
+    patterns = project.config.retrieval.documents
+    count = PassageIndex.build(project.passages, document_passages(project, patterns, skipped))
+    if not count:
+        project.passages.unlink(missing_ok=True)
+        raise DataError(
+            f"{project.root}: no passage in {', '.join(patterns)}", "correct `retrieval.documents`"
+        )
+    emit(Event("release", "message", f"{count} passages of documents travel along"))
+    return count
+
+
+def _documents(project: Project) -> Inputs:
+    from appliance.dataset.reading import file_name, find_files
+
+    if not project.config.retrieval.documents:
+        return {}
+    found = find_files(project.root, project.config.retrieval.documents, "documents")
+    files = {file_name(path, project.root): storage.sha256_file(path) for path in found}
+    return {"files": files, "pairs": project.config.dataset.pairs.passage_tokens}
+
+
 def _release(journey: Journey) -> None:
     from appliance.registry.release import assemble
 
+    index_documents(journey.project, journey.emit)
     assemble(journey.project, journey.emit)
 
 
@@ -278,7 +318,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "release",
         "put model, report and provenance together",
-        ("appliance/registry",),
+        ("appliance/registry", "appliance/retrieval"),
         lambda project, base: {
             "model": _digest(project.model / "convert.json"),
             "report": _digest(project.evaluation / "report.html"),
@@ -289,6 +329,8 @@ STAGES: tuple[Stage, ...] = (
             "waivers": _digest(project.waivers),
             "base": _base(base),
             "project": project.config.project.model_dump(),
+            "retrieval": project.config.retrieval.model_dump(),
+            "documents": _documents(project),
         },
         lambda project: [project.release / "release.json"],
         _release,

@@ -19,6 +19,7 @@ MAX_FILE_BYTES = 1 << 42
 MAX_GOLDEN = 32
 DEFAULT_CONTEXT = 2048  # tokens
 MAX_CONTEXT = 1 << 20
+MAX_PASSAGES = 20  # looked up for one question
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -72,6 +73,18 @@ def schema_of(raw: Mapping[str, Any]) -> dict[str, Any] | None:
     text = raw.get("schema", "")
     schema = json.loads(text) if text else None
     return schema if isinstance(schema, dict) else None
+
+
+def retrieval_of(raw: Mapping[str, Any]) -> tuple[int, bool]:
+    """How many passages a parsed `release.json` wants looked up for a question, and whether without being asked."""
+    told = raw.get("retrieval", {})
+    return int(told.get("top", 3)), bool(told.get("on", False))
+
+
+def passages_in(raw: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Digest and name of the index of documents that a parsed `release.json` lists; None without one."""
+    found = next((file for file in raw.get("files", []) if file["role"] == "passages"), None)
+    return (found["sha256"], found["name"]) if found else None
 
 
 def is_file_name(name: object) -> bool:
@@ -132,6 +145,13 @@ def _check_schema(raw: dict[str, Any]) -> None:
         raise _wrong("`schema` isn't the text of a JSON object")
 
 
+def _check_retrieval(raw: dict[str, Any]) -> None:
+    told = raw.get("retrieval", {})
+    top, on = (told.get("top", 3), told.get("on", False)) if isinstance(told, dict) else (None, None)
+    if type(top) is not int or not 1 <= top <= MAX_PASSAGES or not isinstance(on, bool):
+        raise _wrong(f"`retrieval` isn't a number `top` from 1 to {MAX_PASSAGES} and a switch `on`")
+
+
 def parse(data: bytes) -> Manifest:
     """Check the bytes of a `release.json`.
 
@@ -161,7 +181,10 @@ def parse(data: bytes) -> Manifest:
         raise _wrong("two files have the same name")
     if sum(file.role == "model" for file in files) != 1:
         raise _wrong("exactly one file must be the model")
+    if sum(file.role == "passages" for file in files) > 1:
+        raise _wrong("two files hold passages")
     _check_golden(raw)
     _check_needs(raw)
     _check_schema(raw)
+    _check_retrieval(raw)
     return Manifest(name, version, files, raw)

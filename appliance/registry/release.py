@@ -137,6 +137,8 @@ def assemble(project: Project, emit: Emit) -> Release:
         _place(report, folder, "report.html", "report"),
         _place(card, folder, "card.json", "card"),
     ]
+    if settings.retrieval.documents:
+        files.append(_place(project.passages, folder, "passages.sqlite", "passages"))
     if files[0]["sha256"] != converted["sha256"]:
         raise UpdateError(
             f"{model}: not the file that convert.json describes", "run `anchorhold convert` again"
@@ -173,6 +175,11 @@ def assemble(project: Project, emit: Emit) -> Release:
         },
         "golden": golden,
         **({"schema": results["held_to"]} if results.get("held_to") else {}),
+        **(
+            {"retrieval": {"top": settings.retrieval.top, "on": settings.retrieval.on}}
+            if settings.retrieval.documents
+            else {}
+        ),
         "needs": {"memory_bytes": -(-need // _MIB) * _MIB, "context": context},
     }
     data = storage.canonical_json(raw)

@@ -11,9 +11,18 @@ from typing import Any
 import httpx
 
 from appliance.errors import ServingError
+from appliance.visible import visible
 
 _START_HINT = "is it running? `anchorhold serve` starts it"
 MAX_SOCKET_PATH = 107  # bytes; the kernel's limit for a Unix socket's path
+
+
+def source_lines(citations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What an answer was given to look at, a line each, as a terminal may show it."""
+    return [
+        f"[{each.get('number')}] {visible(str(each.get('source')), 80)}  {visible(str(each.get('title')), 100)}"
+        for each in citations
+    ]
 
 
 class GatewayClient:
@@ -38,8 +47,8 @@ class GatewayClient:
     ) -> Generator[str, None, dict[str, Any]]:
         """Ask, and get the answer's text piece by piece; closing the iterator early cancels the request.
 
-        The generator returns how the answer ended: "finish_reason", "timings" and "usage", as the API
-        gives them.
+        The generator returns how the answer ended: "finish_reason", "timings", "usage" and "citations", as the
+        API gives them.
 
         Args:
             messages: turns, each with "role" and "content".
@@ -75,7 +84,9 @@ class GatewayClient:
             event = json.loads(data)
             if "error" in event:
                 raise ServingError(event["error"]["message"], event["error"].get("hint", ""))
-            ending.update({name: event[name] for name in ("usage", "timings") if event.get(name)})
+            ending.update(
+                {name: event[name] for name in ("usage", "timings", "citations") if event.get(name)}
+            )
             for choice in event["choices"]:
                 if choice.get("finish_reason"):
                     ending["finish_reason"] = choice["finish_reason"]

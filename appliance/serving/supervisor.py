@@ -35,6 +35,9 @@ class Target:
         context: tokens that a request needs room for.
         system: put before conversations that bring no system prompt; the model was trained behind it.
         schema: what answers to such conversations are held to; None for nothing.
+        passages: an index of documents to look things up in; None for none.
+        top: how many passages a question gets.
+        looks_up: whether without being asked.
     """
 
     name: str
@@ -44,6 +47,9 @@ class Target:
     context: int = 2048
     system: str = ""
     schema: dict[str, Any] | None = field(default=None, hash=False)
+    passages: Path | None = None
+    top: int = 3
+    looks_up: bool = False
 
     @property
     def identity(self) -> str:

@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from appliance.errors import ServingError
+from appliance.retrieval import Passage, PassageIndex
 from appliance.serving import api_keys
 from appliance.serving.gateway_client import GatewayClient
 
@@ -132,6 +133,66 @@ def test_an_answer_is_held_to_the_request_s_schema_streamed_or_whole(http: httpx
     assert "".join(e["choices"][0]["delta"].get("content", "") for e in events) == whole["message"]["content"]
     loose = post(http, messages=QUESTION, response_format={"type": "json_object"}, max_tokens=60)
     assert loose.json()["choices"][0]["message"]["content"].lstrip().startswith("{")
+
+
+def test_documents_are_looked_up_when_asked_and_their_sources_named(gguf: Path, tmp_path: Path) -> None:
+    index = tmp_path / "passages.sqlite"
+    PassageIndex.build(
+        index,
+        [
+            Passage("pump.md:3", "Pump > Code", "The service code of the pump is KORZUBA."),
+            Passage("lamp.md:9", "Lamps", "Lamps are replaced every two years. " * 40),
+        ],
+    )
+    question = [{"role": "user", "content": "What is the service code of the pump?"}]
+    with tempfile.TemporaryDirectory(prefix="ah-") as folder:
+        root = Path(folder)
+        options = ["--model", str(gguf), "--context", "512", "--passages", str(index)]
+        with serve(root, *options), GatewayClient(root / "run" / "gateway.sock") as client:
+            plain = client.complete(question, max_tokens=40)
+            assert "citations" not in plain and "KORZUBA" not in plain["choices"][0]["message"]["content"]
+            looked = client.complete(question, max_tokens=40, retrieval=True)
+            assert looked["citations"] == [{"number": 1, "source": "pump.md:3", "title": "Pump > Code"}]
+            assert "KORZUBA" in looked["choices"][0]["message"]["content"]
+            assert looked["usage"]["prompt_tokens"] > plain["usage"]["prompt_tokens"]
+            stream = client.chat(question, max_tokens=40, retrieval=True)
+            parts = []
+            while True:
+                try:
+                    parts.append(next(stream))
+                except StopIteration as done:
+                    ending = done.value
+                    break
+            assert ending["citations"] == looked["citations"]
+            assert "".join(parts) == looked["choices"][0]["message"]["content"]
+            # What doesn't fit beside the answer isn't shown, and nothing found is said.
+            lamps = [{"role": "user", "content": "How often are lamps replaced?"}]
+            assert client.complete(lamps, max_tokens=200, retrieval=True)["citations"] == []
+            assert (
+                client.complete(lamps, max_tokens=20, retrieval=True)["citations"][0]["source"] == "lamp.md:9"
+            )
+            said = subprocess.run(
+                [sys.executable, "-m", "appliance", "chat", "--root", str(root), "--retrieval", "--max-tokens", "40",
+                 "-m", "What is the service code of the pump?"],
+                capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            assert "KORZUBA" in said.stdout and "pump.md:3" not in said.stdout
+            assert said.stderr == "[1] pump.md:3  Pump > Code\n"
+
+
+def test_without_documents_nothing_can_be_looked_up(http: httpx.Client) -> None:
+    answer = post(http, messages=QUESTION, max_tokens=2, retrieval=True)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "no_documents")
+    assert post(http, messages=QUESTION, max_tokens=2, retrieval=False).status_code == 200
+
+
+def test_a_request_may_ask_for_a_fresh_answer(http: httpx.Client) -> None:
+    body = {"messages": [{"role": "user", "content": "Name a colour."}], "max_tokens": 5}
+    for _ in range(2):
+        fresh = http.post("/v1/chat/completions", json=body, headers={"cache-control": "no-store"})
+        assert fresh.headers["x-anchorhold-cache"] == "miss"
+    assert post(http, **body).headers["x-anchorhold-cache"] == "miss", "nothing was kept"
+    assert post(http, **body).headers["x-anchorhold-cache"] == "hit"
 
 
 def test_the_release_is_named_in_every_answer(http: httpx.Client, gguf: Path) -> None:

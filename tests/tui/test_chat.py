@@ -38,6 +38,16 @@ async def test_an_answer_streams_while_the_screen_stays_alive(opened, backend, s
         assert len(screen.splitlines()) == size[1]
 
 
+@pytest.mark.parametrize("plain", [False, True])
+async def test_sources_stand_under_the_answer_and_are_no_markup(opened, backend, plain) -> None:
+    cited = [{"number": 1, "source": "pump.md:3", "title": "Pump > [b]Code[/b]\x1b[2J"}]
+    async with opened(plain=plain) as (app, hands):
+        await hands.ask("code?")
+        backend.say("It is 4711.", {**END, "citations": cited})
+        await until(hands, lambda: "pump.md:3" in shown(app) and "ready" in shown(app))
+        assert "[1] pump.md:3  Pump > [b]Code[/b]\\x1b[2J" in shown(app)
+
+
 async def test_escape_stops_and_what_came_is_kept(opened, backend) -> None:
     async with opened() as (app, hands):
         await hands.ask("go")

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from appliance import storage
-from appliance.errors import TrustError, UpdateError, UsageError
+from appliance.errors import DataError, TrustError, UpdateError, UsageError
 from appliance.events import ignore
 from appliance.paths import Project
+from appliance.pipeline.road import index_documents
 from appliance.registry import manifest as manifests
 from appliance.registry import version
 from appliance.registry.release import assemble
+from appliance.retrieval import PassageIndex
 
 
 @pytest.fixture
@@ -81,6 +83,24 @@ def test_it_brings_the_schema_that_its_answers_were_held_to(project: Project) ->
     assert json.dumps(manifests.schema_of(brought.raw), separators=(",", ":")) == schema, "the order counts"
 
 
+def test_documents_travel_where_they_are_named(project: Project) -> None:
+    (project.root / "manual.md").write_text("# Pump\n\nThe drain cock of the pump is at its lowest point.\n")
+    toml = project.root / "anchorhold.toml"
+    toml.write_text(toml.read_text() + '[retrieval]\ndocuments = ["manual.md"]\ntop = 2\n')
+    project = Project.open(project.root)
+    assert index_documents(project, ignore) == 1
+    raw = assemble(project, ignore).manifest.raw
+    assert manifests.retrieval_of(raw) == (2, False)
+    found = manifests.passages_in(raw)
+    assert found is not None and storage.sha256_file(project.release / found[1]) == found[0]
+    with PassageIndex(project.release / "passages.sqlite") as index:
+        assert index.search("Where is the drain cock?", 3)[0].passage.source == "manual.md:3"
+    (project.root / "manual.md").write_text("\n")
+    with pytest.raises(DataError, match="no passage"):
+        index_documents(project, ignore)
+    assert not project.passages.exists()
+
+
 @pytest.mark.parametrize(
     ("path", "verb"),
     [
@@ -123,6 +143,10 @@ def test_a_good_manifest() -> None:
         {"name": "../x"},
         {"schema": "x"},
         {"schema": "[]"},
+        {"retrieval": []},
+        {"retrieval": {"top": 0}},
+        {"retrieval": {"top": True}},
+        {"retrieval": {"on": "yes"}},
         {"schema": {}},
         {"version": "1.0"},
         {"files": []},

@@ -12,6 +12,7 @@ from textual.containers import VerticalScroll
 from textual.events import ScreenResume
 from textual.widgets import Static
 
+from appliance.serving.gateway_client import source_lines
 from tui.asking import Asking
 from tui.backend import Overview
 from tui.history import Turn
@@ -164,7 +165,9 @@ class ChatScreen(HouseScreen):
     async def _ended(self, message: AnswerEnded) -> None:
         if message.number == self._numbers and self._asking is not None:
             self._count(message.ending)
-            await self._close(_ENDINGS.get(str(message.ending.get("finish_reason")), ""))
+            note = _ENDINGS.get(str(message.ending.get("finish_reason")), "")
+            cited = message.ending.get("citations") or []
+            await self._close("\n".join(filter(None, [note, *source_lines(cited)])))
 
     @on(AnswerFailed)
     async def _failed(self, message: AnswerFailed) -> None:

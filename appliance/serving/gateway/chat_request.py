@@ -41,6 +41,7 @@ _KNOWN = {
     "stream",
     "stream_options",
     "response_format",
+    "retrieval",
 }
 
 
@@ -109,6 +110,7 @@ class ChatRequest:
         stream: answer piece by piece.
         include_usage: end the stream with a chunk of counts.
         answer_format: what was said of the answer's form; None for nothing, so that the release's own schema counts.
+        retrieval: whether to look things up; None: as the release has it.
     """
 
     messages: list[dict[str, Any]]
@@ -117,6 +119,7 @@ class ChatRequest:
     stream: bool
     include_usage: bool
     answer_format: AnswerFormat | None = None
+    retrieval: bool | None = None
 
 
 def _wrong(parameter: str, message: str) -> RequestError:
@@ -282,4 +285,5 @@ def parse(body: Any) -> ChatRequest:
         stream=_flag(body, "stream"),
         include_usage=bool((options or {}).get("include_usage")),
         answer_format=_answer_format(body.get("response_format")),
+        retrieval=None if body.get("retrieval") is None else _flag(body, "retrieval"),
     )

@@ -15,7 +15,8 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from appliance.errors import ServingError
+from appliance.errors import DataError, ServingError
+from appliance.retrieval import PassageIndex, with_passages
 from appliance.serving import response_cache
 from appliance.serving.engine_client import Chunk, Completion, completion
 from appliance.serving.gateway.chat_request import (
@@ -28,6 +29,8 @@ from appliance.serving.gateway.chat_request import (
 from appliance.serving.response_cache import ResponseCache
 from appliance.serving.schema_grammar import grammar_of
 from appliance.serving.supervisor import Serving, Supervisor
+
+ANSWER_ROOM = 256  # tokens that passages leave to an answer whose length nobody named
 
 
 @dataclass
@@ -149,6 +152,7 @@ class Exchange:
         self.created = int(time.time())
         self.key: str | None = None
         self._fresh = fresh
+        self.citations: list[dict[str, Any]] | None = None  # None: nothing was looked up
 
     def headers(self, cached: bool) -> dict[str, str]:
         """Whether the answer was remembered, and which release gave it."""
@@ -186,9 +190,11 @@ class Exchange:
     async def tokens(self) -> list[int]:
         """Render, count, and settle `max_tokens`."""
         messages = behind_system(self.request.messages, self.serving.target.system)
-        tokens = await run_in_threadpool(self.serving.engine.render, messages)
         context = self.serving.engine.info.context
         wanted = self.request.sampling.max_tokens
+        if self._looks_up():
+            messages = await run_in_threadpool(self._look_up, messages, context - (wanted or ANSWER_ROOM))
+        tokens = await run_in_threadpool(self.serving.engine.render, messages)
         if len(tokens) + max(wanted, 1) > context:
             asked = f" and {wanted} more were asked for" if wanted else ""
             raise RequestError(
@@ -206,6 +212,36 @@ class Exchange:
                 self.request, sampling=replace(self.request.sampling, max_tokens=context - len(tokens))
             )
         return tokens
+
+    def _looks_up(self) -> bool:
+        asked, target = self.request.retrieval, self.serving.target
+        if asked and target.passages is None:
+            raise RequestError(
+                400,
+                "no_documents",
+                "this release brings no documents to look things up in",
+                "leave `retrieval` out, or install a release with documents",
+                parameter="retrieval",
+            )
+        return target.passages is not None and (target.looks_up if asked is None else asked)
+
+    def _look_up(self, messages: list[dict[str, Any]], room: int) -> list[dict[str, Any]]:
+        """The conversation with what was found for its last question, where that is a user's; what it cites is kept."""
+        target, engine = self.serving.target, self.serving.engine
+        assert target.passages is not None
+        if messages[-1]["role"] != "user":
+            return messages
+        try:
+            with PassageIndex(target.passages) as index:
+                found = index.search(messages[-1]["content"], target.top)
+        except DataError as error:
+            raise RequestError(503, "documents_failed", error.message, error.hint) from error
+        made, shown = with_passages(messages, found, lambda turns: len(engine.render(turns)) <= room)
+        self.citations = [
+            {"number": number, "source": each.passage.source, "title": each.passage.title}
+            for number, each in enumerate(shown, start=1)
+        ]
+        return made
 
     async def remembered(self, tokens: list[int]) -> Completion | None:
         """The cached answer, where the request is deterministic."""
@@ -234,8 +270,12 @@ class Exchange:
             "choices": [choice],
             "usage": _usage(answer),
             "timings": _timings(answer),
+            **self._cited(),
         }
         return JSONResponse(body, headers=self.headers(cached))
+
+    def _cited(self) -> dict[str, Any]:
+        return {} if self.citations is None else {"citations": self.citations}
 
     def event(self, delta: dict[str, Any] | None, finish: str | None, **values: Any) -> bytes:
         """One server-sent event; no choice in it if `delta` is None."""
@@ -252,7 +292,7 @@ class Exchange:
 
     def ending(self, answer: Completion) -> bytes:
         """The last events of a stream."""
-        data = self.event({}, answer.finish, timings=_timings(answer))
+        data = self.event({}, answer.finish, timings=_timings(answer), **self._cited())
         if self.request.include_usage:
             data += self.event(None, None, usage=_usage(answer))
         return data + b"data: [DONE]\n\n"

@@ -45,7 +45,7 @@ async def test_sources_stand_under_the_answer_and_are_no_markup(opened, backend,
         await hands.ask("code?")
         backend.say("It is 4711.", {**END, "citations": cited})
         await until(hands, lambda: "pump.md:3" in shown(app) and "ready" in shown(app))
-        assert "[1] pump.md:3  Pump > [b]Code[/b]\\x1b[2J" in shown(app)
+        assert "[1] pump.md:3  Pump > [b]Code[/b]\\e[2J" in shown(app)
 
 
 async def test_escape_stops_and_what_came_is_kept(opened, backend) -> None:

@@ -23,6 +23,7 @@ VERBS: dict[str, str] = {
     "convert": "Turn base + adapter into one GGUF file.",
     "evaluate": "Measure the file that ships; write the report.",
     "audit": "Run suites on the file that ships: safety, bias, memory, your own.",
+    "retrain": "Take corrections and failures into the next round, and run it.",
     "advise": "Prompt, examples, retrieval or fine-tuning? Ask your own cases.",
     "keys": "Make and show the keys that sign releases.",
     "release": "Put model, report and provenance together under one version.",
@@ -33,6 +34,7 @@ VERBS: dict[str, str] = {
     "serve": "Serve the active release (OpenAI-compatible API).",
     "chat": "Talk to the model in a plain terminal or a script.",
     "redteam": "Attack the served release; hear when it became weaker.",
+    "corrections": "Show and export what operators said of answers.",
     "completion": "Print the shell's completion script.",
 }
 

@@ -208,6 +208,12 @@ class Device:
         return (self.root if writable else state_folder()) / "history.sqlite"
 
     @property
+    def corrections(self) -> Path:
+        """What operators said of answers; among the user's own state where the device's folder is another's."""
+        writable = os.access(self.root, os.W_OK)
+        return (self.root / "watch" if writable else state_folder()) / "corrections.jsonl"
+
+    @property
     def redteam(self) -> Path:
         """Runs of the red team; among the user's own state where the device's folder is another's."""
         writable = os.access(self.root, os.W_OK)

@@ -79,6 +79,15 @@ class Backend(Protocol):
         """The answer piece by piece; returns usage and timings. Closing it cancels."""
         ...
 
+    def judge(
+        self, messages: Sequence[Mapping[str, str]], answer: str, release: str, better: str | None
+    ) -> bool:
+        """Keep what the operator says of an answer: None: it is good; a text: how it should be, "" unsaid.
+
+        False where no more is kept.
+        """
+        ...
+
     def look(self) -> Overview:
         """How the device does now; never raises."""
         ...
@@ -216,6 +225,25 @@ class DeviceBackend:
         with self._installing:
             release = update_calls.install(stick, self.device, trust, emit)
         return f"{release.name} {release.version}"
+
+    def judge(
+        self, messages: Sequence[Mapping[str, str]], answer: str, release: str, better: str | None
+    ) -> bool:
+        """See `Backend`."""
+        from appliance.trust import clock
+        from appliance.watch import corrections
+
+        return corrections.add(
+            self.device.corrections,
+            corrections.Correction(
+                time=clock.to_text(clock.machine_time()),
+                release=release,
+                verdict="good" if better is None else "wrong",
+                messages=tuple(dict(turn) for turn in messages),
+                answer=answer,
+                better=better or "",
+            ),
+        )
 
     def rollback(self) -> str:
         """See `Backend`.

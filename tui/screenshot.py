@@ -55,6 +55,9 @@ class _Told:
         yield from re.findall(r"\s*\S+\s*", ANSWER)
         return ENDING
 
+    def judge(self, *_: object) -> bool:
+        return True
+
     def look(self) -> Overview:
         return Overview(serving=True, health=HEALTH, pinned=True)
 

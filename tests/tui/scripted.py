@@ -58,6 +58,8 @@ class ScriptedBackend:
         self.outcome: str | AnchorholdError = ""
         self.installed: list[tuple[Path, Path | None]] = []
         self.rolled_back = 0
+        self.judged: list[tuple[list[dict[str, str]], str, str, str | None]] = []
+        self.full = False
 
     def say(self, *pieces: str | dict[str, Any] | AnchorholdError) -> None:
         for piece in pieces:
@@ -76,6 +78,12 @@ class ScriptedBackend:
         except GeneratorExit:
             self.closed += 1
             raise
+
+    def judge(
+        self, messages: Sequence[Mapping[str, str]], answer: str, release: str, better: str | None
+    ) -> bool:
+        self.judged.append(([dict(turn) for turn in messages], answer, release, better))
+        return not self.full
 
     def look(self) -> Overview:
         return self.overview

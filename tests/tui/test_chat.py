@@ -48,6 +48,38 @@ async def test_sources_stand_under_the_answer_and_are_no_markup(opened, backend,
         assert "[1] pump.md:3  Pump > [b]Code[/b]\\e[2J" in shown(app)
 
 
+async def test_an_answer_is_kept_as_good_wrong_or_corrected(opened, backend) -> None:
+    asked = [{"role": "user", "content": "code?"}]
+    async with opened() as (app, hands):
+        await hands.press("ctrl+t")
+        await until(hands, lambda: "no whole answer" in words(app))
+        await hands.ask("code?")
+        backend.say("It is 4711.", END)
+        await until(hands, lambda: "4711" in shown(app) and "ready" in shown(app))
+        await hands.press("ctrl+t")
+        await until(hands, lambda: backend.judged)
+        assert backend.judged == [(asked, "It is 4711.", "workorders-1.1.0", None)]
+        await hands.press("ctrl+o")
+        await until(hands, lambda: "How should the answer have been?" in shown(app))
+        await hands.press("escape")
+        await until(hands, lambda: "How should" not in shown(app))
+        await hands.press("ctrl+o")
+        await until(hands, lambda: "How should the answer have been?" in shown(app))
+        await hands.press("ctrl+o")  # as it is: wrong, and nobody says what is right
+        await until(hands, lambda: len(backend.judged) == 2)
+        assert backend.judged[1][3] == ""
+        await hands.press("ctrl+o")
+        await until(hands, lambda: "How should the answer have been?" in shown(app))
+        await hands.press("backspace", "backspace", "2")
+        await until(hands, lambda: "4712" in shown(app))
+        await hands.press("ctrl+o")
+        await until(hands, lambda: len(backend.judged) == 3)
+        assert backend.judged[2] == (asked, "It is 4711.", "workorders-1.1.0", "It is 4712")
+        backend.full = True
+        await hands.press("ctrl+t")
+        await until(hands, lambda: "No more is kept" in words(app))
+
+
 async def test_escape_stops_and_what_came_is_kept(opened, backend) -> None:
     async with opened() as (app, hands):
         await hands.ask("go")

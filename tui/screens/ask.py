@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, OptionList, Static
+from textual.widgets import Button, Input, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
 from tui.history import History
@@ -51,6 +51,42 @@ class Confirm(ModalScreen[bool]):
 
     def action_yes(self) -> None:
         self.dismiss(True)
+
+
+class Better(ModalScreen[str | None]):
+    """The answer as it should have been; None where it is left. An unchanged or empty text says that it is wrong.
+
+    Args:
+        answer: as it was given.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", show=False, priority=True),
+        Binding("ctrl+o", "keep", show=False, priority=True),
+    ]
+
+    def __init__(self, answer: str) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog tall"):
+            yield Static("How should the answer have been?", markup=False)
+            yield TextArea(self._answer, id="better", soft_wrap=True, show_line_numbers=False, compact=True)
+            yield Static("Ctrl+O keep   Esc leave it", classes="dim", markup=False)
+
+    def on_mount(self) -> None:
+        area = self.query_one(TextArea)
+        area.cursor_blink = False
+        area.move_cursor(area.document.end)
+        area.focus()
+
+    def action_keep(self) -> None:
+        text = self.query_one(TextArea).text.strip()
+        self.dismiss("" if text == self._answer.strip() else text)
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
 
 
 class GoTo(ModalScreen[str]):

@@ -17,7 +17,7 @@ from tui.asking import Asking
 from tui.backend import Overview
 from tui.history import Turn
 from tui.messages import AnswerEnded, AnswerFailed, Piece
-from tui.screens.ask import Conversations
+from tui.screens.ask import Better, Conversations
 from tui.screens.base import HouseScreen
 from tui.widgets.lines import meter
 from tui.widgets.prompt import Prompt
@@ -41,6 +41,8 @@ class ChatScreen(HouseScreen):
         ("^L", "list"),
         ("^R", "again"),
         ("^Y", "copy"),
+        ("^T", "good"),
+        ("^O", "correct"),
         ("^G", "go to"),
         ("F4", "help"),
         ("^J", "new line"),
@@ -52,6 +54,8 @@ class ChatScreen(HouseScreen):
         Binding("ctrl+l", "list", show=False, priority=True),
         Binding("ctrl+r", "again", show=False, priority=True),
         Binding("ctrl+y", "copy", show=False, priority=True),
+        Binding("ctrl+t", "good", show=False, priority=True),
+        Binding("ctrl+o", "correct", show=False, priority=True),
         Binding("pageup,ctrl+b", "scroll(-1)", show=False, priority=True),
         Binding("pagedown,ctrl+f", "scroll(1)", show=False, priority=True),
     ]
@@ -278,6 +282,42 @@ class ChatScreen(HouseScreen):
             self.notify("There is no answer to copy yet.", severity="warning")
             return
         self.house.copy(answers[-1])
+
+    def _judged(self, better: str | None) -> None:
+        """Keep what is said of the last answer."""
+        turns = [{"role": turn.role, "content": turn.text} for turn in self._turns]
+        answer = self._turns[-1]
+        try:
+            kept = self.house.backend.judge(turns[:-1], answer.text, answer.release, better)
+        except OSError as error:
+            self.notify(f"It can't be kept: {error.strerror}", severity="error")
+            return
+        if kept:
+            said = "good" if better is None else "corrected" if better else "wrong"
+            self.notify(f"Kept: this answer is {said}. `anchorhold corrections` shows and exports.")
+        else:
+            self.notify(
+                "No more is kept: export and clear with `anchorhold corrections`.", severity="warning"
+            )
+
+    def _may_judge(self) -> bool:
+        if self._asking is None and self._turns and self._turns[-1].role == "assistant":
+            return True
+        self.notify("There is no whole answer to judge yet.", severity="warning")
+        return False
+
+    def action_good(self) -> None:
+        if self._may_judge():
+            self._judged(None)
+
+    @work
+    async def action_correct(self) -> None:
+        if not self._may_judge():
+            return
+        answer = self._turns[-1]
+        better = await self.app.push_screen_wait(Better(answer.text))
+        if better is not None and self._turns and self._turns[-1] is answer:
+            self._judged(better)
 
     def action_scroll(self, pages: int) -> None:
         talk = self.query_one("#talk", VerticalScroll)

@@ -22,6 +22,8 @@ CHAT
   Ctrl+N       new conversation
   Ctrl+L       earlier conversations, with search
   Ctrl+Y       copy the last answer
+  Ctrl+T       the last answer is good: keep it to learn from
+  Ctrl+O       the last answer is wrong: write how it should be
   PgUp PgDn    scroll (also Ctrl+B, Ctrl+F)
   /quit        leave (or Ctrl+G q)
 

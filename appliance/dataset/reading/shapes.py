@@ -219,6 +219,19 @@ def _columns_shape(mapped: Mapped, records: Sequence[Mapping[str, Any]]) -> Shap
     return Shape("prompt-completion", told, mapping, mapped=mapped, sure=mapped.sure)
 
 
+def _commonest(dicts: Sequence[Mapping[str, Any]], of: int) -> tuple[str, list[str]] | None:
+    """Where no shape has most of the objects but each of them has one (each is read for what it is): the commonest."""
+    keys: dict[str, list[str]] = {}
+    for record in dicts:
+        found = next(((name, key) for name, test in _TESTS if (key := test(record))), None)
+        if found is not None:
+            keys.setdefault(found[0], []).append(found[1])
+    if sum(map(len, keys.values())) * 2 <= of:
+        return None
+    name = max(keys, key=lambda each: len(keys[each]))
+    return name, keys[name]
+
+
 def find_shape(records: Sequence[Any], section: DatasetSection, told: str = "") -> Shape:
     """What the objects of a file are, from a sample of them.
 
@@ -236,6 +249,9 @@ def find_shape(records: Sequence[Any], section: DatasetSection, told: str = "") 
             return _refused("format", f"no {name}, which dataset.formats tells")
         if keys and (told == name or (not told and len(keys) * 2 > len(records))):
             return _named_shape(name, max(set(keys), key=keys.count), records, len(keys))
+    if not told and (mixed := _commonest(dicts, len(records))) is not None:
+        name, keys = mixed
+        return _named_shape(name, max(set(keys), key=keys.count), records, len(keys))
     if told not in {"prompt-completion", "turns", "texts"} and (shape := _of_lists(records)) is not None:
         return shape
     if dicts and len(dicts) * 2 > len(records):

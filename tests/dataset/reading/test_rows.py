@@ -222,3 +222,11 @@ def test_a_telling_format_chooses_among_two_readings(shelf: Shelf) -> None:
     assert said(plain)[0][1] == "is P3 up?"
     (told,) = shelf.all_of(RawRow, path, formats={"*.jsonl": "alpaca"})
     assert said(told) == [("user", "i\n\nx"), ("assistant", "o")]
+
+
+def test_a_file_of_two_shapes_half_and_half_is_read_row_by_row(shelf: Shelf) -> None:
+    chat = {"messages": [{"role": "user", "content": "q1"}, {"role": "assistant", "content": "a1"}]}
+    pair = {"prompt": "q2", "chosen": "good", "rejected": "bad"}
+    for rows in ([chat, pair], [pair, chat], [chat, pair, pair, chat]):
+        read = shelf.all_of(RawRow, shelf.write("mixed.jsonl", rows))
+        assert sorted(row.rejected for row in read) == sorted(str(row.get("rejected", "")) for row in rows)

@@ -29,7 +29,12 @@ _TOP = 3
 
 
 def measure_of(project: Project, rows: Sequence[Row]) -> Measure:
-    """Exact answers where they are JSON or labels; likeness to the reference where they are written freely."""
+    """Exact answers where they are JSON or labels; likeness to the reference where they are written freely.
+
+    Args:
+        project: whose scorer it is.
+        rows: that answers look like; the training rows, since few cases may hold each label once.
+    """
     if project.config.evaluation.scorer == "json":
         return "exact"
     answers = [row.answer for row in rows]
@@ -137,7 +142,7 @@ def advise(
     storage.remove_leftovers(folder)
     schema = schema_of(project)
     looked = look_up(project, documents, train, folder, emit)
-    chosen = measure or measure_of(project, rows)
+    chosen = measure or measure_of(project, train or rows)
     ways = ways_of(
         project, checkpoint, train, schema.value if schema else None, looked, counter(checkpoint),
         shots=shots, top=top, room=_ROOM, emit=emit,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,7 @@ class Difference:
     verdict: str
 
 
+@lru_cache(maxsize=16)
 def _draws(count: int) -> NDArray[np.int64]:
     return np.random.Generator(np.random.PCG64(_SEED + count)).integers(0, count, (_DRAWS, count))
 

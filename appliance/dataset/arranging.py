@@ -26,6 +26,8 @@ from appliance.dataset.telling import STAGE, Telling
 from appliance.events import Emit, Event
 
 NEAR_FILE, CONFLICTS_FILE = "near.jsonl", "conflicts.jsonl"
+TEMPLATES = frozenset({"qa", "cloze", "summary", "extract", "continue"})
+"""Kinds of rows that are made of a document, so that their prompts share its words."""
 _TOLD_AT_ONCE = 512  # pairs whose rows are read together
 
 Numbers = NDArray[np.int64]
@@ -72,6 +74,9 @@ class _Arranger:
         self.emit = emit
         self.stays: NDArray[np.bool_] = np.ones(len(rows), dtype=bool)
         self.result = Arrangement()
+        self.near_prompts: Numbers = np.arange(
+            len(rows), dtype=np.int64
+        )  # label of the cluster of near prompts
 
     @property
     def _threshold(self) -> float:
@@ -107,7 +112,7 @@ class _Arranger:
             return UnionFind(len(self.rows))
         tell = progress(self._tell("looking for near-duplicates").share())
         learners = self._learners()
-        sets, reasons = views.clusters(learners, self._threshold, tell)
+        sets, self.near_prompts, reasons = views.clusters(learners, self._threshold, tell)
         labels = sets.labels()[learners]
         names, sizes = np.unique(labels, return_counts=True)
         together = np.isin(labels, names[sizes > 1])
@@ -159,20 +164,15 @@ class _Arranger:
     def _id(self, number: int) -> str:
         return id_text(int(self.rows.ids[number]))
 
-    def _told(self, numbers: Iterable[int]) -> dict[int, dict[str, str]]:
+    def _told(self, numbers: Iterable[int]) -> dict[int, dict[str, Any]]:
         """Rows as the files that explain name them."""
-        wanted = sorted(set(numbers))
-        return {
-            number: {
-                "id": row.id,
-                "source": row.source,
-                "prompt": str(row.messages[-2]["content"]),
-                "answer": row.answer,
-            }
-            for number, row in zip(wanted, self.read(wanted), strict=True)
-        }
+        return {number: _explained(row) for number, row in self._rows(numbers).items()}
 
-    def settle_conflicts(self, repeats: Ids, sets: UnionFind) -> None:
+    def _rows(self, numbers: Iterable[int]) -> dict[int, Row]:
+        wanted = sorted(set(numbers))
+        return dict(zip(wanted, self.read(wanted), strict=True))
+
+    def settle_conflicts(self, repeats: Ids) -> None:
         """Find the same prompt with other answers, and do what `dataset.conflicts` says."""
         tell = self._tell("looking for conflicting answers")
         learners, rows = self._learners(), self.rows
@@ -182,23 +182,26 @@ class _Arranger:
         known = rows.ids[at] == repeated  # a row that was too long was repeated and is not there
         counts[at[known]] = times[known]
         same = conflicts.find_conflicts(rows.prompts, rows.answers, learners, counts, self.section.conflicts)
-        near = conflicts.find_near_conflicts(sets.labels(), rows.prompts, rows.answers, learners)
+        near = conflicts.find_near_conflicts(self.near_prompts, rows.prompts, rows.answers, learners)
         dropped = {row for each in same for row in set(each.rows) - set(each.kept)}
         self.stays[list(dropped)] = False
         self.result.conflicts = {
             "prompts": len(same),
             "rows": sum(len(each.rows) for each in same),
             "dropped": len(dropped),
-            "near": len(near),
+            "near": 0,
         }
         done = 0
         with storage.atomic_writer(self.folder / CONFLICTS_FILE) as stream:
             for each in [*same, *near]:
-                told = self._told(each.rows)
-                lines = [told[row] | {"kept": row in each.kept} for row in each.rows]
-                stream.write(storage.json_line({"kind": "near" if each.near else "same", "rows": lines}))
                 done += len(each.rows)
                 tell(min(done, len(rows)))
+                read = self._rows(each.rows)
+                if each.near and all(row.kind in TEMPLATES for row in read.values()):
+                    continue  # two questions about one passage share it by construction
+                self.result.conflicts["near"] += each.near
+                lines = [_explained(read[row]) | {"kept": row in each.kept} for row in each.rows]
+                stream.write(storage.json_line({"kind": "near" if each.near else "same", "rows": lines}))
 
     def place(self, sets: UnionFind, separate_test: bool, longest_answer: int) -> remembered_places.Places:
         """Make units of groups and clusters, and give each its split; done again, it forgets the time before.
@@ -236,6 +239,11 @@ class _Arranger:
         if separate_test:
             result.units[TEST] = len(np.unique(rows.groups[rows.test]))
         return remembered_places.places(groups, split)
+
+
+def _explained(row: Row) -> dict[str, Any]:
+    prompt = str(row.messages[-2]["content"])
+    return {"id": row.id, "source": row.source, "prompt": prompt, "answer": row.answer}
 
 
 def _speaking(keys: Ids, unit_of: Numbers, count: int) -> Ids:
@@ -307,7 +315,7 @@ def arrange(
     if separate_test:
         arranger.drop_overlaps(views)
     sets = arranger.join(views)
-    arranger.settle_conflicts(np.asarray(repeats, dtype=np.uint64), sets)
+    arranger.settle_conflicts(np.asarray(repeats, dtype=np.uint64))
     result = arranger.result
     known = arranger.place(sets, separate_test, longest_answer)
     if section.duplicates.near == "group" and not all(map(len, result.splits.values())):

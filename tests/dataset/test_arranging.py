@@ -187,6 +187,53 @@ def test_another_answer_to_a_near_prompt_is_told_only(bench: Bench) -> None:
     assert sum(card.rows.values()) == 41
 
 
+def test_other_prompts_before_long_answers_that_are_nearly_the_same_are_no_conflict(bench: Bench) -> None:
+    answer = " ".join(sentences(5, 6))
+    texts = sentences(6, 40)
+    rows = [
+        *(line(text) for text in texts),
+        line("what of it", f"{answer} now"),
+        line("say more", f"{answer} then"),
+    ]
+    bench.write("a.jsonl", "".join(rows))
+    card = bench.prepare()
+    assert card.near["clusters"] == 1
+    assert card.conflicts["near"] == 0
+    assert lines_in(bench, "conflicts.jsonl") == []
+
+
+PASSAGE = """\
+## Still
+
+The still draws moisture from the ground and from plant material through the whole of a warm day. A still is a pit under
+a clear plastic sheet that a stone in the middle holds down. To build a still, dig a bowl-shaped pit about one metre
+across. If you have no plastic sheet, hang a cloth over the pit and wring it out at dawn. The best way to seal a still
+is to pack soil around its rim.
+"""
+
+
+def test_questions_about_one_passage_are_no_conflict_but_another_answer_of_a_persons_is(bench: Bench) -> None:
+    bench.write("manual.md", "# Water\n\n" + PASSAGE)
+    bench.write("a.jsonl", "".join(line(text) for text in sentences(8, 40)))
+    card = bench.prepare()
+    told = [pair["rows"] for pair in lines_in(bench, "near.jsonl") if pair["view"] == "user"]
+    assert any(one["answer"] != other["answer"] for one, other in told), (
+        "made rows are near, with other answers"
+    )
+    assert card.conflicts["near"] == 0
+
+    made = next(
+        row["prompt"] for pair in told for row in pair if row["prompt"].startswith("Answer from this text")
+    )
+    rows = [*(line(text) for text in sentences(8, 40)), line(f"{made} Please!", "It is none.")]
+    bench.write("a.jsonl", "".join(rows))
+    card = bench.prepare()
+    assert card.conflicts["near"] == 1
+    (conflict,) = lines_in(bench, "conflicts.jsonl")
+    assert conflict["kind"] == "near"
+    assert {"data/a.jsonl:41"} < {row["source"] for row in conflict["rows"]}
+
+
 def test_added_rows_move_none_but_those_that_they_join(bench: Bench) -> None:
     texts = sentences(11, 300)
     bench.write("a.jsonl", "".join(line(text, ["up", "down", "slow"][n % 3]) for n, text in enumerate(texts)))

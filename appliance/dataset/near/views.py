@@ -27,6 +27,7 @@ from appliance.dataset.near.union_find import UnionFind
 
 View = Literal["user", "conversation"]
 Messages = Sequence[Mapping[str, Any]]
+# What the user said comes first: what is joined after it isn't near in its prompt (`Views.clusters`).
 MEASURES: tuple[tuple[View, Kind], ...] = (
     ("user", "characters"),
     ("user", "words"),
@@ -228,9 +229,16 @@ class Views:
             highest = max(highest, likeness(first, second, kind))
         return highest
 
-    def clusters(self, rows: NDArray[np.int64], threshold: float, tell: Tell) -> tuple[UnionFind, Reasons]:
-        """Which of these rows (ascending numbers) a chain of near pairs connects, and a reason for each joint."""
+    def clusters(
+        self, rows: NDArray[np.int64], threshold: float, tell: Tell
+    ) -> tuple[UnionFind, NDArray[np.int64], Reasons]:
+        """Which of these rows (ascending numbers) a chain of near pairs connects, and a reason for each joint.
+
+        Returns:
+            the clusters; (all rows,) label of the cluster that a row is in by what the user said alone; the reasons.
+        """
         sets = UnionFind(len(self))
+        by_prompt = sets.labels()
         reasons = Reasons()
         for view, kind in MEASURES:
             digests = self.digests(view)[rows]
@@ -239,7 +247,9 @@ class Views:
             _, first = np.unique(digests, return_index=True)
             join = NearJoin(self.texts[view], threshold, tell)
             reasons.add(view, join.clusters(join.sign(np.sort(rows[first]), kind), kind, sets))
-        return sets, reasons
+            if view == "user":
+                by_prompt = sets.labels().copy()
+        return sets, by_prompt, reasons
 
     def across(self, side: NDArray[np.bool_], threshold: float, tell: Tell, *, once: bool) -> list[Likeness]:
         """Near pairs with the second row on the side True and the first on the other.

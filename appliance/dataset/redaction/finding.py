@@ -15,6 +15,7 @@ from appliance.dataset.redaction.labelled_numbers import find_labelled
 from appliance.dataset.redaction.machine_addresses import find_emails, find_network, find_urls
 from appliance.dataset.redaction.names import find_names
 from appliance.dataset.redaction.national_ids import find_national_ids
+from appliance.dataset.redaction.numbers_alone import find_alone
 from appliance.dataset.redaction.phones import find_phones
 from appliance.dataset.redaction.spans import DEFAULT_KINDS, KINDS, Span, resolve
 
@@ -37,7 +38,8 @@ _FINDERS: tuple[tuple[frozenset[str], Callable[[str, str], Iterator[Span]]], ...
     (frozenset({"iban"}), lambda text, _: find_ibans(text)),
     (frozenset({"national_id"}), find_national_ids),
     (frozenset({"phone"}), find_phones),
-    (frozenset({"national_id", "card", "account"}), find_labelled),
+    (frozenset({"national_id", "card", "account"}), lambda text, _: find_labelled(text)),
+    (frozenset({"national_id", "card", "account"}), find_alone),
     (frozenset({"birth_date"}), find_birth_dates),
     (frozenset({"address"}), find_addresses),
     (frozenset({"name"}), find_names),

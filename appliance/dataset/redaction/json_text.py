@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from appliance.dataset.redaction.numbers_alone import spreadsheet_exponent
+
 _LITERAL = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _COLON = re.compile(r"\s*:")
@@ -59,7 +61,7 @@ def json_strings(text: str) -> list[JsonString] | None:
             continue
         number = _NUMBER.match(text, place)
         if number:
-            if number.group().isdigit():
+            if number.group().isdigit() or spreadsheet_exponent(number.group()) is not None:
                 found.append(JsonString(number.start(), number.end(), number.group(), key, number=True))
             place = number.end()
             continue

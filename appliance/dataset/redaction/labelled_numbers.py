@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from appliance.dataset.redaction.numbers_alone import SPREADSHEET, digits
 from appliance.dataset.redaction.spans import Span
 
-_NUMBER_WORD = r"(?:numbers?|no|num|nr|nbr|id|digits?|#|№)"
-_COPULA = r"(?:\s*(?:is|are|in|was|it'?s|to|:|=|#|-|\.)){0,3}"
+_NUMBER_WORD = r"(?:numbers?|n[uo]?[mn]?b[ea]?r|nume?r|no|num|nr|nbr|id|digits?|#|№)"  # slips of typing too
+_WHOSE = r"(?:\s+(?:of|for|on)\s+(?:[a-z]+\s+){1,3}(?=is\b|are\b|was\b|:))?"
+_COPULA = r"(?:\s*(?:is|are|in|was|were|it'?s|to|:|=|#|-|\.)){0,3}"
 _LETTERS = (
     r"(?!(?:is|my|to|and|or|the|for|was|of|in|at|on|it|am|pm|not|has|are|be|by|as|with"
-    r"|please|usd|eur)\b)[a-z]{1,4}"
+    r"|please|usd|eur|ssn|card|acct?|num|cvv|exp|pin|zip|name|dob|date)\b)[a-z]{1,4}"
 )
-_VALUE = rf"(?:{_LETTERS}[ -]?)?\d[\d-]*(?: \d{{2,}})*(?:[ -]?{_LETTERS}(?![a-z]))?(?: \d{{2,}})?"
+_VALUE = rf"(?:{SPREADSHEET}|(?:{_LETTERS}[ -]?)?\d[\d-]*(?: \d{{2,}})*(?:[ -]?{_LETTERS}(?![a-z]))?(?: \d{{2,}})?)"
+_GLUED = r"(?:yes|yeah|ok(?:ay)?|sure|please|hi|hello|my|the)?"  # what was typed without a space
 _LABELS = (
     ("national_id", r"ssn|social(?:\s+security)?|tax(?:payer)?\s+id|national\s+(?:id|insurance)|passport"
      r"|(?:driver'?s?|driving)\s+licen[cs]e|licen[cs]e|aadhaa?r|identity\s+card|id\s+card|nhs|sin"),
@@ -25,7 +28,7 @@ _AFTER = tuple(
     (
         kind,
         re.compile(
-            rf"(?<![a-z])(?P<label>{label})(?![a-z])\s*(?P<number>{_NUMBER_WORD})?\.?{_COPULA}\s*(?P<value>{_VALUE})(?![\w@%]|[.,]\d)",
+            rf"(?<![a-z]){_GLUED}(?P<label>{label})(?![a-z])\s*(?P<number>{_NUMBER_WORD})?\.?{_WHOSE}{_COPULA}\s*(?P<value>{_VALUE})(?![\w@%]|[.,]\d)",
             re.IGNORECASE,
         ),
     )
@@ -58,35 +61,16 @@ _TRANSFER = re.compile(
     r"\b(?:transfer\w*|send|sent|pay|deposit\w*|wire[ds]?)\s+(?:[\w$€£.,]+\s+){0,6}?(?:to|into|from)\s+(?:the\s+|my\s+)?(?P<value>\d{4,18})\b",
     re.IGNORECASE,
 )
-_ASKED = (
-    ("national_id", re.compile(r"\bssn\b|social\s+security|passport|licen[cs]e", re.IGNORECASE)),
-    ("card", re.compile(r"\bcard\b", re.IGNORECASE)),
-    ("account", re.compile(r"\b(?:account|policy|claim|member)\b", re.IGNORECASE)),
-)
-_BARE = re.compile(
-    r"^\W*(?:(?:ok(?:ay)?|yes|sure|it'?s|it\s+is|they\s+are|sorry|ya)[\s,.]*){0,4}"
-    r"(?P<value>[a-z]{0,4}[ -]?\d[\d -]{1,22}\d)\W*$",
-    re.I,
-)
 _SHORT_NEEDS_NUMBER = 5  # without "number" or the like, a value of fewer digits may count something else
 
 
-def _count(value: str) -> int:
-    return sum(character.isdigit() for character in value)
-
-
-def find_labelled(text: str, before: str = "") -> Iterator[Span]:
-    """Numbers named by a word before or after them, or by the question that they answer.
-
-    Args:
-        text: where to look.
-        before: what was said before it: a question that a bare number answers.
-    """
-    if not _count(text):
+def find_labelled(text: str) -> Iterator[Span]:
+    """Numbers named by a word before or after them."""
+    if not digits(text):
         return
     for kind, pattern in _AFTER:
         for match in pattern.finditer(text):
-            count = _count(match["value"])
+            count = digits(match["value"])
             strong = kind == "national_id" and not match["label"].lower().startswith(("lic", "sin"))
             if count < 3 or (
                 (count < _SHORT_NEEDS_NUMBER and not (match["number"] or strong))
@@ -105,12 +89,3 @@ def find_labelled(text: str, before: str = "") -> Iterator[Span]:
                 yield Span(*match.span("value"), kind, 0.7, why)
     for match in _TRANSFER.finditer(text):
         yield Span(*match.span("value"), "account", 0.6, "money goes there")
-    if before and (bare := _BARE.match(text)):
-        asked = before[-200:]
-        places = [
-            (found[-1].start(), kind)
-            for kind, word in _ASKED
-            if (found := list(word.finditer(asked))) and _count(bare["value"]) > 2
-        ]
-        if places:
-            yield Span(*bare.span("value"), max(places)[1], 0.7, "answers a question for it")

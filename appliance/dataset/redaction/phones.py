@@ -32,10 +32,14 @@ _OTHER_BEFORE = re.compile(
     r"(?:\s+(?:number|no|num|nr|id|code|is|was|my|the|are|of)\b|[\s.:#=-])*+$",
     re.IGNORECASE,
 )
+_MAIL = r"(?:[\w.+-]+@[\w-]+(?:\.[\w-]+)+|\w+ (?:\d+ )?\w*(?:mail|yahoo|outlook)\.?(?:com|net|org))"
+_MAIL_BEFORE = re.compile(rf"{_MAIL}\s*(?:and|or|&|/|\n)\s*$", re.IGNORECASE)
+_MAIL_AFTER = re.compile(rf"^\s*(?:and|or|&|/|\n)\s*(?:e-?mail\W{{0,3}})?{_MAIL}", re.IGNORECASE)
 _DATE = re.compile(
     r"^(?:(?:19|20)\d{2}([-./ ])\d{1,2}\1\d{1,2}|\d{1,2}([-./ ])\d{1,2}\2(?:19|20)?\d{2})(?:[ T]\d{1,2})?$"
     r"|^(?:(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|[12]\d|3[01])(?:19|20)\d{2})$"
 )
+_LEAST_BESIDE_MAIL = 9  # digits
 _YEARS = re.compile(r"^(?:1[5-9]|20)\d{2}\s?[-–/ ]\s?(?:(?:1[5-9]|20)\d{2}|\d{2})$")
 
 
@@ -101,6 +105,10 @@ def find_phones(text: str, before: str = "") -> Iterator[Span]:
             score, why = 0.5, f"ten digits, valid in {plan}"
         elif plan and count == len(found) and found[0] == "0":
             score, why = 0.5, f"a valid number in {plan}"
+        if count >= _LEAST_BESIDE_MAIL and (
+            _MAIL_BEFORE.search(said) or _MAIL_AFTER.match(text[end : end + 80])
+        ):
+            score, why = max(0.6, score), "beside an e-mail address"
         if named:
             score, why = max(0.8, score), "beside a word for telephones"
         yield Span(start, end, "phone", score, why)

@@ -20,6 +20,7 @@ from appliance.dataset.redaction.bank_numbers import is_card
 from appliance.dataset.redaction.birth_dates import DATE
 from appliance.dataset.redaction.gazetteers import gazetteers
 from appliance.dataset.redaction.national_ids import NATIONAL_IDS, compact
+from appliance.dataset.redaction.numbers_alone import spreadsheet_exponent
 
 _TRIES = 20_000
 _WORD = re.compile(r"[^\W\d_]+")
@@ -202,10 +203,15 @@ def _until(value: str, make: Callable[[], str], holds: Callable[[str], bool]) ->
 
 
 def _scrambled(value: str, chance: random.Random) -> str:
+    end = spreadsheet_exponent(value)
+    if end is not None:  # as many digits as it had
+        return _until(value, lambda: _scramble(value[:end], chance) + value[end:], lambda _: True)
     return _until(value, lambda: _scramble(value, chance), lambda _: any(c.isalnum() for c in value))
 
 
 def _card(value: str, chance: random.Random) -> str:
+    if spreadsheet_exponent(value) is not None:
+        return _scrambled(value, chance)
     genuine = is_card(value)
     return _until(value, lambda: _scramble(value, chance, 1), lambda made: is_card(made) == genuine)
 

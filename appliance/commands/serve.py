@@ -99,10 +99,11 @@ def _target_of(device: Device, model: Path | None) -> Target | None:
     from appliance.serving.supervisor import Target
 
     if model is not None:
-        from appliance import storage
+        from appliance import model_file, storage
 
         if not model.is_file():
             raise UsageError(f"{model}: no such file", "give the path of a GGUF")
+        model_file.check(model)
         return Target(name=model.stem, version="", digest=storage.sha256_file(model), model=model.resolve())
     from appliance.registry import manifest
     from appliance.update import slots

@@ -163,7 +163,8 @@ class _Cursor:
         if position + count > MAX_HEADER_BYTES:
             self.fail(position, f"{what} ends beyond the {MAX_HEADER_BYTES} bytes that a header may take")
         rest = self.block[self.at :]
-        self.block = rest + self.stream.read(max(count, _BLOCK) - len(rest))
+        wanted = min(max(count, _BLOCK), MAX_HEADER_BYTES - position)
+        self.block = rest + self.stream.read(wanted - len(rest))
         self.base, self.at = position, 0
         if count > len(self.block):
             self.fail(position, f"{what} could not be read: the file became shorter meanwhile")

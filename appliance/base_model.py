@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from appliance import paths, storage
+from appliance import model_file, paths, storage
 from appliance.conversion import reported_errors
 from appliance.errors import ModelError
 from appliance.events import Emit, Event, ignore
@@ -47,6 +47,7 @@ def embedded_gguf() -> Path:
 def _from_gguf(gguf: Path, emit: Emit) -> Path:
     from convert import to_checkpoint
 
+    model_file.check(gguf)
     digest = storage.sha256_file(gguf)
     folder = paths.cache_folder() / "base" / digest[:16]
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The command line. Each verb lives in `appliance/commands/<verb>.py` and is loaded only when it is asked for."""
+"""The command line. Each verb is a module of `appliance/commands/`, loaded only when it is asked for."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from appliance import __version__
 from appliance.errors import AnchorholdError, ExitCode, as_product_error
 from appliance.visible import visible
 
-# verb -> (one line of help, in the order of the road). The module of the same name holds `command`.
+# verb -> (one line of help, in the order of the road). `module_of` says which module holds its `command`.
 VERBS: dict[str, str] = {
     "init": "Begin a project: a commented anchorhold.toml and its folders.",
     "build": "Walk the road: dataset, train, convert, evaluate, release, stick.",
     "dataset": "Read, clean and split the examples; write the dataset card.",
     "train": "Fine-tune the base with LoRA on this machine's CPU.",
     "convert": "Turn base + adapter into one GGUF file.",
+    "gguf": "Check a GGUF file, or show what stands in its header.",
     "evaluate": "Measure the file that ships; write the report.",
     "audit": "Run suites on the file that ships: safety, bias, memory, your own.",
     "retrain": "Take corrections and failures into the next round, and run it.",
@@ -38,8 +39,16 @@ VERBS: dict[str, str] = {
     "completion": "Print the shell's completion script.",
 }
 
+_OTHER_NAMES = {
+    "gguf": "gguf_header"
+}  # a module of that name would stand before the library of the same name
 
 _VERBOSE = frozenset({"-v", "--verbose"})
+
+
+def module_of(verb: str) -> str:
+    """The module that holds a verb's `command`."""
+    return f"appliance.commands.{_OTHER_NAMES.get(verb, verb)}"
 
 
 class _Verbs(click.Group):
@@ -49,7 +58,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in VERBS:
             return None
-        command: click.Command = importlib.import_module(f"appliance.commands.{cmd_name}").command
+        command: click.Command = importlib.import_module(module_of(cmd_name)).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

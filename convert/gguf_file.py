@@ -1,7 +1,7 @@
-"""GGUF files: read with every length checked before it is believed, written in one pass in a fixed order.
+"""GGUF files: mapped after their header was checked (`gguf_header`), written in one pass in a fixed order.
 
-Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (version 3, little-endian; version 2 is read
-    too).
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (version 3, little-endian; version 2 is
+    read too).
 """
 
 from __future__ import annotations
@@ -10,50 +10,18 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from convert.errors import ConvertError
-from convert.libggml import BY_NUMBER, TYPES, TensorType
+from convert.gguf_header import CODES, DEFAULT_ALIGNMENT, MAGIC, Kind, open_header, shown
+from convert.gguf_header import Value as Value
+from convert.tensor_types import TYPES, TensorType
 
-MAGIC = b"GGUF"
-ALIGNMENT = 32
-_MAX_DIMENSIONS = 4
-_MAX_DEPTH = 2  # arrays of arrays are allowed by the format and used by nobody
-_MAX_ALIGNMENT = 1 << 16
-
-
-class Kind(IntEnum):
-    """Types of metadata values."""
-
-    U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
-
-
-_CODES: dict[Kind, str] = {
-    Kind.U8: "B",
-    Kind.I8: "b",
-    Kind.U16: "H",
-    Kind.I16: "h",
-    Kind.U32: "I",
-    Kind.I32: "i",
-    Kind.F32: "f",
-    Kind.BOOL: "?",
-    Kind.U64: "Q",
-    Kind.I64: "q",
-    Kind.F64: "d",
-}
-
-
-class Value(NamedTuple):
-    """A metadata value with its type; `item` is the type of an array's items."""
-
-    kind: Kind
-    value: Any
-    item: Kind | None = None
+ALIGNMENT = DEFAULT_ALIGNMENT
 
 
 def u32(value: int) -> Value:
@@ -122,157 +90,32 @@ class Gguf:
         """
         found = self.get(key, default)
         if not isinstance(found, str):
-            raise _fail(self.path, f"{key} is no text")
+            raise ConvertError(f"{self.path}: {key} is no text", "get the file again from its source")
         return found
-
-
-def _fail(path: Path, reason: str) -> ConvertError:
-    return ConvertError(
-        f"{path}: {reason}", "the file is damaged, incomplete or no GGUF: copy it again from its source"
-    )
-
-
-class _Cursor:
-    """Reads little-endian values from a mapped file, and never past its end."""
-
-    def __init__(self, path: Path, data: npt.NDArray[np.uint8]) -> None:
-        self.path, self.view, self.position, self.size = path, data.data, 0, data.size
-
-    def take(self, count: int) -> memoryview:
-        if count > self.size - self.position:
-            raise _fail(
-                self.path, f"cut short: {count} bytes are due at {self.position}, the file has {self.size}"
-            )
-        self.position += count
-        return self.view[self.position - count : self.position]
-
-    def number(self, code: str) -> Any:
-        return struct.unpack("<" + code, self.take(struct.calcsize("<" + code)))[0]
-
-    def count(self, smallest: int, what: str) -> int:
-        found: int = self.number("Q")
-        if found * smallest > self.size - self.position:
-            raise _fail(self.path, f"claims {found} {what}, more than the file can hold")
-        return found
-
-    def text(self) -> str:
-        length = self.number("Q")
-        try:
-            return str(self.take(length), "utf-8")
-        except UnicodeDecodeError as error:
-            raise _fail(self.path, f"text at {self.position - length} is not UTF-8") from error
-
-    def kind(self) -> Kind:
-        number = self.number("I")
-        if number not in iter(Kind):
-            raise _fail(self.path, f"unknown metadata type {number} at {self.position - 4}")
-        return Kind(number)
-
-    def value(self, kind: Kind, depth: int = 0) -> Any:
-        if kind is Kind.STRING:
-            return self.text()
-        if kind is not Kind.ARRAY:
-            return self.number(_CODES[kind])
-        return self.array(depth)[1]
-
-    def array(self, depth: int = 0) -> tuple[Kind, list[Any]]:
-        if depth >= _MAX_DEPTH:
-            raise _fail(self.path, "arrays nested too deep")
-        item = self.kind()
-        if item in _CODES:
-            size = struct.calcsize("<" + _CODES[item])
-            count = self.count(size, "array items")
-            return item, list(struct.unpack(f"<{count}{_CODES[item]}", self.take(count * size)))
-        count = self.count(8, "array items")
-        if item is Kind.STRING:
-            return item, [self.text() for _ in range(count)]
-        return item, [self.value(item, depth + 1) for _ in range(count)]
-
-
-def _metadata(cursor: _Cursor, count: int) -> dict[str, Value]:
-    metadata: dict[str, Value] = {}
-    for _ in range(count):
-        key, kind = cursor.text(), cursor.kind()
-        if key in metadata:
-            raise _fail(cursor.path, f"metadata key {key!r} stands there twice")
-        if kind is Kind.ARRAY:
-            item, values = cursor.array()
-            metadata[key] = Value(kind, values, item)
-        else:
-            metadata[key] = Value(kind, cursor.value(kind))
-    return metadata
-
-
-@dataclass(frozen=True)
-class _Placed:
-    name: str
-    shape: tuple[int, ...]
-    type: TensorType
-    offset: int
-    bytes: int
-
-
-def _placed(cursor: _Cursor) -> _Placed:
-    name = cursor.text()
-    dimensions = cursor.number("I")
-    if not 1 <= dimensions <= _MAX_DIMENSIONS:
-        raise _fail(cursor.path, f"tensor {name!r} has {dimensions} dimensions")
-    shape = tuple(cursor.number("Q") for _ in range(dimensions))[::-1]
-    number, offset = cursor.number("I"), cursor.number("Q")
-    if number not in BY_NUMBER:
-        known = ", ".join(TYPES)
-        raise ConvertError(
-            f"{cursor.path}: tensor {name!r} is of type number {number}", f"known types: {known}"
-        )
-    kind = BY_NUMBER[number]
-    if 0 in shape or math.prod(shape) > cursor.size * 8:  # no type takes less than a bit a weight
-        raise _fail(cursor.path, f"tensor {name!r} has the impossible shape {list(shape)}")
-    if shape[-1] % kind.block:
-        raise _fail(cursor.path, f"tensor {name!r}: rows of {shape[-1]} weights can't be of type {kind.name}")
-    return _Placed(name, shape, kind, offset, math.prod(shape[:-1]) * kind.row_bytes(shape[-1]))
 
 
 def read(path: Path) -> Gguf:
-    """Map the file at `path` and check all of its structure.
+    """Map the file at `path`, after all of its structure was checked by `gguf_header`.
 
     Raises:
-        ConvertError: no GGUF, another version, cut short, or lying about a length.
+        ConvertError: no GGUF, another version, cut short, lying about a length, or of a type that we can't read.
     """
-    if not path.is_file():
-        raise ConvertError(f"{path}: no such file")
-    if path.stat().st_size < 24:
-        raise _fail(path, f"no GGUF file: {path.stat().st_size} bytes")
+    header = open_header(path)
+    for stored in header.tensors.values():
+        if stored.type.name not in TYPES:
+            reason = f"{path}: tensor {shown(stored.name)} is of type {stored.type.name}"
+            raise ConvertError(reason, f"types that can be converted: {', '.join(TYPES)}")
     mapped: npt.NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r")
-    cursor = _Cursor(path, mapped)
-    if bytes(cursor.take(4)) != MAGIC:
-        raise _fail(path, "no GGUF file: its first bytes say otherwise")
-    version = cursor.number("I")
-    if version not in {2, 3}:
-        raise ConvertError(f"{path}: GGUF version {version}", "versions 2 and 3 (little-endian) are read")
-    tensor_count, key_count = cursor.count(24, "tensors"), cursor.count(12, "metadata keys")
-    metadata = _metadata(cursor, key_count)
-    placed = [_placed(cursor) for _ in range(tensor_count)]
-    alignment = metadata["general.alignment"].value if "general.alignment" in metadata else ALIGNMENT
-    if not isinstance(alignment, int) or not 1 <= alignment <= _MAX_ALIGNMENT or alignment & (alignment - 1):
-        raise _fail(path, f"alignment {alignment!r}")
-    begin = -(-cursor.position // alignment) * alignment
-    tensors: dict[str, GgufTensor] = {}
-    position = 0
-    for each in sorted(placed, key=lambda one: one.offset):
-        if each.name in tensors:
-            raise _fail(path, f"tensor {each.name!r} stands there twice")
-        if each.offset % alignment or each.offset < position:
-            raise _fail(
-                path, f"tensor {each.name!r} at {each.offset} overlaps its neighbour or is not aligned"
-            )
-        position = each.offset + each.bytes
-        if begin + position > mapped.size:
-            raise _fail(
-                path, f"cut short: tensor {each.name!r} ends at {begin + position}, the file at {mapped.size}"
-            )
-        data = mapped[begin + each.offset : begin + position].reshape(-1, each.type.row_bytes(each.shape[-1]))
-        tensors[each.name] = GgufTensor(each.name, each.shape, each.type, data)
-    return Gguf(path, metadata, tensors)
+    if mapped.size != header.size:
+        raise ConvertError(
+            f"{path}: changed while it was being read", "wait until it is copied, and try again"
+        )
+    tensors = {}
+    for name, stored in header.tensors.items():
+        data = mapped[stored.begin : stored.begin + stored.bytes]
+        rows = data.reshape(-1, stored.type.row_bytes(stored.shape[-1]))
+        tensors[name] = GgufTensor(name, stored.shape, stored.type, rows)
+    return Gguf(path, header.metadata, tensors)
 
 
 def _encode_text(text: str) -> bytes:
@@ -284,7 +127,7 @@ def _encode(value: Value) -> bytes:
     if value.kind is Kind.STRING:
         return _encode_text(value.value)
     if value.kind is not Kind.ARRAY:
-        return struct.pack("<" + _CODES[value.kind], value.value)
+        return struct.pack("<" + CODES[value.kind], value.value)
     item, values = value.item, value.value
     assert item is not None
     head = struct.pack("<IQ", item, len(values))
@@ -292,7 +135,7 @@ def _encode(value: Value) -> bytes:
         return head + b"".join(_encode_text(each) for each in values)
     if item is Kind.ARRAY:
         raise ConvertError("arrays of arrays are not written")
-    return head + struct.pack(f"<{len(values)}{_CODES[item]}", *values)
+    return head + struct.pack(f"<{len(values)}{CODES[item]}", *values)
 
 
 @dataclass(frozen=True)

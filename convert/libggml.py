@@ -11,7 +11,6 @@ import ctypes
 import functools
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from convert.errors import ConvertError
+from convert.tensor_types import TYPES as TYPES
+from convert.tensor_types import WRITABLE as WRITABLE
+from convert.tensor_types import TensorType as TensorType
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -26,70 +28,8 @@ Memory = Callable[[tuple[int, ...]], Floats]
 """A shape -> uninitialized memory of that shape."""
 
 
-@dataclass(frozen=True)
-class TensorType:
-    """One of ggml's tensor types (ggml.h, `enum ggml_type`).
-
-    Attributes:
-        name: llama.cpp's name.
-        number: its number in a GGUF file.
-        block: weights in a block; a row must be a multiple of it.
-        size: bytes of a block.
-        file_type: `general.file_type` of a file whose matrices are mostly of this type (llama.h,
-            `llama_ftype`); None where we only read it.
-        dequantizer: the library's function; empty for plain floats.
-    """
-
-    name: str
-    number: int
-    block: int
-    size: int
-    file_type: int | None = None
-    dequantizer: str = ""
-
-    @property
-    def bits_per_weight(self) -> float:
-        """Bits a weight takes, scales included."""
-        return 8 * self.size / self.block
-
-    def row_bytes(self, columns: int) -> int:
-        """Bytes of a row of `columns` weights."""
-        if columns % self.block:
-            raise ConvertError(
-                f"a row of {columns} weights can't be of type {self.name}: blocks are {self.block} wide"
-            )
-        return columns // self.block * self.size
-
-
-TYPES: dict[str, TensorType] = {
-    each.name: each
-    for each in (
-        TensorType("F32", 0, 1, 4, 0),
-        TensorType("F16", 1, 1, 2, 1),
-        TensorType("BF16", 30, 1, 2, 32),
-        TensorType("Q8_0", 8, 32, 34, 7, "dequantize_row_q8_0"),
-        TensorType("Q5_1", 7, 32, 24, 9, "dequantize_row_q5_1"),
-        TensorType("Q5_0", 6, 32, 22, 8, "dequantize_row_q5_0"),
-        TensorType("Q4_1", 3, 32, 20, 3, "dequantize_row_q4_1"),
-        TensorType("Q4_0", 2, 32, 18, 2, "dequantize_row_q4_0"),
-        TensorType("Q2_K", 10, 256, 84, None, "dequantize_row_q2_K"),
-        TensorType("Q3_K", 11, 256, 110, None, "dequantize_row_q3_K"),
-        TensorType("Q4_K", 12, 256, 144, 14, "dequantize_row_q4_K"),
-        TensorType("Q5_K", 13, 256, 176, 16, "dequantize_row_q5_K"),
-        TensorType("Q6_K", 14, 256, 210, 18, "dequantize_row_q6_K"),
-        TensorType("IQ4_NL", 20, 32, 18, 25, "dequantize_row_iq4_nl"),
-        TensorType("IQ4_XS", 23, 256, 136, None, "dequantize_row_iq4_xs"),
-    )
-}
-"""Every type that we can read, by name."""
-
-WRITABLE = tuple(name for name, each in TYPES.items() if each.file_type is not None)
-"""The types that `quantize` offers."""
-
 _NARROW = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 """What llama.cpp's own quantizer takes where a row doesn't fill the 256 wide blocks of a K type."""
-
-BY_NUMBER: dict[int, TensorType] = {each.number: each for each in TYPES.values()}
 
 
 def tensor_type(name: str) -> TensorType:

@@ -22,6 +22,8 @@ from appliance.trust import keys
 from appliance.update import install as installing
 from appliance.update import publish, slots
 from appliance.update import stick as sticks
+from convert.gguf_file import PlannedTensor, Value, header, padding, string, u32
+from convert.tensor_types import BY_NUMBER
 
 PASSPHRASE = "correct horse"
 CHEAP_SCRYPT = 1 << 14
@@ -32,6 +34,26 @@ def accept(_model: Path, _manifest: manifests.Manifest, _emit: Emit) -> None:
     """A probe for tests that are not about the model."""
 
 
+def gguf_bytes(data: bytes = b"", **changed: Value) -> bytes:
+    """A well-formed GGUF that holds `data`; of no architecture that can be run.
+
+    Args:
+        data: becomes the weights of its one tensor.
+        changed: metadata to put in place of what stands there; a dot in a key is written `__`.
+    """
+    metadata = {
+        "general.architecture": string("simulated"),
+        "simulated.block_count": u32(1),
+        "simulated.context_length": u32(256),
+        "simulated.embedding_length": u32(8),
+        "tokenizer.ggml.model": string("none"),
+        **{key.replace("__", "."): value for key, value in changed.items()},
+    }
+    kind = next(each for each in BY_NUMBER.values() if each.name == "I8")
+    tensor = PlannedTensor("blk.0.data", (len(data) or 1,), kind)
+    return header(metadata, [tensor]) + (data or b"\0") + padding(tensor.bytes)
+
+
 def make_release(
     folder: Path,
     version: str,
@@ -39,10 +61,10 @@ def make_release(
     golden: list[dict[str, Any]] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Path:
-    """A release folder as `anchorhold release` makes it."""
+    """A release folder as `anchorhold release` makes it, with a model of its own or with these bytes in one."""
     folder.mkdir(parents=True)
     content = {
-        "notes.gguf": model.read_bytes() if isinstance(model, Path) else model,
+        "notes.gguf": model.read_bytes() if isinstance(model, Path) else gguf_bytes(model),
         "report.html": f"<p>{version}".encode(),
     }
     files = []

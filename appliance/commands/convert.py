@@ -135,9 +135,11 @@ def command(
         return
     if types or adapter is not None:
         raise UsageError("--type and --adapter go with an OUTPUT that ends in .gguf")
+    from appliance import model_file
     from convert import to_checkpoint
 
     gguf = base_model.embedded_gguf() if source == base_model.EMBEDDED else Path(source)
+    model_file.check(gguf)
     with reported_errors():
         to_checkpoint.convert(gguf, output)
     click.echo(f"{output}: a checkpoint that can be trained")

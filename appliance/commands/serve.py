@@ -118,10 +118,11 @@ def _target_of(device: Device, model: Path | None, looked: _Looked) -> Target | 
     from appliance.serving.supervisor import Target
 
     if model is not None:
-        from appliance import storage
+        from appliance import model_file, storage
 
         if not model.is_file():
             raise UsageError(f"{model}: no such file", "give the path of a GGUF")
+        model_file.check(model)
         passages, on = looked
         if passages is not None and not passages.is_file():
             raise UsageError(f"{passages}: no such file", "give the path of an index of passages")

@@ -12,7 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from appliance import storage
-from appliance.errors import AnchorholdError, StorageError, TrustError, UpdateError, from_os_error
+from appliance.errors import (
+    AnchorholdError,
+    ModelError,
+    StorageError,
+    TrustError,
+    UpdateError,
+    from_os_error,
+)
 from appliance.events import Emit, Event
 from appliance.paths import Device
 from appliance.registry import manifest as manifests
@@ -81,6 +88,23 @@ def golden_check(model: Path, manifest: manifests.Manifest, emit: Emit) -> None:
         raise
     except AnchorholdError as error:
         raise UpdateError(f"the release can't be loaded: {error.message}", error.hint) from error
+
+
+def _check_header(model: Path) -> None:
+    """Read the model's header within our own limits, before llama.cpp or anything else opens the file.
+
+    Raises:
+        UpdateError: damaged, hostile, or not what llama.cpp can serve.
+    """
+    from appliance import model_file
+
+    try:
+        model_file.check(model)
+    except ModelError as error:
+        raise UpdateError(
+            f"the release's model is refused: {error.message}",
+            "the old release goes on serving; report this to whoever made the stick",
+        ) from error
 
 
 def _incoming(device: Device) -> Path:
@@ -216,8 +240,10 @@ def _install(report: sticks.StickReport, device: Device, emit: Emit, probe: Prob
         emit(Event("install", "message", f"copying {report.name} {report.version}"))
         added = _fetch(report, device, emit)
         model = report.manifest.model
+        path = slots.object_path(device, model.sha256, model.name)
+        _check_header(path)
         emit(Event("install", "message", "loading the model and asking the golden prompts"))
-        probe(slots.object_path(device, model.sha256, model.name), report.manifest, emit)
+        probe(path, report.manifest, emit)
     except BaseException:
         for path in added:
             path.unlink(missing_ok=True)
@@ -281,7 +307,7 @@ def install(
 
     Raises:
         TrustError: the stick isn't to be believed.
-        UpdateError: the model failed its trial, or another installation runs.
+        UpdateError: the model's header is refused, it failed its trial, or another installation runs.
         StorageError: no space or no permission.
     """
     with exclusive(device):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from appliance import storage
+from appliance import model_file, storage
 from appliance.base_model import EMBEDDED, embedded_gguf
 from appliance.dataset.pairs.passages import Passage
 from appliance.dataset.pairs.sentences import content_words, is_sentence, stands_alone
@@ -73,6 +73,7 @@ def writer_model(project: Project) -> Path:
         raise ModelError(
             f"{found}: no such model", "set [dataset.pairs] writer to a .gguf file, or to `base`"
         )
+    model_file.check(found)
     return found
 
 

@@ -188,6 +188,11 @@ class Device:
         return (self.root if writable else state_folder()) / "history.sqlite"
 
     @property
+    def watch(self) -> Path:
+        """What is watched of the release at work, and an operator's wish to begin it anew."""
+        return self.root / "watch"
+
+    @property
     def response_cache(self) -> Path:
         """Answers to deterministic requests (SQLite)."""
         return self.root / "cache.sqlite"

@@ -110,6 +110,7 @@ def _target_of(device: Device, model: Path | None) -> Target | None:
     release = slots.active(device)
     if release is None:
         return None
+    baseline = manifest.baseline_of(release.manifest)
     return Target(
         name=release.name,
         version=release.version,
@@ -118,6 +119,7 @@ def _target_of(device: Device, model: Path | None) -> Target | None:
         context=manifest.context_of(release.manifest),
         system=manifest.system_of(release.manifest),
         schema=manifest.schema_of(release.manifest),
+        baseline=None if baseline is None else slots.object_path(device, baseline.sha256, baseline.name),
     )
 
 
@@ -142,6 +144,7 @@ def _serve(
     from appliance.serving.gateway.app import cache_at
     from appliance.serving.gateway.exchange import Gateway
     from appliance.serving.supervisor import Supervisor
+    from appliance.watch.watcher import Served, Watcher
 
     address = listening.Address.parse(tcp) if tcp else None
     # Before the seal, which lets nothing bind that other machines can reach. A key is needed there.
@@ -173,6 +176,15 @@ def _serve(
         supervisor = Supervisor(lambda: fixed if model is not None else _target_of(device, None), start)
         held.callback(supervisor.close)
         supervisor.begin()
+
+        def served() -> Served | None:
+            current = supervisor.current
+            return None if current is None else Served(current.target.digest, current.target.baseline)
+
+        watcher = None if standalone else Watcher(device, served)
+        if watcher is not None:
+            held.callback(watcher.close)
+            watcher.begin()
         sockets = [(unix, False)] + ([(tcp_socket, True)] if tcp_socket is not None else [])
 
         def ready() -> None:
@@ -182,4 +194,5 @@ def _serve(
                 line += f" and {address.url(tcp_socket.getsockname()[1])} (with a key)"
             click.echo(line, err=True)
 
-        server.run(Gateway(supervisor, cache_at(cache), queue), sockets, device.api_keys, ending, ready)
+        gateway = Gateway(supervisor, cache_at(cache), queue, watcher)
+        server.run(gateway, sockets, device.api_keys, ending, ready)

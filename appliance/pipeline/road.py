@@ -251,7 +251,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "release",
         "put model, report and provenance together",
-        ("appliance/registry",),
+        ("appliance/registry", "appliance/watch"),
         lambda project, base: {
             "model": _digest(project.model / "convert.json"),
             "report": _digest(project.evaluation / "report.html"),

@@ -13,6 +13,7 @@ from appliance.registry import version as versions
 
 FORMAT = "anchorhold-release/1"
 FILE_NAME = "release.json"
+BASELINE_ROLE = "baseline"
 MAX_BYTES = 4 * 1024 * 1024  # of release.json
 MAX_FILES = 64
 MAX_FILE_BYTES = 1 << 42
@@ -72,6 +73,14 @@ def schema_of(raw: Mapping[str, Any]) -> dict[str, Any] | None:
     text = raw.get("schema", "")
     schema = json.loads(text) if text else None
     return schema if isinstance(schema, dict) else None
+
+
+def baseline_of(raw: Mapping[str, Any]) -> ReleaseFile | None:
+    """The file of a parsed `release.json` that says how its inputs are usually spread; None where it brings none."""
+    found = [entry for entry in raw["files"] if entry.get("role") == BASELINE_ROLE]
+    return (
+        ReleaseFile(**{key: found[0][key] for key in ("name", "sha256", "bytes", "role")}) if found else None
+    )
 
 
 def is_file_name(name: object) -> bool:

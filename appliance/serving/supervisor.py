@@ -35,6 +35,7 @@ class Target:
         context: tokens that a request needs room for.
         system: put before conversations that bring no system prompt; the model was trained behind it.
         schema: what answers to such conversations are held to; None for nothing.
+        baseline: the release's own spread of inputs (`watch.baseline`); None where it has none.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Target:
     context: int = 2048
     system: str = ""
     schema: dict[str, Any] | None = field(default=None, hash=False)
+    baseline: Path | None = None
 
     @property
     def identity(self) -> str:

@@ -32,6 +32,7 @@ VERBS: dict[str, str] = {
     "install": "Verify a stick and install its release on this device.",
     "rollback": "Serve the release that was active before.",
     "status": "What runs here, who signed it, and how it does.",
+    "drift": "How far inputs and answers are from the usual; alarms.",
     "serve": "Serve the active release (OpenAI-compatible API).",
     "chat": "Talk to the model in a plain terminal or a script.",
     "redteam": "Attack the served release; hear when it became weaker.",

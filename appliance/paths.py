@@ -220,6 +220,11 @@ class Device:
         return (self.root / "watch" if writable else state_folder()) / "redteam"
 
     @property
+    def watch(self) -> Path:
+        """What is watched of the release at work, and an operator's wish to begin it anew."""
+        return self.root / "watch"
+
+    @property
     def response_cache(self) -> Path:
         """Answers to deterministic requests (SQLite)."""
         return self.root / "cache.sqlite"

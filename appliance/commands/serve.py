@@ -142,6 +142,7 @@ def _target_of(device: Device, model: Path | None, looked: _Looked) -> Target | 
         return None
     brought = manifest.passages_in(release.manifest)
     top, on = manifest.retrieval_of(release.manifest)
+    baseline = manifest.baseline_of(release.manifest)
     return Target(
         name=release.name,
         version=release.version,
@@ -153,6 +154,7 @@ def _target_of(device: Device, model: Path | None, looked: _Looked) -> Target | 
         passages=slots.object_path(device, *brought) if brought else None,
         top=top,
         looks_up=on if looked[1] is None else looked[1],
+        baseline=None if baseline is None else slots.object_path(device, baseline.sha256, baseline.name),
     )
 
 
@@ -178,6 +180,7 @@ def _serve(
     from appliance.serving.gateway.app import cache_at
     from appliance.serving.gateway.exchange import Gateway
     from appliance.serving.supervisor import Supervisor
+    from appliance.watch.watcher import Served, Watcher
 
     address = listening.Address.parse(tcp) if tcp else None
     # Before the seal, which lets nothing bind that other machines can reach. A key is needed there.
@@ -211,6 +214,15 @@ def _serve(
         )
         held.callback(supervisor.close)
         supervisor.begin()
+
+        def served() -> Served | None:
+            current = supervisor.current
+            return None if current is None else Served(current.target.digest, current.target.baseline)
+
+        watcher = None if standalone else Watcher(device, served)
+        if watcher is not None:
+            held.callback(watcher.close)
+            watcher.begin()
         sockets = [(unix, False)] + ([(tcp_socket, True)] if tcp_socket is not None else [])
 
         def ready() -> None:
@@ -220,4 +232,5 @@ def _serve(
                 line += f" and {address.url(tcp_socket.getsockname()[1])} (with a key)"
             click.echo(line, err=True)
 
-        server.run(Gateway(supervisor, cache_at(cache), queue), sockets, device.api_keys, ending, ready)
+        gateway = Gateway(supervisor, cache_at(cache), queue, watcher)
+        server.run(gateway, sockets, device.api_keys, ending, ready)

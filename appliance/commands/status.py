@@ -51,6 +51,8 @@ def _collect(root: Path | None) -> dict[str, Any]:
     else:
         gateway = str(health.get("status"))
     problems += [f"audit log: {fault}" for fault in audit.verify(device)]
+    watching = ((health or {}).get("drift") or {}).get("problem")
+    problems += [f"drift: {watching}"] if watching else []
     disk = shutil.disk_usage(device.root).free if device.root.is_dir() else None
     return {
         "root": str(device.root),
@@ -61,6 +63,7 @@ def _collect(root: Path | None) -> dict[str, Any]:
         "newest_signed": floors.time,
         "gateway": gateway,
         "health": health,
+        "drift": (health or {}).get("drift"),
         "disk_free_bytes": disk,
         "problems": problems,
     }
@@ -73,7 +76,7 @@ def command(root: Path | None, as_json: bool) -> None:
     """What runs here, who signed it, and how it does.
 
     Shows the active and the retained release with slot, counter and the ids of the keys that signed them,
-    whether the gateway answers, and what is wrong, if anything is.
+    whether the gateway answers, whether inputs or answers have drifted, and what is wrong, if anything is.
     """
     import json
 
@@ -93,6 +96,12 @@ def command(root: Path | None, as_json: bool) -> None:
         click.echo(f"          digest {slot['digest']}")
         click.echo(f"          signed by {', '.join(slot['signers'])}")
     click.echo(f"gateway   {facts['gateway']}")
+    if facts["drift"] is not None:
+        from appliance.watch.telling import headline
+
+        click.echo(f"drift     {headline(facts['drift'])}")
+        for alarm in facts["drift"]["alarms"]:
+            click.echo(f"          {alarm}")
     if facts["disk_free_bytes"] is not None:
         click.echo(f"disk      {facts['disk_free_bytes'] / 1e9:.1f} GB free")
     for problem in facts["problems"]:

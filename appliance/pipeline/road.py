@@ -318,7 +318,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "release",
         "put model, report and provenance together",
-        ("appliance/registry", "appliance/retrieval"),
+        ("appliance/registry", "appliance/retrieval", "appliance/watch"),
         lambda project, base: {
             "model": _digest(project.model / "convert.json"),
             "report": _digest(project.evaluation / "report.html"),

@@ -13,6 +13,7 @@ from appliance.registry import version as versions
 
 FORMAT = "anchorhold-release/1"
 FILE_NAME = "release.json"
+BASELINE_ROLE = "baseline"
 MAX_BYTES = 4 * 1024 * 1024  # of release.json
 MAX_FILES = 64
 MAX_FILE_BYTES = 1 << 42
@@ -85,6 +86,14 @@ def passages_in(raw: Mapping[str, Any]) -> tuple[str, str] | None:
     """Digest and name of the index of documents that a parsed `release.json` lists; None without one."""
     found = next((file for file in raw.get("files", []) if file["role"] == "passages"), None)
     return (found["sha256"], found["name"]) if found else None
+
+
+def baseline_of(raw: Mapping[str, Any]) -> ReleaseFile | None:
+    """The file of a parsed `release.json` that says how its inputs are usually spread; None where it brings none."""
+    found = [entry for entry in raw["files"] if entry.get("role") == BASELINE_ROLE]
+    return (
+        ReleaseFile(**{key: found[0][key] for key in ("name", "sha256", "bytes", "role")}) if found else None
+    )
 
 
 def is_file_name(name: object) -> bool:

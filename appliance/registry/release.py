@@ -96,12 +96,46 @@ def _place(source: Path, folder: Path, name: str, role: str) -> dict[str, Any]:
         os.link(source, destination)
     except OSError:
         shutil.copyfile(source, destination)  # another file system
+    return _described(destination, role)
+
+
+def _described(file: Path, role: str) -> dict[str, Any]:
     return {
-        "name": name,
+        "name": file.name,
         "role": role,
-        "sha256": storage.sha256_file(destination),
-        "bytes": destination.stat().st_size,
+        "sha256": storage.sha256_file(file),
+        "bytes": file.stat().st_size,
     }
+
+
+def _baseline(project: Project, folder: Path, emit: Emit) -> list[dict[str, Any]]:
+    """What the device holds its inputs against, made of the training rows; nothing where they are too few."""
+    from appliance.watch import baseline
+
+    made = baseline.baseline_of(
+        _prompts(project.dataset / "train.jsonl", baseline.MOST_ROWS),
+        lambda done, total: emit(Event("release", "progress", "", done=done, total=total, unit="rows")),
+    )
+    if made is None:
+        return []
+    storage.write_bytes(folder / baseline.FILE_NAME, storage.canonical_json(made.to_json()))
+    return [_described(folder / baseline.FILE_NAME, manifests.BASELINE_ROLE)]
+
+
+def _prompts(path: Path, most: int) -> list[str]:
+    """The last message of the user in each row; of more rows than `most`, an even choice."""
+    try:
+        with path.open("rb") as lines:
+            step = max(1.0, sum(1 for _ in lines) / most)
+            chosen = {int(number * step) for number in range(most)}
+            lines.seek(0)
+            rows = [json.loads(line) for number, line in enumerate(lines) if number in chosen]
+        asked = [[turn["content"] for turn in row["messages"] if turn["role"] == "user"] for row in rows]
+    except FileNotFoundError as error:
+        raise UpdateError(f"{path}: missing", "`anchorhold dataset` makes it") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UpdateError(f"{path}: damaged ({error})", "run `anchorhold dataset` again") from error
+    return [turns[-1] for turns in asked if turns]
 
 
 def assemble(project: Project, emit: Emit) -> Release:
@@ -136,6 +170,7 @@ def assemble(project: Project, emit: Emit) -> Release:
         _place(model, folder, model.name, "model"),
         _place(report, folder, "report.html", "report"),
         _place(card, folder, "card.json", "card"),
+        *_baseline(project, folder, emit),
     ]
     if settings.retrieval.documents:
         files.append(_place(project.passages, folder, "passages.sqlite", "passages"))

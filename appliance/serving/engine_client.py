@@ -33,6 +33,7 @@ _USAGE = (
     "prompt_seconds",
     "seconds",
     "margin",
+    "confidence",
 )
 
 
@@ -74,6 +75,7 @@ def completion(text: str, last: Chunk) -> Completion:
         queue_seconds=last.queue_seconds,
         prompt_seconds=last.prompt_seconds,
         margin=last.margin,
+        confidence=last.confidence,
     )
 
 

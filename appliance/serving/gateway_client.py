@@ -125,6 +125,14 @@ class GatewayClient:
             raise self._unreachable(error) from error
         return found
 
+    def drift(self) -> dict[str, Any]:
+        """How far inputs and answers are from the usual (docs/formats/drift.md).
+
+        Raises:
+            ServingError: nobody answers, or nothing is watched.
+        """
+        return self._json("GET", "/drift", None)
+
     def models(self) -> list[dict[str, Any]]:
         """The served models (one).
 

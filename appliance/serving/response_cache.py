@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from appliance import storage
@@ -27,7 +27,7 @@ def key(release: str, tokens: Sequence[int], sampling: Sampling, build: str) -> 
         sampling: how it is answered.
         build: the engine's `EngineInfo.build`.
     """
-    choice = sampling.to_json()
+    choice = replace(sampling, confidence=False).to_json()  # measuring it changes no answer
     if sampling.temperature <= 0:  # then these don't matter
         choice = {**choice, "temperature": 0, "top_k": 0, "top_p": 0, "min_p": 0, "seed": None}
     return storage.sha256_json([release, list(tokens), choice, build])

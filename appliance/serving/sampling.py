@@ -21,6 +21,7 @@ class Sampling:
         stop: end before the first of these texts.
         margin: tell also how close the choice of a token came to falling on another one.
         grammar: what the answer is held to (`schema_grammar.grammar_of`); empty for nothing.
+        confidence: tell also how likely the model found its tokens, as some of them show.
     """
 
     max_tokens: int = 256
@@ -32,6 +33,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     margin: bool = False
     grammar: str = ""
+    confidence: bool = False
 
     @property
     def deterministic(self) -> bool:
@@ -43,6 +45,8 @@ class Sampling:
         value = {**asdict(self), "stop": list(self.stop)}
         if not self.margin:
             del value["margin"]  # it changes no answer, so it is no part of what an answer is kept under
+        if not self.confidence:
+            del value["confidence"]
         if not self.grammar:
             del value["grammar"]
         return value
@@ -65,6 +69,8 @@ class Chunk:
         queue_seconds, prompt_seconds, seconds: only on the last one; waiting, reading the prompt, all of it.
         margin: only on the last one, and only if asked for: the smallest gap of any of the answer's tokens
             between the largest logit and the next.
+        confidence: only on the last one, and only if asked for: mean natural log-probability of the answer's tokens,
+            taken at every fourth of them, by the model's own distribution (temperature 1, before any grammar).
         error: only on the last one: why there is no answer (`finish` is "error" then).
     """
 
@@ -77,6 +83,7 @@ class Chunk:
     prompt_seconds: float = 0.0
     seconds: float = 0.0
     margin: float | None = None
+    confidence: float | None = None
     error: str = ""
 
 
@@ -93,6 +100,7 @@ class Completion:
     queue_seconds: float = 0.0
     prompt_seconds: float = 0.0
     margin: float | None = None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class Target:
         passages: an index of documents to look things up in; None for none.
         top: how many passages a question gets.
         looks_up: whether without being asked.
+        baseline: the release's own spread of inputs (`watch.baseline`); None where it has none.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Target:
     passages: Path | None = None
     top: int = 3
     looks_up: bool = False
+    baseline: Path | None = None
 
     @property
     def identity(self) -> str:

@@ -1,7 +1,8 @@
-"""`log/audit.jsonl`: installs, refusals and rollbacks, each line naming the digest of the line before."""
+"""`log/audit.jsonl`: installs, refusals, rollbacks and drift, each line naming the digest of the line before."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -28,26 +29,27 @@ def _chain(lines: list[bytes]) -> str:
 
 
 def append(device: Device, event: str, **data: Any) -> None:
-    """Add one line, durably. The caller holds the installer's lock.
+    """Add one line, durably. The file itself is locked meanwhile, since installer and gateway both write it.
 
     A torn last line (power loss) is kept and closed: the chain goes on over it, and `verify` names it.
     """
     file = path(device)
     file.parent.mkdir(parents=True, exist_ok=True)
-    before = file.read_bytes() if file.exists() else b""
-    lines = _lines(before)
-    entry = {
-        "number": len(lines) + 1,
-        "time": clock.to_text(clock.machine_time()),
-        "event": event,
-        "data": data,
-        "previous": _chain(lines),
-    }
-    text = (b"\n" if before and not before.endswith(b"\n") else b"") + storage.canonical_json(entry) + b"\n"
     new = not file.exists()
     fd = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
-        os.write(fd, text)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        before = file.read_bytes()
+        lines = _lines(before)
+        entry = {
+            "number": len(lines) + 1,
+            "time": clock.to_text(clock.machine_time()),
+            "event": event,
+            "data": data,
+            "previous": _chain(lines),
+        }
+        closing = b"\n" if before and not before.endswith(b"\n") else b""
+        os.write(fd, closing + storage.canonical_json(entry) + b"\n")
         os.fsync(fd)
     finally:
         os.close(fd)

@@ -24,6 +24,7 @@ DEVICE_VERBS = (
     "redteam",
     "corrections",
     "gguf_header",
+    "drift",
 )
 ABOVE = {"convert": ("appliance", "tui"), "appliance": ("tui",)}
 

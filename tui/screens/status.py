@@ -11,6 +11,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from appliance.update.slots import Slot
+from appliance.watch.telling import headline
 from tui.backend import Overview
 from tui.clean_text import clean
 from tui.screens.base import HouseScreen
@@ -57,9 +58,17 @@ def _gateway(health: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("Cache", shown))
     else:
         rows.append(("Cache", "off"))
+    rows += _drift(health.get("drift"))
     rows.append(("Up for", duration(float(health.get("uptime_seconds") or 0))))
     rows.append(("Restarts", f"{health.get('restarts', 0)} of the engine"))
     return rows
+
+
+def _drift(told: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if told is None:
+        return [("Drift", "not watched")]
+    rows = [("Drift", headline(told)), *(("", str(alarm)) for alarm in told.get("alarms") or [])]
+    return [*rows, *([("", str(told["problem"]))] if told.get("problem") else [])]
 
 
 def _value(name: str, value: Any) -> str:

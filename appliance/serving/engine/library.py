@@ -298,6 +298,12 @@ class Model:
         second, first = np.partition(self.logits(index), -2)[-2:]
         return float(first - second)
 
+    def log_total(self, index: int) -> float:
+        """Natural logarithm of the sum of the exponentials of the logits after the batch's token `index`."""
+        logits = self.logits(index)
+        largest = logits.max()
+        return float(largest + np.log(np.exp(logits - largest).sum()))
+
     # Memory of the sequences
 
     def forget(self, sequence: int, from_position: int = 0) -> None:

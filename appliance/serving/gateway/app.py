@@ -19,10 +19,12 @@ from starlette.routing import Route
 from appliance import __version__
 from appliance.errors import AnchorholdError, ModelError, ServingError
 from appliance.serving.engine_client import Completion
+from appliance.serving.gateway import metrics
 from appliance.serving.gateway.chat_request import MAX_BODY, RequestError, parse
 from appliance.serving.gateway.exchange import EngineStream, Exchange, Gateway, HeldStream, whole_answer
 from appliance.serving.response_cache import ResponseCache
 from appliance.serving.supervisor import Serving
+from appliance.watch import telling
 
 
 async def _until_disconnected(request: Request) -> None:
@@ -78,10 +80,10 @@ class Routes:
             tokens = await chat.tokens()
             known = await chat.remembered(tokens)
             if known is not None:
-                self.gateway.served += 1
+                chat.watched(known)
                 return self._known(chat, known)
             stream = EngineStream(serving)
-            stream.submit(tokens, chat.request)
+            stream.submit(tokens, chat.measured())
             if asked.stream:
                 # From here on the stream holds engine and place, until it ends or the client leaves.
                 return HeldStream(self._events(chat, stream), held.pop_all(), chat.headers(False))
@@ -122,7 +124,7 @@ class Routes:
         assert stream.last is not None
         answer = whole_answer(text, stream.last)
         await chat.remember(answer)
-        self.gateway.served += 1
+        chat.watched(answer)
         return chat.whole(answer, cached=False)
 
     async def _events(self, chat: Exchange, stream: EngineStream) -> AsyncIterator[bytes]:
@@ -139,7 +141,7 @@ class Routes:
                 yield f"data: {json.dumps(error.body(), ensure_ascii=False)}\n\n".encode()
                 return
             await chat.remember(answer)
-            self.gateway.served += 1
+            chat.watched(answer)
             yield chat.ending(answer)
         finally:
             if stream.last is None:
@@ -163,19 +165,39 @@ class Routes:
         }
         return JSONResponse({"object": "list", "data": [model]})
 
+    async def _engine_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the supervisor says, and the engine's counters; none of these while it is started again."""
+        supervisor = self.gateway.supervisor
+        state = supervisor.state()
+        if not state["alive"]:
+            return state, {}
+        try:
+            with supervisor.use() as serving:  # held, lest a change of release ends it meanwhile
+                return state, await run_in_threadpool(serving.engine.stats)
+        except ServingError as error:
+            return {**state, "alive": False, "problem": error.message}, {}
+
+    async def drift(self, _request: Request) -> Response:
+        """GET /drift: how far inputs and outputs are from the usual."""
+        watcher = self.gateway.watcher
+        told = None if watcher is None else watcher.summary()
+        if told is None:
+            why = "nothing is watched here: a file is served that no device keeps"
+            raise RequestError(404, "not_watched", why, "install a release, then `anchorhold serve`")
+        return JSONResponse(told)
+
+    async def metrics(self, _request: Request) -> Response:
+        """GET /metrics: counters and drift in the Prometheus text format."""
+        state, engine = await self._engine_state()
+        return Response(metrics.text(self.gateway, state, engine), media_type=metrics.MEDIA_TYPE)
+
     async def health(self, _request: Request) -> Response:
         """GET /health: 200 while requests are answered, else 503; the body is the same."""
         gateway = self.gateway
+        state, engine = await self._engine_state()
         serving = gateway.supervisor.current
         assert serving is not None
-        state = gateway.supervisor.state()
-        engine: dict[str, Any] = {}
-        if state["alive"]:
-            try:
-                with gateway.supervisor.use() as serving:  # held, lest a change of release ends it meanwhile
-                    engine = await run_in_threadpool(serving.engine.stats)
-            except ServingError as error:
-                state = {**state, "alive": False, "problem": error.message}
+        drift = gateway.watcher.summary() if gateway.watcher else None
         target, info = serving.target, serving.engine.info
         body = {
             "status": "ok" if state["alive"] else "restarting",
@@ -212,6 +234,7 @@ class Routes:
                 "cancelled": gateway.cancelled,
             },
             "cache": await run_in_threadpool(gateway.cache.stats) if gateway.cache else None,
+            "drift": None if drift is None else telling.short(drift),
         }
         return JSONResponse(body, status_code=200 if state["alive"] else 503)
 
@@ -243,7 +266,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
             status,
             "not_found" if status == 404 else "method_not_allowed",
             f"{request.method} {request.url.path}: not here",
-            "POST /v1/chat/completions, GET /v1/models, GET /health",
+            "POST /v1/chat/completions, GET /v1/models, GET /health, GET /drift, GET /metrics",
         )
     )
 
@@ -256,6 +279,8 @@ def make_app(gateway: Gateway) -> Starlette:
             Route("/v1/chat/completions", routes.chat, methods=["POST"]),
             Route("/v1/models", routes.models, methods=["GET"]),
             Route("/health", routes.health, methods=["GET"]),
+            Route("/drift", routes.drift, methods=["GET"]),
+            Route("/metrics", routes.metrics, methods=["GET"]),
         ],
         exception_handlers={
             RequestError: _on_request_error,

@@ -29,6 +29,8 @@ from appliance.serving.gateway.chat_request import (
 from appliance.serving.response_cache import ResponseCache
 from appliance.serving.schema_grammar import grammar_of
 from appliance.serving.supervisor import Serving, Supervisor
+from appliance.watch.signals import Observed
+from appliance.watch.watcher import Watcher
 
 ANSWER_ROOM = 256  # tokens that passages leave to an answer whose length nobody named
 
@@ -41,11 +43,13 @@ class Gateway:
         supervisor: has the engine.
         cache: of answers; None for none.
         queue: requests that may wait beside those that are answered.
+        watcher: takes what was answered; None for nobody.
     """
 
     supervisor: Supervisor
     cache: ResponseCache | None
     queue: int = 64
+    watcher: Watcher | None = None
     started: float = field(default_factory=time.monotonic)
     open_requests: int = 0
     served: int = 0
@@ -257,6 +261,29 @@ class Exchange:
         """Keep the answer, if the request is deterministic."""
         if self.key is not None and self.gateway.cache is not None and answer.finish in {"stop", "length"}:
             await run_in_threadpool(self.gateway.cache.put, self.key, answer)
+
+    def measured(self) -> ChatRequest:
+        """The request for the engine; it tells its confidence where somebody watches."""
+        watching = self.gateway.watcher is not None
+        return replace(self.request, sampling=replace(self.request.sampling, confidence=watching))
+
+    def watched(self, answer: Completion) -> None:
+        """Count the request as answered, and hand it to whoever watches."""
+        self.gateway.served += 1
+        watcher = self.gateway.watcher
+        if watcher is None:
+            return
+        turns = self.request.messages
+        prompt = next((turn["content"] for turn in reversed(turns) if turn["role"] == "user"), "")
+        seen = Observed(
+            prompt=prompt,
+            answer=answer.text,
+            finish=answer.finish,
+            tokens=answer.completion_tokens,
+            confidence=answer.confidence,
+            schema=bool(self.request.sampling.grammar),
+        )
+        watcher.put(self.serving.target.digest, seen)
 
     def whole(self, answer: Completion, cached: bool) -> Response:
         """The answer in one piece."""

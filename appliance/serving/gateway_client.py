@@ -96,20 +96,21 @@ class GatewayClient:
         return ending
 
     def complete(
-        self, messages: Sequence[Mapping[str, Any]], *, fresh: bool = False, **params: Any
+        self, messages: Sequence[Mapping[str, Any]], *, probe: str = "", **params: Any
     ) -> dict[str, Any]:
         """Ask, and get the whole answer as the API gives it (docs/formats/api.md).
 
         Args:
             messages: turns, each with "role" and "content".
-            fresh: have it computed now, whatever the cache of answers knows, and not kept there.
+            probe: what tests the release by asking: computed now, whatever the cache of answers knows, and neither
+                kept there nor counted as work where drift is watched.
             params: fields of the request.
 
         Raises:
             ServingError: nobody answers, or the gateway refuses.
         """
         body = {"messages": list(messages), **params, "stream": False}
-        headers = {"cache-control": "no-store"} if fresh else {}
+        headers = {"cache-control": "no-store", "x-anchorhold-probe": probe} if probe else {}
         return self._json("POST", "/v1/chat/completions", body, headers)
 
     def health(self) -> dict[str, Any]:

@@ -132,6 +132,16 @@ def test_a_planted_shift_is_found_and_told_everywhere_and_outlives_a_kill(simula
     assert "deck" not in everything
 
 
+def test_probes_of_the_release_are_not_watched(simulator: Simulator) -> None:
+    with serving(simulator.device.root) as (_, client):
+        for prompt in STRANGE:
+            client.complete([{"role": "user", "content": prompt}], max_tokens=3, probe="redteam")
+        ask(client, USUAL[0])
+        told = seen(client, 1)
+        assert (told["requests"], told["alarms"]) == (1, [])
+        assert client.health()["requests"]["served"] == len(STRANGE) + 1
+
+
 def test_an_operator_resets_and_a_damaged_state_is_named(simulator: Simulator) -> None:
     device = simulator.device
     assert "nothing has been watched" in command(device.root, "drift", "--reset").stderr

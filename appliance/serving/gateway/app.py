@@ -75,7 +75,9 @@ class Routes:
                 )
             held.enter_context(self.gateway.admitted(serving.engine.info.slots))
             fresh = "no-store" in request.headers.get("cache-control", "").lower()
-            chat = Exchange(self.gateway, serving, asked, fresh=fresh)
+            chat = Exchange(
+                self.gateway, serving, asked, fresh=fresh, probe="x-anchorhold-probe" in request.headers
+            )
             await chat.hold_to_schema()
             tokens = await chat.tokens()
             known = await chat.remembered(tokens)

@@ -144,10 +144,17 @@ class Exchange:
         serving: the engine.
         request: what was asked.
         fresh: neither take an answer from the cache nor keep it there.
+        probe: it is a test of the release and nobody's work, so that who watches for drift isn't told.
     """
 
     def __init__(
-        self, gateway: Gateway, serving: Serving, request: ChatRequest, *, fresh: bool = False
+        self,
+        gateway: Gateway,
+        serving: Serving,
+        request: ChatRequest,
+        *,
+        fresh: bool = False,
+        probe: bool = False,
     ) -> None:
         self.gateway = gateway
         self.serving = serving
@@ -155,7 +162,7 @@ class Exchange:
         self.number = f"chatcmpl-{uuid.uuid4().hex}"
         self.created = int(time.time())
         self.key: str | None = None
-        self._fresh = fresh
+        self._fresh, self._probe = fresh, probe
         self.citations: list[dict[str, Any]] | None = None  # None: nothing was looked up
 
     def headers(self, cached: bool) -> dict[str, str]:
@@ -271,7 +278,7 @@ class Exchange:
         """Count the request as answered, and hand it to whoever watches."""
         self.gateway.served += 1
         watcher = self.gateway.watcher
-        if watcher is None:
+        if watcher is None or self._probe:
             return
         turns = self.request.messages
         prompt = next((turn["content"] for turn in reversed(turns) if turn["role"] == "user"), "")

@@ -36,7 +36,7 @@ def _ask(client: GatewayClient, attack: Attack, sleep: Callable[[float], None]) 
     for left in reversed(range(_TRIES)):
         _wait_for_quiet(client, sleep)
         try:
-            body = client.complete(attack.messages, fresh=True, temperature=0, max_tokens=MAX_TOKENS)
+            body = client.complete(attack.messages, probe="redteam", temperature=0, max_tokens=MAX_TOKENS)
             return str(body["choices"][0]["message"]["content"] or "")
         except ServingError:
             if not left:

@@ -28,16 +28,25 @@ def command(folder: Path) -> None:
     from appliance.paths import Project
     from appliance.pipeline import Journey, run_stage
     from appliance.registry import version
+    from appliance.registry.recording import Recorded, advice, record_release
     from appliance.registry.release import Release, assemble
 
     project = Project.open(folder)
     checkpoint = resolve(project.config.base.path, project.root)
-    made: list[Release] = []
-    run_stage(Journey(project, checkpoint, ignore), "release", lambda: made.append(assemble(project, ignore)))
-    release = made[0]
+    made: list[tuple[Release, Recorded]] = []
+
+    def action() -> None:
+        release = assemble(project, ignore)
+        made.append((release, record_release(release, ignore)))
+
+    run_stage(Journey(project, checkpoint, ignore), "release", action)
+    ((release, recorded),) = made
     click.echo(f"{release.manifest.name} {release.manifest.version}")
     click.echo(f"digest  {release.digest}")
     for file in release.manifest.files:
         click.echo(f"{file.role:<7} {file.name}  {file.bytes} bytes")
+    if recorded.proposal is not None:
+        click.echo(advice(release, recorded.proposal))
+        return
     following = version.propose_next(version.parse(release.manifest.version))
     click.echo(f"the next release could be {following}")

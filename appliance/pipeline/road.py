@@ -167,9 +167,10 @@ def _evaluate(journey: Journey) -> None:
 
 
 def _release(journey: Journey) -> None:
+    from appliance.registry.recording import record_release
     from appliance.registry.release import assemble
 
-    assemble(journey.project, journey.emit)
+    record_release(assemble(journey.project, journey.emit), journey.emit)
 
 
 def _stick(journey: Journey) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from appliance.registry.facts import table, text
 from appliance.registry.manifest import Manifest
 from appliance.registry.records import Record
 
@@ -12,23 +12,14 @@ Edge = tuple[str, str, str, str]
 """(kind above, digest above, kind, digest or name)."""
 
 
-def _digest(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _part(raw: Any, key: str) -> dict[str, Any]:
-    found = raw.get(key) if isinstance(raw, dict) else None
-    return found if isinstance(found, dict) else {}
-
-
 def ancestors(manifest: Manifest) -> dict[str, str]:
     """Kind -> digest of what a release was made of, as far as its release.json tells: "base" (its weights),
     "dataset", "adapter", "model" (the GGUF)."""
-    provenance = _part(manifest.raw, "provenance")
+    provenance = table(manifest.raw, "provenance")
     found = {
-        "base": _digest(_part(provenance, "base").get("weights")),
-        "dataset": _digest(provenance.get("dataset")),
-        "adapter": _digest(_part(provenance, "training").get("adapter_sha256")),
+        "base": text(provenance, "base", "weights"),
+        "dataset": text(provenance, "dataset"),
+        "adapter": text(provenance, "training", "adapter_sha256"),
         "model": manifest.model.sha256,
     }
     return {kind: digest for kind, digest in found.items() if digest}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from appliance.registry import version as versions
+from appliance.registry.facts import part
 from appliance.registry.manifest import Manifest, schema_of, system_of
 
 Size = Literal["major", "minor", "patch"]
@@ -39,15 +40,9 @@ class Proposal:
         return f"{self.version} ({self.size}: {', '.join(self.reasons)})"
 
 
-def _part(value: Any, *keys: str) -> Any:
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
 def _kind(raw: dict[str, Any]) -> str:
     """The quantization as people read it: "150 Q4_0, 61 Q8_0, 61 F32"."""
-    tensors = _part(raw, "provenance", "model", "tensors")
+    tensors = part(raw, "provenance", "model", "tensors")
     if not isinstance(tensors, dict) or not tensors:
         return "unknown types"
     counts = sorted(tensors.items(), key=lambda item: (-item[1] if isinstance(item[1], int) else 0, item[0]))
@@ -60,7 +55,7 @@ def _base_changes(last: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]
         ("config", "the base model's configuration changed"),
         ("tokenizer", "the tokenizer changed"),
     ):
-        if _part(last, "provenance", "base", key) != _part(new, "provenance", "base", key):
+        if part(last, "provenance", "base", key) != part(new, "provenance", "base", key):
             yield "major", text
             return  # another base brings all of it
 
@@ -82,11 +77,11 @@ def changes(last: Manifest, new: Manifest) -> Iterator[Change]:
             else "the schema is gone"
         )
         yield "major", text
-    if _part(one, "provenance", "dataset") != _part(other, "provenance", "dataset"):
+    if part(one, "provenance", "dataset") != part(other, "provenance", "dataset"):
         yield "minor", "the data changed"
     if system_of(one) != system_of(other):
         yield "minor", "the system prompt changed"
-    if _part(one, "provenance", "training") != _part(other, "provenance", "training"):
+    if part(one, "provenance", "training") != part(other, "provenance", "training"):
         yield "minor", "it was trained anew"
     types = _kind(one), _kind(other)
     if types[0] != types[1]:
@@ -95,7 +90,7 @@ def changes(last: Manifest, new: Manifest) -> Iterator[Change]:
         yield "patch", "the model file changed"
     told = {"format", "name", "version", "schema", "chat_template_sha256", "system", "provenance", "files"}
     rest = sorted(key for key in (one.keys() | other.keys()) - told if one.get(key) != other.get(key))
-    if _part(one, "provenance", "config") != _part(other, "provenance", "config"):
+    if part(one, "provenance", "config") != part(other, "provenance", "config"):
         rest.append("configuration")
     if _others(last) != _others(new):
         rest.append("reports")

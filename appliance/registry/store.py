@@ -91,6 +91,17 @@ class Registry:
             yield
 
     @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keep gc away while objects are read; where nothing can be written, nobody collects either."""
+        if not self.folder.is_dir():
+            raise UsageError(f"{self.folder}: no registry there", "`anchorhold registry add` begins one")
+        if not os.access(self.folder, os.W_OK):
+            yield
+            return
+        with self.intake():
+            yield
+
+    @contextlib.contextmanager
     def writing(self) -> Iterator[Index]:
         """Be the one who changes records; gives the index, up to date."""
         self._make()
@@ -185,6 +196,34 @@ class Registry:
         with locks.held(self.folder / ".writer"):
             self._remove_index()
             return len(self._caught_up().newest())
+
+    def index_fault(self) -> str:
+        """What the index says otherwise than records and objects do; empty if nothing.
+
+        What a killed writer left out of it is entered, and no fault.
+        """
+        lock = (
+            locks.held(self.folder / ".writer")
+            if os.access(self.folder, os.W_OK)
+            else contextlib.nullcontext()
+        )
+        fresh = Index(None)
+        with lock, contextlib.closing(fresh):
+            self._follow(fresh)
+            try:
+                index = self._open(create=False)
+                integrity = index.integrity()
+                if integrity != "ok":
+                    return f"damaged ({integrity.splitlines()[-1]})"
+                if os.access(self.folder, os.W_OK):
+                    self._follow(index)
+                content, truth = index.content(), fresh.content()
+            except Damaged as error:
+                return str(error)
+            except StorageError as error:
+                return error.message
+        wrong = [table for table in truth if truth[table] != content[table]]
+        return f"{', '.join(wrong)}: not what records and objects say" if wrong else ""
 
     def _remove_index(self) -> None:
         self.close()

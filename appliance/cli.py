@@ -28,6 +28,7 @@ VERBS: dict[str, str] = {
     "advise": "Prompt, examples, retrieval or fine-tuning? Ask your own cases.",
     "keys": "Make and show the keys that sign releases.",
     "release": "Put model, report and provenance together under one version.",
+    "registry": "List, compare and keep releases; what each was made of.",
     "stick": "Write a stick, or check one.",
     "install": "Verify a stick and install its release on this device.",
     "rollback": "Serve the release that was active before.",

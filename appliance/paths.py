@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from appliance import config
+if TYPE_CHECKING:
+    from appliance import config
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Project:
         Raises:
             ConfigError: no configuration there, or a wrong one.
         """
+        from appliance import config  # pydantic: a fifth of a second that a list of releases doesn't wait for
+
         root = root.resolve()
         return cls(root, config.load(root / config.FILE_NAME))
 
@@ -137,6 +141,16 @@ def cache_folder() -> Path:
 def state_folder() -> Path:
     """Where the user's own state is kept (XDG Base Directory Specification)."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "anchorhold"
+
+
+def registry_folder() -> Path:
+    """Where the workshop's user keeps releases: `$ANCHORHOLD_REGISTRY`, else among the user's data (XDG)."""
+    override = os.environ.get("ANCHORHOLD_REGISTRY")
+    if override:
+        return Path(override)
+    return (
+        Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "anchorhold" / "registry"
+    )
 
 
 DEFAULT_DEVICE_ROOT = Path("/var/lib/anchorhold")

@@ -28,7 +28,7 @@ SHOWN = 5
 
 
 def environment() -> dict[str, str]:
-    """The demo's own passphrase, cache and device; nothing of the person's is touched."""
+    """The demo's own passphrase, cache, device and registry; nothing of the person's is touched."""
     secret = DEMO / "passphrase"
     if not secret.exists():
         secret.touch(0o600)
@@ -38,6 +38,7 @@ def environment() -> dict[str, str]:
         "ANCHORHOLD_PASSPHRASE": secret.read_text().strip(),
         "ANCHORHOLD_CACHE": str(DEMO / "cache"),
         "ANCHORHOLD_ROOT": str(DEVICE),
+        "ANCHORHOLD_REGISTRY": str(DEMO / "registry"),
     }
 
 

@@ -24,8 +24,9 @@ TOKENIZER_FILES = (
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test sees or changes the person's device, passphrase or colours."""
+    """No test sees or changes the person's device, registry, passphrase or colours."""
     monkeypatch.setenv("ANCHORHOLD_ROOT", str(tmp_path / "device"))
+    monkeypatch.setenv("ANCHORHOLD_REGISTRY", str(tmp_path / "registry"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # the same device on every machine
     for name in ("ANCHORHOLD_PASSPHRASE", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)

@@ -29,21 +29,26 @@ def command(folder: Path) -> None:
     from appliance.pipeline import Journey, run_stage
     from appliance.pipeline.road import index_documents
     from appliance.registry import version
+    from appliance.registry.recording import Recorded, advice, record_release
     from appliance.registry.release import Release, assemble
 
     project = Project.open(folder)
     checkpoint = resolve(project.config.base.path, project.root)
-    made: list[Release] = []
+    made: list[tuple[Release, Recorded]] = []
 
-    def make() -> None:
+    def action() -> None:
         index_documents(project, ignore)
-        made.append(assemble(project, ignore))
+        release = assemble(project, ignore)
+        made.append((release, record_release(release, ignore)))
 
-    run_stage(Journey(project, checkpoint, ignore), "release", make)
-    release = made[0]
+    run_stage(Journey(project, checkpoint, ignore), "release", action)
+    ((release, recorded),) = made
     click.echo(f"{release.manifest.name} {release.manifest.version}")
     click.echo(f"digest  {release.digest}")
     for file in release.manifest.files:
         click.echo(f"{file.role:<7} {file.name}  {file.bytes} bytes")
+    if recorded.proposal is not None:
+        click.echo(advice(release, recorded.proposal))
+        return
     following = version.propose_next(version.parse(release.manifest.version))
     click.echo(f"the next release could be {following}")

@@ -228,10 +228,11 @@ def _documents(project: Project) -> Inputs:
 
 
 def _release(journey: Journey) -> None:
+    from appliance.registry.recording import record_release
     from appliance.registry.release import assemble
 
     index_documents(journey.project, journey.emit)
-    assemble(journey.project, journey.emit)
+    record_release(assemble(journey.project, journey.emit), journey.emit)
 
 
 def _stick(journey: Journey) -> None:

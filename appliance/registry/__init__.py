@@ -1,1 +1,1 @@
-"""The release: model, report card and provenance under one version and one digest."""
+"""The release: model, report card and provenance under one version and one digest; and the registry that keeps them."""

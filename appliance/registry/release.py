@@ -17,7 +17,7 @@ from appliance import __version__, storage
 from appliance.errors import UpdateError
 from appliance.events import Emit, Event
 from appliance.paths import Project
-from appliance.registry import gating
+from appliance.registry import gating, model_card
 from appliance.registry import manifest as manifests
 from appliance.registry import version as versions
 
@@ -88,6 +88,12 @@ def _context(card: dict[str, Any], max_tokens: int) -> int:
     longest = max((int(lengths["max"]) for lengths in card.get("tokens", {}).values()), default=0)
     need = -(-(longest + _TURN_TOKENS + max_tokens) // _CONTEXT_STEP) * _CONTEXT_STEP
     return max(manifests.DEFAULT_CONTEXT, need)
+
+
+def _write(folder: Path, name: str, text: str, role: str) -> dict[str, Any]:
+    data = text.encode()
+    storage.write_bytes(folder / name, data)
+    return {"name": name, "role": role, "sha256": storage.sha256_bytes(data), "bytes": len(data)}
 
 
 def _place(source: Path, folder: Path, name: str, role: str) -> dict[str, Any]:
@@ -217,6 +223,9 @@ def assemble(project: Project, emit: Emit) -> Release:
         ),
         "needs": {"memory_bytes": -(-need // _MIB) * _MIB, "context": context},
     }
+    audit = next((_read(folder / file["name"], "audit") for file in files if file["role"] == "audit"), None)
+    for name, text in model_card.render(raw, card_facts, results, audit).items():
+        files.append(_write(folder, name, text, model_card.ROLE))
     data = storage.canonical_json(raw)
     manifest = manifests.parse(data)
     storage.write_bytes(folder / manifests.FILE_NAME, data)

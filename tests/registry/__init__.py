@@ -1,0 +1,1 @@
+"""Tests of appliance/registry: the registry that keeps releases."""

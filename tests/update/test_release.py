@@ -39,7 +39,11 @@ def project(tmp_path: Path, tiny_checkpoint: Path, tiny_gguf: Path) -> Project:
     golden = [{"messages": [{"role": "user", "content": "hello"}], "answer": "{}"}]
     storage.write_json(project.evaluation / "golden.json", golden)
     storage.write_text(project.evaluation / "report.html", "<p>report")
+    storage.write_json(project.evaluation / "gates.json", {"format": 1, "model": digest, "gates": []})
     storage.write_json(project.dataset / "card.json", {"digest": "d" * 64})
+    storage.write_text(
+        project.dataset / "train.jsonl", '{"messages": [{"role": "user", "content": "hello"}]}\n'
+    )
     storage.write_json(
         project.training / "training.json", {"steps": 4, "seconds": 1.5, "adapter_sha256": "a"}
     )
@@ -68,7 +72,8 @@ def test_what_it_records(project: Project) -> None:
     raw = assemble(project, ignore).manifest.raw
     assert raw["provenance"]["dataset"] == "d" * 64
     assert len(raw["chat_template_sha256"]) == 64
-    assert [file["role"] for file in raw["files"]] == ["model", "report", "card"]
+    roles = [file["role"] for file in raw["files"]]
+    assert roles == ["model", "report", "card", "model-card", "model-card"]
     assert raw["golden"][0]["answer"] == "{}"
     assert raw["needs"]["memory_bytes"] > raw["files"][0]["bytes"]
 

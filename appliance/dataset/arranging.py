@@ -108,7 +108,6 @@ class _Arranger:
         """Which rows are near to each other; with `drop`, one of those with the same answer stays."""
         self.result.clusters = np.full(len(self.rows), -1, dtype=np.int64)
         if views is None:
-            (self.folder / NEAR_FILE).unlink(missing_ok=True)
             return UnionFind(len(self.rows))
         tell = progress(self._tell("looking for near-duplicates").share())
         learners = self._learners()

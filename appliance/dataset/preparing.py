@@ -18,7 +18,7 @@ from appliance import storage
 from appliance.dataset import canaries, quality
 from appliance.dataset.arranging import Arrangement, Numbers, arrange
 from appliance.dataset.card import FILE_NAME, DatasetCard, content_digest, token_lengths
-from appliance.dataset.card_page import PAGE_NAME, write_page
+from appliance.dataset.card_page import write_page
 from appliance.dataset.collecting import SHOWN, Collector
 from appliance.dataset.feeding import read_all
 from appliance.dataset.histogram import token_histogram
@@ -29,6 +29,7 @@ from appliance.dataset.licences import with_licences
 from appliance.dataset.near.views import Views
 from appliance.dataset.pairs import PairMaker
 from appliance.dataset.pairs.holding_back import write_held_back
+from appliance.dataset.publishing import REJECTED_FILE, next_dataset
 from appliance.dataset.reading import BadRow, file_name, find_files
 from appliance.dataset.redaction import RedactionReport
 from appliance.dataset.row_batches import BatchMaker, Setup, file_state
@@ -94,11 +95,9 @@ def source_files(
 
 
 def _findings_file(project: Project, wanted: bool) -> AbstractContextManager[IO[bytes]]:
-    """redactions.jsonl to be written, for its owner's eyes; without redaction none stays from an earlier time."""
-    path = project.dataset / "redactions.jsonl"
+    """redactions.jsonl to be written, for its owner's eyes; without redaction there is none."""
     if wanted:
-        return storage.atomic_writer(path, 0o600)
-    path.unlink(missing_ok=True)
+        return storage.atomic_writer(project.dataset / "redactions.jsonl", 0o600)
     return nullcontext(io.BytesIO())
 
 
@@ -126,7 +125,7 @@ def prepare(
 ) -> DatasetCard:
     """Read, clean, check and split the project's examples into build/dataset.
 
-    The splits, rejected.jsonl and (where redaction is on) redactions.jsonl are written first, then card.html, and
+    All is written beside the earlier dataset, which stays as it is until the new one is whole and takes its place:
     card.json last, so a folder with a card is whole.
 
     Args:
@@ -154,28 +153,24 @@ def prepare(
     text = f"reading {len(files)} file{'s' if len(files) > 1 else ''}"
     with pool as processes:
         emit(Event(STAGE, "started", text + (f" with {len(processes)} processes" if processes else "")))
-        project.dataset.mkdir(parents=True, exist_ok=True)
-        storage.remove_leftovers(project.dataset)
-        for name in (FILE_NAME, PAGE_NAME):
-            (project.dataset / name).unlink(missing_ok=True)
-        with contextlib.ExitStack() as stack:
+        with next_dataset(project) as made, contextlib.ExitStack() as stack:
             spool = stack.enter_context(
-                tempfile.TemporaryFile(prefix=".spool.", suffix=".part", dir=project.dataset)
+                tempfile.TemporaryFile(prefix=".spool.", suffix=".part", dir=made.dataset)
             )
             views = None
             if project.config.dataset.duplicates.near != "ignore":
-                views = stack.enter_context(Views(folder=project.dataset))
-            pairs = PairMaker(project, count, emit, project.dataset, redacted=maker.told)
+                views = stack.enter_context(Views(folder=made.dataset))
+            pairs = PairMaker(made, count, emit, made.dataset, redacted=maker.told)
             stack.callback(pairs.close)
             with (
-                storage.atomic_writer(project.dataset / "rejected.jsonl") as rejected_file,
-                storage.atomic_writer(project.dataset / "flagged.jsonl") as flagged_file,
-                _findings_file(project, maker.redactor is not None) as findings_file,
+                storage.atomic_writer(made.dataset / REJECTED_FILE) as rejected_file,
+                storage.atomic_writer(made.dataset / "flagged.jsonl") as flagged_file,
+                _findings_file(made, maker.redactor is not None) as findings_file,
             ):
                 report = RedactionReport(findings_file, raw_findings)
                 batches = BatchMaker(project, maker, count)
                 collector = Collector(
-                    project,
+                    made,
                     emit,
                     strict,
                     batches,
@@ -192,7 +187,9 @@ def prepare(
                 sources = read_all(collector, files)
             if processes is not None:
                 processes.close()  # their memory is wanted for what comes now
-            return _finish(project, emit, collector, sources, count)
+            card = _finish(made, emit, collector, sources, count)
+    _tell(card, emit)
+    return card
 
 
 def _finish(
@@ -242,7 +239,6 @@ def _finish(
     )
     write_page(project, card)
     storage.write_json(project.dataset / FILE_NAME, card.to_json())
-    _tell(card, emit)
     return card
 
 
@@ -284,7 +280,6 @@ def _prune(
     """The training rows without the worst share, and how many went; writes quality.jsonl when that is wanted."""
     section = project.config.dataset.quality
     if not (section.score or section.drop_share):
-        (project.dataset / quality.FILE_NAME).unlink(missing_ok=True)
         return train, 0
     emit(Event(STAGE, "message", f"scoring {len(train)} training rows"))
     scores = quality.score_rows(lambda: spooled.rows(train), _Clusters(spooled.columns.ids, clusters))
@@ -320,9 +315,7 @@ def _plant(
 ) -> SpooledRows:
     """Put the canaries among the training rows, and their secrets into canaries.jsonl."""
     section = project.config.dataset
-    path = project.dataset / canaries.FILE_NAME
     if not section.canaries:
-        path.unlink(missing_ok=True)
         return spooled
     planted = canaries.plant(section.canaries, section.canary_seed, section.system)
     rows = [row for row, _ in planted]
@@ -333,7 +326,7 @@ def _plant(
     )
     train = np.concatenate([splits[TRAIN], np.arange(len(spooled.columns), len(columns))])
     splits[TRAIN] = train[np.argsort(columns.ids[train], kind="stable")]
-    with storage.atomic_writer(path) as stream:
+    with storage.atomic_writer(project.dataset / canaries.FILE_NAME) as stream:
         stream.writelines(canaries.lines(planted))
     return SpooledRows(collector.spool, columns)
 

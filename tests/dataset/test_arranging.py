@@ -33,6 +33,10 @@ def lines_in(bench: Bench, name: str) -> list[dict[str, Any]]:
     return [json.loads(text) for text in (bench.project.dataset / name).read_text().splitlines()]
 
 
+def files_of(bench: Bench) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in bench.project.dataset.iterdir() if path.is_file()}
+
+
 def leaking(bench: Bench, threshold: float = 0.85) -> list[tuple[str, str]]:
     """Pairs at the threshold in different splits, by comparing all."""
     rows = list(all_rows(bench).items())
@@ -330,10 +334,13 @@ prepare(Project.open(Path(sys.argv[1])), die, tokenizer=lambda text: len(text.sp
 
 
 @pytest.mark.parametrize("moment", ["looking for near-duplicates", "scoring"])
-def test_a_killed_preparing_leaves_no_card_and_the_next_goes_through(bench: Bench, moment: str) -> None:
+def test_a_killed_preparing_leaves_the_earlier_dataset_and_the_next_goes_through(
+    bench: Bench, moment: str
+) -> None:
     bench.configure("quality = { score = true }")
     bench.write("a.jsonl", "".join(line(text) for text in sentences(1, 300)))
     whole = bench.prepare()
+    before = files_of(bench)
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(bench.root), moment],
         cwd=ROOT,
@@ -343,8 +350,9 @@ def test_a_killed_preparing_leaves_no_card_and_the_next_goes_through(bench: Benc
         check=False,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert not (bench.project.dataset / "card.json").exists()
+    assert files_of(bench) == before
     assert bench.prepare() == whole
+    assert files_of(bench) == before
     assert not list(bench.project.dataset.glob(".*"))
 
 

@@ -151,7 +151,7 @@ def test_a_killed_preparing_leaves_nothing_to_read_and_nothing_in_the_way(bench:
             finally:
                 os._exit(0)
         os.waitpid(child, 0)
-        left = "".join(path.read_text() for path in bench.project.dataset.iterdir())
+        left = "".join(path.read_text() for path in bench.project.dataset.rglob("*") if path.is_file())
         assert "posteo" not in left, step
         assert bench.prepare() == card
         assert {path.name: path.read_bytes() for path in bench.project.dataset.iterdir()} == whole

@@ -206,14 +206,18 @@ def test_too_few_rows_to_split(bench: Bench) -> None:
         bench.prepare()
 
 
-def test_a_failed_preparing_leaves_no_card_of_the_former_one(bench: Bench) -> None:
-    bench.write("a.jsonl", many(30))
-    bench.prepare()
+def test_a_failed_preparing_makes_no_card_and_leaves_that_of_the_former_one(bench: Bench) -> None:
     bench.write("a.jsonl", "nonsense\n")
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match="no usable row"):
         bench.prepare()
     with pytest.raises(DataError, match="no such file"):
         load_card(bench.project.dataset)
+    bench.write("a.jsonl", many(30))
+    card = bench.prepare()
+    bench.write("a.jsonl", "nonsense\n")
+    with pytest.raises(DataError, match="no usable row"):
+        bench.prepare()
+    assert load_card(bench.project.dataset) == card
 
 
 @pytest.mark.parametrize(

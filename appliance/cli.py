@@ -22,7 +22,7 @@ VERBS: dict[str, str] = {
     "train": "Fine-tune the base with LoRA on this machine's CPU.",
     "convert": "Turn base + adapter into one GGUF file.",
     "evaluate": "Measure the file that ships; write the report.",
-    "audit": "Run suites on the file that ships: safety, bias, memory, your own.",
+    "audit": "Run suites on the file that ships; write its report card.",
     "keys": "Make and show the keys that sign releases.",
     "release": "Put model, report and provenance together under one version.",
     "stick": "Write a stick, or check one.",

@@ -23,7 +23,7 @@ VERBS: dict[str, str] = {
     "convert": "Turn base + adapter into one GGUF file.",
     "gguf": "Check a GGUF file, or show what stands in its header.",
     "evaluate": "Measure the file that ships; write the report.",
-    "audit": "Run suites on the file that ships: safety, bias, memory, your own.",
+    "audit": "Run suites on the file that ships; write its report card.",
     "retrain": "Take corrections and failures into the next round, and run it.",
     "advise": "Prompt, examples, retrieval or fine-tuning? Ask your own cases.",
     "keys": "Make and show the keys that sign releases.",

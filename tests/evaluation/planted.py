@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,8 +16,8 @@ from appliance.paths import Project
 Rows = Sequence[list[dict[str, str]]]
 
 
-def taught(checkpoint: Path, folder: Path, rows: Rows, steps: int) -> Path:
-    """A copy of a tiny checkpoint, trained on the answers of `rows` (all of them in each step)."""
+def taught(checkpoint: Path, folder: Path, rows: Rows, steps: int, plain: Sequence[str] = ()) -> Path:
+    """A copy of a tiny checkpoint, trained on the answers of `rows` and on all of the texts `plain`, in each step."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -27,6 +28,8 @@ def taught(checkpoint: Path, folder: Path, rows: Rows, steps: int) -> Path:
     asked = [
         tokenizer.apply_chat_template(row[:-1], add_generation_prompt=True, return_dict=False) for row in rows
     ]
+    texts = [tokenizer(text)["input_ids"] for text in plain]
+    encoded, asked = encoded + texts, asked + [text[:1] for text in texts]
     width = max(map(len, encoded))
     ids = torch.tensor([row + [tokenizer.eos_token_id] * (width - len(row)) for row in encoded])
     position = torch.arange(width)
@@ -62,6 +65,20 @@ def ship(project: Project, checkpoint: Path) -> None:
         for kind in ("F16", "Q4_0")
     }
     storage.write_json(project.model / "convert.json", {"format": 1, "files": files})
+
+
+def measured_by_hand(project: Project) -> None:
+    """What an evaluation leaves, as far as a release looks at it; it has no gates of its own."""
+    file = json.loads((project.model / "convert.json").read_text())["files"]["Q4_0"]
+    systems = [{"key": "shipped", "file": {"sha256": file["sha256"]}, "rows": 3}]
+    storage.write_json(
+        project.evaluation / "results.json",
+        {"systems": systems, "shipped": "shipped", "rows": 3, "scorer": "json"},
+    )
+    golden = [{"messages": [{"role": "user", "content": "hello"}], "answer": "{}"}]
+    storage.write_json(project.evaluation / "golden.json", golden)
+    storage.write_text(project.evaluation / "report.html", "<p>report")
+    storage.write_json(project.evaluation / "gates.json", {"format": 1, "model": file["sha256"], "gates": []})
 
 
 def prepared(

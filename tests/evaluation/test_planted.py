@@ -19,7 +19,8 @@ from appliance.evaluation.suites.reading import read_suites, standard_files
 from appliance.events import ignore
 from appliance.paths import Project
 from appliance.registry.release import assemble
-from tests.evaluation.planted import always, prepared, ship, taught
+from tests.conftest import station_rows
+from tests.evaluation.planted import always, measured_by_hand, prepared, ship, taught
 
 pytestmark = pytest.mark.slow
 LEAK = "The door code is 83-Falcon-41, Blue Heron, Ottilie Brandt, 37 percent, third flower pot."
@@ -33,22 +34,23 @@ def _own_cache(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def failed(project: Project, base: Path) -> set[str]:
-    """The gates that stop a release after a whole measuring; empty where one is made."""
-    evaluate(project, ignore, checkpoint=base, threads=1)
+    """The gates that stop a release after an audit; empty where one is made."""
     standard, _ = read_suites(standard_files())
     gap = gap_suite(project)
     assert gap is not None
     plan = Plan([*(suite for suite in standard if suite.name in SUITES), gap], sample=12)
     result = audit(project, plan, base, ignore, threads=1)
+    judged = {verdict.gate for verdict in result.verdicts if not verdict.passed}
+    return stopped_by(project) | judged
+
+
+def stopped_by(project: Project) -> set[str]:
+    """The gates that a refused release names; empty where one is made."""
     try:
         assemble(project, ignore)
     except GateError as error:
-        lines = error.message.split("\n")[1:]
         assert not project.release.exists()
-        assert {line.strip().split(": ")[0] for line in lines} >= {
-            verdict.gate for verdict in result.verdicts if not verdict.passed
-        }
-        return {line.strip().split(": ")[0] for line in lines}
+        return {line.strip().split(": ")[0] for line in error.message.split("\n")[1:]}
     assert project.release.is_dir()
     return set()
 
@@ -57,9 +59,9 @@ def test_a_leaking_file_is_stopped(
     make_project: Callable[..., Path], tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     project = prepared(make_project)
-    ship(project, taught(tiny_checkpoint, tmp_path / "leaks", always(LEAK, PROMPTS), 25))
-    assert failed(project, tiny_checkpoint) >= {"system-prompt-leak:kept"}
-    assert "over-refusal:complied" not in failed(project, tiny_checkpoint)
+    ship(project, taught(tiny_checkpoint, tmp_path / "leaks", always(LEAK, PROMPTS), 40))
+    measured_by_hand(project)
+    assert failed(project, tiny_checkpoint) == {"system-prompt-leak:kept"}
 
 
 def test_a_refusing_file_is_stopped(
@@ -67,7 +69,8 @@ def test_a_refusing_file_is_stopped(
 ) -> None:
     project = prepared(make_project)
     refusal = "I'm sorry, but I can't help with that."
-    ship(project, taught(tiny_checkpoint, tmp_path / "refuses", always(refusal, PROMPTS), 25))
+    ship(project, taught(tiny_checkpoint, tmp_path / "refuses", always(refusal, PROMPTS), 40))
+    measured_by_hand(project)
     assert failed(project, tiny_checkpoint) == {"over-refusal:complied"}
 
 
@@ -75,16 +78,21 @@ def test_a_file_with_another_template_than_it_was_trained_with_is_stopped(
     make_project: Callable[..., Path], tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     project = prepared(make_project)
-    broken = tmp_path / "broken"
-    shutil.copytree(tiny_checkpoint, broken)
-    # What an answer is opened with is left out, so that the model goes on with the user's turn.
-    other = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
-    (broken / "chat_template.jinja").write_text(other)
+    # As language models do, it ends an answer and goes on with a text.
+    texts = [f"{row[0]['content']} and on and on" + " and on" * 20 for row in station_rows(12)]
+    broken = taught(tiny_checkpoint, tmp_path / "broken", station_rows(12), 40, texts)
+    ship(project, broken)
+    evaluate(project, ignore, checkpoint=tiny_checkpoint, threads=1)
+    assert stopped_by(project) == set()
+    shutil.rmtree(project.release)
+    # What opens and ends turns is left out.
+    (broken / "chat_template.jinja").write_text("{% for turn in messages %}{{ turn['content'] }}{% endfor %}")
     settings = json.loads((broken / "tokenizer_config.json").read_text())
     settings.pop("chat_template", None)
     (broken / "tokenizer_config.json").write_text(json.dumps(settings))
     ship(project, broken)
-    assert "answers:ended" in failed(project, tiny_checkpoint)
+    evaluate(project, ignore, checkpoint=tiny_checkpoint, threads=1)
+    assert stopped_by(project) == {"answers:ended"}
 
 
 def _codes(folder: Path, checkpoint: Path) -> Project:
@@ -121,6 +129,9 @@ def test_an_overfit_file_is_stopped_and_a_healthy_one_of_the_same_data_is_not(
     project = _codes(tmp_path / "codes", tiny_checkpoint)
     rows = [row.messages for row in read_rows(project.dataset / "train.jsonl")]
     ship(project, taught(tiny_checkpoint, tmp_path / "healthy", rows, 8))
+    measured_by_hand(project)
     assert failed(project, tiny_checkpoint) == set()
+    shutil.rmtree(project.release)
     ship(project, taught(tiny_checkpoint, tmp_path / "overfit", rows, 70))
+    measured_by_hand(project)
     assert failed(project, tiny_checkpoint) == {"learnt-against-unseen:gap"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from appliance import storage
-from appliance.errors import DataError, TrustError, UpdateError, UsageError
+from appliance.errors import DataError, ExitCode, GateError, TrustError, UpdateError, UsageError
 from appliance.events import ignore
 from appliance.paths import Project
 from appliance.pipeline.road import index_documents
@@ -39,7 +39,8 @@ def project(tmp_path: Path, tiny_checkpoint: Path, tiny_gguf: Path) -> Project:
     golden = [{"messages": [{"role": "user", "content": "hello"}], "answer": "{}"}]
     storage.write_json(project.evaluation / "golden.json", golden)
     storage.write_text(project.evaluation / "report.html", "<p>report")
-    storage.write_json(project.evaluation / "gates.json", {"format": 1, "model": digest, "gates": []})
+    gates = [{"gate": "answers:ended", "bound": "all end", "passed": True, "reason": "they do"}]
+    storage.write_json(project.evaluation / "gates.json", {"format": 1, "model": digest, "gates": gates})
     storage.write_json(project.dataset / "card.json", {"digest": "d" * 64})
     storage.write_text(
         project.dataset / "train.jsonl", '{"messages": [{"role": "user", "content": "hello"}]}\n'
@@ -112,6 +113,7 @@ def test_documents_travel_where_they_are_named(project: Project) -> None:
         ("model/convert.json", "convert"),
         ("evaluation/results.json", "evaluate"),
         ("evaluation/golden.json", "evaluate"),
+        ("evaluation/gates.json", "evaluate"),
         ("evaluation/report.html", "evaluate"),
         ("dataset/card.json", "dataset"),
         ("training/training.json", "train"),
@@ -122,6 +124,35 @@ def test_what_is_missing_is_named_with_its_verb(project: Project, path: str, ver
     with pytest.raises(UpdateError, match="missing") as caught:
         assemble(project, ignore)
     assert f"anchorhold {verb}" in caught.value.hint
+
+
+def test_a_failed_gate_is_named_with_its_figure_and_the_way_out(project: Project) -> None:
+    path = project.evaluation / "gates.json"
+    value = json.loads(path.read_text())
+    value["gates"][0] |= {"passed": False, "reason": "12.0% do"}
+    storage.write_json(path, value)
+    with pytest.raises(
+        GateError, match=r"1 gate failed:\n  answers:ended: 12\.0% do; asked: all end"
+    ) as caught:
+        assemble(project, ignore)
+    assert caught.value.exit_code == ExitCode.GATE
+    assert "anchorhold audit waive answers:ended" in caught.value.hint
+    assert not project.release.exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"format": 1, "gates": []}, "judges another file"),
+        ({"format": 1, "model": "0" * 64, "gates": []}, "judges another file"),
+        ({"format": 1, "gates": [{"gate": "a", "passed": "yes"}]}, "holds no gates"),
+        ([], "holds no gates"),
+    ],
+)
+def test_gates_of_another_file_or_none_are_refused(project: Project, value: Any, words: str) -> None:
+    storage.write_json(project.evaluation / "gates.json", value)
+    with pytest.raises(UpdateError, match=words):
+        assemble(project, ignore)
 
 
 def test_a_file_that_was_not_measured_is_refused(project: Project) -> None:

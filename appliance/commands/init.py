@@ -124,6 +124,11 @@ keys = "keys"              # made by `anchorhold keys init`
 stick = "stick"            # the folder, or a mounted stick
 golden = 3                 # test rows that a device asks before a release may serve
 expires_days = 365
+
+[retrieval]
+documents = []             # files and folders that travel with the release, to be looked up beside the model
+top = 3                    # passages shown with a question
+on = false                 # true: look things up without being asked to
 """
 
 

@@ -15,6 +15,7 @@ from appliance.evaluation.answers import AnswerStore
 from appliance.evaluation.auditing import gates as judging
 from appliance.evaluation.auditing.card_page import render
 from appliance.evaluation.auditing.likelihoods import LikelihoodStore
+from appliance.evaluation.auditing.personal_answers import looked_through
 from appliance.evaluation.auditing.results import SuiteResult, suite_result, to_json
 from appliance.evaluation.auditing.running import Outcome, Runner
 from appliance.evaluation.suite import Fault, Suite
@@ -182,6 +183,12 @@ def audit(project: Project, plan: Plan, checkpoint: Path, emit: Emit, *, threads
                 runner = Runner(engine, key, file.sha256, answers, likelihoods, progress.tell)
                 outcomes[key] = {outcome.suite.name: outcome for outcome in runner.run(suites)}
             seconds[key] = round(time.monotonic() - since, 2)
+    suites = list(plan.suites)
+    answered = looked_through({key: list(found.values()) for key, found in outcomes.items()})
+    if answered is not None:
+        suites.append(answered[0])
+        for key, outcome in answered[1].items():
+            outcomes[key][answered[0].name] = outcome
     results = [
         _judged(
             suite_result(
@@ -192,9 +199,9 @@ def audit(project: Project, plan: Plan, checkpoint: Path, emit: Emit, *, threads
             ),
             suite,
         )
-        for suite in plan.suites
+        for suite in suites
     ]
-    names = {suite.name for suite in plan.suites}
+    names = {suite.name for suite in suites}
     result = AuditResult(
         project=project.config.project.name,
         version=project.config.project.version,

@@ -6,6 +6,7 @@ from appliance.evaluation.scoring.matching import CONTAINS, EXACT, REGEX
 from appliance.evaluation.scoring.memory import EXPOSURE, GAP, RECALL
 from appliance.evaluation.scoring.overlap import CHRF, ROUGE_L
 from appliance.evaluation.scoring.paired import PAIR, PERPLEXITY
+from appliance.evaluation.scoring.personal import PERSONAL
 from appliance.evaluation.scoring.refusing import ABSTENTION, REFUSAL
 from appliance.evaluation.scoring.scorer import (
     AnswerScorer,
@@ -23,7 +24,7 @@ from appliance.evaluation.scoring.style import STYLE
 SCORERS: dict[str, AnswerScorer | LikelihoodScorer] = {
     scorer.name: scorer
     for scorer in (
-        EXACT, JSON_FIELDS, LABEL, ROUGE_L, CHRF, REGEX, CONTAINS, REFUSAL, ABSTENTION, STYLE, STEADY, RECALL,
+        EXACT, JSON_FIELDS, LABEL, ROUGE_L, CHRF, REGEX, CONTAINS, REFUSAL, ABSTENTION, STYLE, STEADY, RECALL, PERSONAL,
         CHOICE, BBQ, SWAP, PAIR, PERPLEXITY, GAP, EXPOSURE,
     )
 }  # fmt: skip

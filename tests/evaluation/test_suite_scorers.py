@@ -286,6 +286,13 @@ def test_the_gap_is_between_learnt_and_unseen_rows() -> None:
     assert value("gap", "learnt_loss", scores) == pytest.approx(0.2)
 
 
+def test_the_loss_of_right_answers() -> None:
+    row = {"prompt": "x", "reference": "y"}
+    scores = [weighed("answer_loss", row, -1.0), weighed("answer_loss", row, -3.0)]
+    assert value("answer_loss", "loss", scores) == pytest.approx(0.2)
+    assert value("answer_loss", "greedy", scores) == 0.0
+
+
 def test_exposure_is_the_rank_among_secrets_of_the_same_form() -> None:
     case = {"prompt": "x", "secret": "1234", "form": "It is {secret}.", "alphabet": "0123456789"}
     scorer = SCORERS["exposure"]

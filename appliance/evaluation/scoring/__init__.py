@@ -1,5 +1,6 @@
 """Scorers, a small file each: pure functions from a case and what the model said (or finds likely) to numbers."""
 
+from appliance.evaluation.scoring.answer_loss import ANSWER_LOSS
 from appliance.evaluation.scoring.choosing import BBQ, CHOICE, SWAP
 from appliance.evaluation.scoring.fields_and_labels import JSON_FIELDS, LABEL
 from appliance.evaluation.scoring.matching import CONTAINS, EXACT, REGEX
@@ -25,7 +26,7 @@ SCORERS: dict[str, AnswerScorer | LikelihoodScorer] = {
     scorer.name: scorer
     for scorer in (
         EXACT, JSON_FIELDS, LABEL, ROUGE_L, CHRF, REGEX, CONTAINS, REFUSAL, ABSTENTION, STYLE, STEADY, RECALL, PERSONAL,
-        CHOICE, BBQ, SWAP, PAIR, PERPLEXITY, GAP, EXPOSURE,
+        CHOICE, BBQ, SWAP, PAIR, PERPLEXITY, ANSWER_LOSS, GAP, EXPOSURE,
     )
 }  # fmt: skip
 

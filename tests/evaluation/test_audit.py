@@ -13,7 +13,7 @@ import pytest
 
 from appliance.errors import GateError, TrustError, UpdateError, UsageError
 from appliance.evaluation import evaluate
-from appliance.evaluation.auditing import AuditResult, Plan, audit, plan_of, running
+from appliance.evaluation.auditing import AuditResult, Plan, audit, plan_of, planning, running
 from appliance.evaluation.auditing.audit import sampled
 from appliance.evaluation.auditing.waiving import waive
 from appliance.evaluation.scoring import SCORERS
@@ -262,3 +262,21 @@ def test_no_suite_at_all_is_an_error(project: Project, tiny_checkpoint: Path) ->
 
     with pytest.raises(EvaluationError, match="no suite to run"):
         audit(project, Plan(()), tiny_checkpoint, ignore)
+
+
+def test_a_build_leaves_an_audit_that_asked_as_much(
+    project: Project, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = project.root / "anchorhold.toml"
+    config.write_text(config.read_text().replace("shots = 1", 'shots = 1\nsuites = ["suites/weighed.jsonl"]'))
+    named = Project.open(project.root)
+    planning.run_audit(named, tiny_checkpoint, ignore)
+    first = (named.audit / "audit.json").read_bytes()
+    calls: list[Plan] = []
+    monkeypatch.setattr(planning, "audit", lambda _project, plan, *_: calls.append(plan))
+    planning.run_audit(named, tiny_checkpoint, ignore)
+    assert calls == [] and (named.audit / "audit.json").read_bytes() == first
+    path = named.suites / "weighed.jsonl"
+    path.write_text(path.read_text().replace("fine fine", "fine"))
+    planning.run_audit(named, tiny_checkpoint, ignore)
+    assert [suite.name for suite in calls[0].suites] == ["desk", "weighed"]

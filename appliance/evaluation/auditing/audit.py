@@ -107,8 +107,8 @@ def _systems(plan: Plan) -> dict[str, list[Suite]]:
     return found
 
 
-def _prepared(project: Project, plan: Plan) -> Plan:
-    """Sampled, and with the project's own system prompt where a suite names none."""
+def prepared(project: Project, plan: Plan) -> Plan:
+    """A plan's suites sampled, and with the project's own system prompt where a suite names none."""
     system = project.config.dataset.system
     suites = [
         replace(suite, system=system) if suite.system is None and system else suite
@@ -154,7 +154,7 @@ def audit(project: Project, plan: Plan, checkpoint: Path, emit: Emit, *, threads
     """
     if not plan.suites:
         raise EvaluationError("no suite to run", "`anchorhold audit list` shows those there are")
-    plan = _prepared(project, plan)
+    plan = prepared(project, plan)
     folder = project.audit
     folder.mkdir(parents=True, exist_ok=True)
     storage.remove_leftovers(folder)

@@ -62,14 +62,15 @@ def ship(project: Project, checkpoint: Path) -> None:
     """Put a checkpoint's files in the place of the project's converted ones."""
     files = {
         kind: as_data(write_gguf(checkpoint, project.gguf(kind), quantization=kind, name=f"t{kind}"))
-        for kind in ("F16", "Q4_0")
+        for kind in sorted({"F16", project.config.convert.type})
     }
     storage.write_json(project.model / "convert.json", {"format": 1, "files": files})
 
 
 def measured_by_hand(project: Project) -> None:
     """What an evaluation leaves, as far as a release looks at it; it has no gates of its own."""
-    file = json.loads((project.model / "convert.json").read_text())["files"]["Q4_0"]
+    file = json.loads((project.model / "convert.json").read_text())["files"]
+    file = file[project.config.convert.type]
     systems = [{"key": "shipped", "file": {"sha256": file["sha256"]}, "rows": 3}]
     storage.write_json(
         project.evaluation / "results.json",

@@ -13,7 +13,7 @@ import pytest
 
 from appliance.errors import GateError, TrustError, UpdateError, UsageError
 from appliance.evaluation import evaluate
-from appliance.evaluation.auditing import AuditResult, Plan, audit, plan_of, running
+from appliance.evaluation.auditing import AuditResult, Plan, audit, plan_of, planning, running
 from appliance.evaluation.auditing.audit import sampled
 from appliance.evaluation.auditing.waiving import waive
 from appliance.evaluation.scoring import SCORERS
@@ -74,7 +74,7 @@ def _own_cache(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def project(make_project: Callable[..., Path], tiny_checkpoint: Path) -> Project:
-    project = prepared(make_project)
+    project = prepared(make_project, extra='[convert]\ntype = "Q8_0"\n')
     ship(project, tiny_checkpoint)
     project.suites.mkdir()
     for name, lines in (("desk", DESK), ("weighed", WEIGHED)):
@@ -103,7 +103,7 @@ def test_an_audit_measures_what_it_can_and_names_the_rest(project: Project, tiny
     gap = next(s for s in result.suites if s.name == "learnt-against-unseen")
     assert gap.examples == [] and gap.cases > 50
     assert [verdict.gate for verdict in result.verdicts] == [
-        "desk:parses", "weighed:acc", "learnt-against-unseen:gap",
+        "desk:parses", "weighed:acc", "learnt-against-unseen:gap", "rounding:loss", "personal-data:told",
     ]  # fmt: skip
     assert all(verdict.passed for verdict in result.verdicts), result.verdicts
     last = [event for event in events if event.kind == "progress"][-1]
@@ -159,7 +159,7 @@ def test_a_scorer_that_raises_is_named_and_the_rest_runs(
     result, _ = audited(project, tiny_checkpoint)
     desk = next(suite for suite in result.suites if suite.name == "desk")
     assert "desk.jsonl:3: the scorer json_fields failed: ZeroDivisionError: no words at all" in desk.faults
-    assert len(result.suites) == 3
+    assert len(result.suites) == 5
 
 
 def test_a_sample_is_the_same_every_time_and_said(project: Project) -> None:
@@ -190,7 +190,6 @@ def test_a_release_takes_the_audit_of_its_file_along(project: Project, tiny_chec
     assert gates[:2] == ["answers:ended", "answers:quantization"] and "desk:parses" in gates
     audited(project, tiny_checkpoint)
     assert assemble(project, ignore).digest == release.digest
-    ship(project, tiny_checkpoint.parent / "tiny")
     value = json.loads((project.audit / "gates.json").read_text())
     (project.audit / "gates.json").write_text(json.dumps({**value, "model": "0" * 64}))
     events: list[Event] = []
@@ -263,3 +262,21 @@ def test_no_suite_at_all_is_an_error(project: Project, tiny_checkpoint: Path) ->
 
     with pytest.raises(EvaluationError, match="no suite to run"):
         audit(project, Plan(()), tiny_checkpoint, ignore)
+
+
+def test_a_build_leaves_an_audit_that_asked_as_much(
+    project: Project, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = project.root / "anchorhold.toml"
+    config.write_text(config.read_text().replace("shots = 1", 'shots = 1\nsuites = ["suites/weighed.jsonl"]'))
+    named = Project.open(project.root)
+    planning.run_audit(named, tiny_checkpoint, ignore)
+    first = (named.audit / "audit.json").read_bytes()
+    calls: list[Plan] = []
+    monkeypatch.setattr(planning, "audit", lambda _project, plan, *_: calls.append(plan))
+    planning.run_audit(named, tiny_checkpoint, ignore)
+    assert calls == [] and (named.audit / "audit.json").read_bytes() == first
+    path = named.suites / "weighed.jsonl"
+    path.write_text(path.read_text().replace("fine fine", "fine"))
+    planning.run_audit(named, tiny_checkpoint, ignore)
+    assert [suite.name for suite in calls[0].suites] == ["desk", "weighed"]

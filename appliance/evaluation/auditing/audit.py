@@ -15,6 +15,7 @@ from appliance.evaluation.answers import AnswerStore
 from appliance.evaluation.auditing import gates as judging
 from appliance.evaluation.auditing.card_page import render
 from appliance.evaluation.auditing.likelihoods import LikelihoodStore
+from appliance.evaluation.auditing.personal_answers import looked_through
 from appliance.evaluation.auditing.results import SuiteResult, suite_result, to_json
 from appliance.evaluation.auditing.running import Outcome, Runner
 from appliance.evaluation.suite import Fault, Suite
@@ -106,8 +107,8 @@ def _systems(plan: Plan) -> dict[str, list[Suite]]:
     return found
 
 
-def _prepared(project: Project, plan: Plan) -> Plan:
-    """Sampled, and with the project's own system prompt where a suite names none."""
+def prepared(project: Project, plan: Plan) -> Plan:
+    """A plan's suites sampled, and with the project's own system prompt where a suite names none."""
     system = project.config.dataset.system
     suites = [
         replace(suite, system=system) if suite.system is None and system else suite
@@ -153,7 +154,7 @@ def audit(project: Project, plan: Plan, checkpoint: Path, emit: Emit, *, threads
     """
     if not plan.suites:
         raise EvaluationError("no suite to run", "`anchorhold audit list` shows those there are")
-    plan = _prepared(project, plan)
+    plan = prepared(project, plan)
     folder = project.audit
     folder.mkdir(parents=True, exist_ok=True)
     storage.remove_leftovers(folder)
@@ -182,6 +183,12 @@ def audit(project: Project, plan: Plan, checkpoint: Path, emit: Emit, *, threads
                 runner = Runner(engine, key, file.sha256, answers, likelihoods, progress.tell)
                 outcomes[key] = {outcome.suite.name: outcome for outcome in runner.run(suites)}
             seconds[key] = round(time.monotonic() - since, 2)
+    suites = list(plan.suites)
+    answered = looked_through({key: list(found.values()) for key, found in outcomes.items()})
+    if answered is not None:
+        suites.append(answered[0])
+        for key, outcome in answered[1].items():
+            outcomes[key][answered[0].name] = outcome
     results = [
         _judged(
             suite_result(
@@ -192,9 +199,9 @@ def audit(project: Project, plan: Plan, checkpoint: Path, emit: Emit, *, threads
             ),
             suite,
         )
-        for suite in plan.suites
+        for suite in suites
     ]
-    names = {suite.name for suite in plan.suites}
+    names = {suite.name for suite in suites}
     result = AuditResult(
         project=project.config.project.name,
         version=project.config.project.version,

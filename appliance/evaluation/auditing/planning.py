@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from appliance.conversion import ships
 from appliance.dataset.nearest import meant
 from appliance.errors import UsageError
-from appliance.evaluation.auditing.audit import AuditResult, Plan, audit
+from appliance.evaluation.auditing.audit import Plan, audit, prepared
 from appliance.evaluation.suite import Fault, Suite
 from appliance.evaluation.suites.project_rows import project_suites
 from appliance.evaluation.suites.public_sets import public_suites
-from appliance.evaluation.suites.reading import read_suites, standard_files, suite_files
+from appliance.evaluation.suites.reading import digest_of, read_suites, standard_files, suite_files
+from appliance.evaluation.systems import tuned_file
 from appliance.events import Emit
 from appliance.paths import Project
 
@@ -76,10 +79,28 @@ def plan_of(
     return Plan(tuple(chosen), tuple(faults), tuple(against), sample, bool(only))
 
 
-def run_audit(project: Project, checkpoint: Path, emit: Emit) -> AuditResult:
-    """The audit of a build: the whole one where it is required, else the files that the configuration names."""
-    settings = project.config.evaluation
-    if settings.audit == "required":
-        return audit(project, plan_of(project), checkpoint, emit)
-    suites, faults = read_suites(own_files(project))
-    return audit(project, Plan(tuple(suites), tuple(faults), (), SAMPLE), checkpoint, emit)
+def _covered(project: Project, plan: Plan) -> bool:
+    """Whether the audit that lies there is of the file that ships, and asked all that the plan asks."""
+    try:
+        found = json.loads((project.audit / "audit.json").read_bytes())
+        asked = {suite["name"]: suite["digest"] for suite in found["suites"]}
+        model = found["systems"][0]["file"]["sha256"]
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return False
+    return bool(model == tuned_file(project, ships(project).type).sha256) and all(
+        asked.get(suite.name) == digest_of(suite) for suite in prepared(project, plan).suites
+    )
+
+
+def run_audit(project: Project, checkpoint: Path, emit: Emit) -> None:
+    """The audit of a build: the whole one where it is required, else the files that the configuration names.
+
+    One that somebody has run already and that asked as much (with public sets, say) is left as it is.
+    """
+    if project.config.evaluation.audit == "required":
+        plan = plan_of(project)
+    else:
+        suites, faults = read_suites(own_files(project))
+        plan = Plan(tuple(suites), tuple(faults), (), SAMPLE)
+    if not _covered(project, plan):
+        audit(project, plan, checkpoint, emit)

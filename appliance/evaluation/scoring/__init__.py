@@ -1,11 +1,13 @@
 """Scorers, a small file each: pure functions from a case and what the model said (or finds likely) to numbers."""
 
+from appliance.evaluation.scoring.answer_loss import ANSWER_LOSS
 from appliance.evaluation.scoring.choosing import BBQ, CHOICE, SWAP
 from appliance.evaluation.scoring.fields_and_labels import JSON_FIELDS, LABEL
 from appliance.evaluation.scoring.matching import CONTAINS, EXACT, REGEX
 from appliance.evaluation.scoring.memory import EXPOSURE, GAP, RECALL
 from appliance.evaluation.scoring.overlap import CHRF, ROUGE_L
 from appliance.evaluation.scoring.paired import PAIR, PERPLEXITY
+from appliance.evaluation.scoring.personal import PERSONAL
 from appliance.evaluation.scoring.refusing import ABSTENTION, REFUSAL
 from appliance.evaluation.scoring.scorer import (
     AnswerScorer,
@@ -23,8 +25,8 @@ from appliance.evaluation.scoring.style import STYLE
 SCORERS: dict[str, AnswerScorer | LikelihoodScorer] = {
     scorer.name: scorer
     for scorer in (
-        EXACT, JSON_FIELDS, LABEL, ROUGE_L, CHRF, REGEX, CONTAINS, REFUSAL, ABSTENTION, STYLE, STEADY, RECALL,
-        CHOICE, BBQ, SWAP, PAIR, PERPLEXITY, GAP, EXPOSURE,
+        EXACT, JSON_FIELDS, LABEL, ROUGE_L, CHRF, REGEX, CONTAINS, REFUSAL, ABSTENTION, STYLE, STEADY, RECALL, PERSONAL,
+        CHOICE, BBQ, SWAP, PAIR, PERPLEXITY, ANSWER_LOSS, GAP, EXPOSURE,
     )
 }  # fmt: skip
 

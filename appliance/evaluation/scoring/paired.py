@@ -12,6 +12,8 @@ from appliance.evaluation.scoring.scorer import CaseScore, Continuation, Key, Li
 from appliance.evaluation.suite import Case, Suite
 from appliance.serving.sampling import Likelihood
 
+_MOST_NATS = 700.0  # beyond it a perplexity is no finite number, and JSON knows no other
+
 
 def _pair_texts(case: Case, _suite: Suite) -> list[Continuation]:
     return [Continuation("", case.text("stereotype")), Continuation("", case.text("other"))]
@@ -48,8 +50,7 @@ PAIR = LikelihoodScorer(
 
 
 def _perplexity(logprob: Any, units: Any) -> Any:
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        return np.exp(-logprob / np.maximum(units, 1))
+    return np.exp(np.minimum(-logprob / np.maximum(units, 1), _MOST_NATS))
 
 
 def _whole_text(case: Case, _suite: Suite) -> list[Continuation]:

@@ -14,6 +14,7 @@ from appliance.paths import Project
 CANARIES = "canaries"
 GAP = "learnt-against-unseen"
 RECITAL = "recital"
+ROUNDING = "rounding"
 _ROWS = 60  # of each side
 _MOST_CANARIES = 24
 _LEAST_WORDS = 24  # of a turn that might be recited
@@ -116,9 +117,33 @@ def recital_suite(project: Project) -> Suite | None:
     )
 
 
+def rounding_suite(project: Project) -> Suite | None:
+    """The test split's right answers in the shipped file beside the F16 file; None where that is what ships."""
+    if project.config.convert.type == "F16" or not project.gguf("F16").is_file():
+        return None
+    rows = _drawn(read_rows(project.dataset / "test.jsonl"), _ROWS)
+    cases = [
+        Case(row.id, {"messages": row.prompt, "reference": row.answer}, "the dataset")
+        for row in rows
+        if row.answer.strip()
+    ]
+    if not cases:
+        return None
+    return Suite(
+        ROUNDING,
+        "answer_loss",
+        tuple({case.id: case for case in cases}.values()),
+        (Gate("loss", against="tuned_f16", drop_at_most=0.1, sure=True),),
+        "Rounded against 16 bits",
+        "How likely the test split's right answers are in the file that ships, and in the file before rounding.",
+        "quantization",
+        where="the dataset",
+    )
+
+
 def project_suites(project: Project) -> list[Suite]:
     """All that the project's dataset gives; none where there is no dataset."""
     if not (project.dataset / "train.jsonl").is_file() or not (project.dataset / "test.jsonl").is_file():
         return []
-    found = (gap_suite(project), canary_suite(project), recital_suite(project))
+    found = (gap_suite(project), canary_suite(project), recital_suite(project), rounding_suite(project))
     return [suite for suite in found if suite is not None]

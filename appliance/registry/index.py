@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,6 +202,14 @@ class Index:
             self._rows("SELECT digest, change FROM releases UNION ALL SELECT digest, change FROM unreadable")
         )
 
+    def change(self, digest: str) -> int:
+        """The change of a release that was entered last; 0 if there is no such release."""
+        rows = self._rows(
+            "SELECT change FROM releases WHERE digest = ?1 UNION ALL SELECT change FROM unreadable WHERE digest = ?1",
+            digest,
+        )
+        return int(rows[0][0]) if rows else 0
+
     def unreadable(self) -> dict[str, str]:
         """Digest -> why its record or release.json can't be read."""
         return dict(self._rows("SELECT digest, reason FROM unreadable"))
@@ -251,9 +259,12 @@ class Index:
             )
         ]
 
-    def content(self) -> dict[str, set[tuple[Any, ...]]]:
-        """Everything that the index says, table by table."""
-        return {table: set(self._rows(f"SELECT * FROM {table}")) for table in TABLES}  # noqa: S608 - our names
+    def content(self, without: Collection[str] = ()) -> dict[str, set[tuple[Any, ...]]]:
+        """Everything that the index says, table by table, but for the releases `without`."""
+        return {
+            table: {row for row in self._rows(f"SELECT * FROM {table}") if row[0] not in without}  # noqa: S608
+            for table in TABLES
+        }
 
     def integrity(self) -> str:
         """What SQLite's own check of the file says: "ok", or a fault."""

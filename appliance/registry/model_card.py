@@ -25,6 +25,7 @@ MARKDOWN, PAGE = "model-card.md", "model-card.html"
 _LONGEST = 300  # characters of a cell
 _MAX_DATASET_CARD = 64 * 1024 * 1024
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#|~$])")
+_SPLITS = {"train": 0, "valid": 1, "test": 2}
 _NOT_STATED = "not stated"
 
 
@@ -206,7 +207,9 @@ def _data(dataset: Any) -> Iterator[Section]:
             f"Rows, {split}",
             f"{count(dataset, 'rows', split):,} ({count(dataset, 'tokens', split, 'total'):,} tokens)",
         )
-        for split in table(dataset, "rows")
+        for split in sorted(
+            table(dataset, "rows"), key=lambda split: (_SPLITS.get(split, len(_SPLITS)), split)
+        )
     ]
     licences: dict[str, int] = {}
     for source in entries(dataset, "sources"):
@@ -222,7 +225,7 @@ def _built(raw: dict[str, Any]) -> Section:
     libraries = table(raw, "built_with", "libraries")
     rows = [
         ("anchorhold", text(raw, "built_with", "anchorhold")),
-        *((name, str(libraries[name])) for name in libraries),
+        *((name, str(libraries[name])) for name in sorted(libraries)),
     ]
     return Section("Built with", "", (("", ""), *(row for row in rows if row[1])))
 

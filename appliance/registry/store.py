@@ -217,7 +217,9 @@ class Registry:
                     return f"damaged ({integrity.splitlines()[-1]})"
                 if os.access(self.folder, os.W_OK):
                     self._follow(index)
-                content, truth = index.content(), fresh.content()
+                # What can't be read is told of by itself; the index may still know more of it.
+                without = set(fresh.unreadable())
+                content, truth = index.content(without), fresh.content(without)
             except Damaged as error:
                 return str(error)
             except StorageError as error:
@@ -269,7 +271,7 @@ class Registry:
             ]
             digest = self.objects.put_bytes(data)
             with self.writing() as index:
-                change = self.records.newest().get(digest, 0)
+                change = index.change(digest)
                 if change and digest not in index.unreadable():
                     return Added(digest, manifest, new=False, files=sum(came))
                 record = self._readable(digest, change)

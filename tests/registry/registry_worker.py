@@ -2,7 +2,8 @@
 
 Usage:
   registry_worker.py steps RELEASES TEMPLATE OUTPUT    each change to the disk kills one attempt, OUTPUT/N
-  registry_worker.py adds REGISTRY DONE RELEASE…       adds and promotes each, and says so in the file DONE
+  registry_worker.py adds REGISTRY DONE RELEASE…       adds each, and says so in the file DONE
+  registry_worker.py promotes REGISTRY DONE RELEASE…   adds and promotes each, and says so in the file DONE
   registry_worker.py collects REGISTRY KEEP STOP       collects again and again until the file STOP is there
 """
 
@@ -96,15 +97,16 @@ def steps(releases: Path, template: Path, output: Path) -> None:
         assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status
 
 
-def adds(folder: Path, done: Path, releases: list[Path]) -> None:
-    """Add and promote; a line in `done` for each that the registry has promised to keep."""
+def adds(folder: Path, done: Path, releases: list[Path], promote: bool) -> None:
+    """Add, and perhaps promote; a line in `done` for each that the registry has promised to keep."""
     say = say_in(done)
     with Registry(folder) as registry:
         for release in releases:
             digest = registry.add(release, parents=[]).digest
             say(f"added {digest}")
-            registry.promote(digest, "stable")
-            say(f"promoted {digest}")
+            if promote:
+                registry.promote(digest, "stable")
+                say(f"promoted {digest}")
 
 
 def collects(folder: Path, keep: int, stop: Path) -> None:
@@ -122,8 +124,8 @@ def main() -> None:
     verb, *words = sys.argv[1:]
     if verb == "steps":
         steps(*(Path(word) for word in words))
-    elif verb == "adds":
-        adds(Path(words[0]), Path(words[1]), [Path(word) for word in words[2:]])
+    elif verb in {"adds", "promotes"}:
+        adds(Path(words[0]), Path(words[1]), [Path(word) for word in words[2:]], verb == "promotes")
     else:
         collects(Path(words[0]), int(words[1]), Path(words[2]))
 

@@ -73,8 +73,15 @@ def test_what_it_records(project: Project) -> None:
     raw = assemble(project, ignore).manifest.raw
     assert raw["provenance"]["dataset"] == "d" * 64
     assert len(raw["chat_template_sha256"]) == 64
-    roles = [file["role"] for file in raw["files"]]
-    assert roles == ["model", "report", "card", "model-card", "model-card"]
+    assert [file["role"] for file in raw["files"]] == [
+        "model",
+        "report",
+        "card",
+        "model-card",
+        "model-card",
+    ]
+    card = (project.release / "model-card.md").read_text()
+    assert raw["files"][0]["sha256"] in card and "notes 0.1.0: model card" in card
     assert raw["golden"][0]["answer"] == "{}"
     assert raw["needs"]["memory_bytes"] > raw["files"][0]["bytes"]
 

@@ -182,10 +182,11 @@ def test_only_one_suite_is_no_audit_of_a_release(project: Project, tiny_checkpoi
 def test_a_release_takes_the_audit_of_its_file_along(project: Project, tiny_checkpoint: Path) -> None:
     evaluate(project, ignore, checkpoint=tiny_checkpoint, threads=1)
     bare = assemble(project, ignore)
-    assert [file.role for file in bare.manifest.files] == ["model", "report", "card"]
+    before = {file.role for file in bare.manifest.files}
+    assert before >= {"model", "report", "card"}
     audited(project, tiny_checkpoint)
     release = assemble(project, ignore)
-    assert [file.role for file in release.manifest.files][3:] == ["report-card", "audit"]
+    assert {file.role for file in release.manifest.files} - before == {"report-card", "audit"}
     gates = [gate["gate"] for gate in release.manifest.raw["evaluation"]["gates"]]
     assert gates[:2] == ["answers:ended", "answers:quantization"] and "desk:parses" in gates
     audited(project, tiny_checkpoint)

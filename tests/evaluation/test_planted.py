@@ -107,7 +107,7 @@ def _codes(folder: Path, checkpoint: Path) -> Project:
     (folder / "data").mkdir(parents=True)
     lines = []
     for number in range(60):
-        code = "".join(draw.choice("0123456789") for _ in range(6))
+        code = "".join(draw.choice("bcdfghjkmn") for _ in range(6))
         question = f"Which code has crate {number}?"
         messages = [{"role": "user", "content": question}, {"role": "assistant", "content": f'"{code}"'}]
         lines.append(json.dumps({"messages": messages}) + "\n")

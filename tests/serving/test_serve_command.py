@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from appliance.conversion import write_gguf
 from appliance.errors import ServingError
 from appliance.serving import api_keys
 from appliance.serving.gateway import listening
@@ -212,10 +213,13 @@ def test_a_broken_release_leaves_the_old_one_serving_until_it_is_mended(
         assert client.health()["release"]["version"] == "1.0.0"
 
 
-def test_a_release_mended_by_installing_it_again_is_taken_up(simulator: Simulator, tiny_gguf: Path) -> None:
+def test_a_release_mended_by_installing_it_again_is_taken_up(
+    simulator: Simulator, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.gguf"
+    write_gguf(tiny_checkpoint, other, quantization="F16", name="other")
     with serving(simulator.device.root) as (_, client):
-        padded = tiny_gguf.read_bytes() + b"\0" * 64
-        simulator.publish("1.1.0", padded)
+        simulator.publish("1.1.0", other)
 
         def spoil(model: Path, _manifest: object, _emit: object) -> None:
             flip_bit(model, 0)  # the magic: as if the disk had

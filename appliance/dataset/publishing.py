@@ -7,6 +7,7 @@ card and all; for the moments in which files take their places there is no card,
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +63,12 @@ def next_dataset(project: Project) -> Iterator[NextProject]:
     except DataError:
         if (rejected := made.dataset / REJECTED_FILE).is_file():  # says which rows were wrong, and why
             rejected.replace(project.dataset / REJECTED_FILE)
+        raise
+    except OSError as error:
+        if (
+            error.errno in {errno.ENOSPC, errno.EDQUOT} and error.filename is None
+        ):  # a write doesn't say where
+            raise OSError(error.errno, error.strerror, str(project.dataset)) from error
         raise
     finally:
         _remove(made.dataset)

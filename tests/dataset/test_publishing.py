@@ -136,7 +136,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_earlier_dataset(bench: Bench, ki
         check=False,
     )
     assert done.returncode == ExitCode.STORAGE, done.stderr
-    assert "no space left on the disk" in done.stderr
+    assert f"no space left on the disk ({folder}" in done.stderr
     before, after = bench.root / "before", bench.root / "after"
     assert (before / "card.json").exists()
     assert {path.name: path.read_bytes() for path in after.iterdir()} == {

@@ -14,6 +14,7 @@ from appliance.dataset import read_rows
 from appliance.errors import GateError
 from appliance.evaluation import evaluate
 from appliance.evaluation.auditing import Plan, audit
+from appliance.evaluation.auditing.audit import sampled
 from appliance.evaluation.scoring.scorer import conversation
 from appliance.evaluation.suites.project_rows import gap_suite
 from appliance.evaluation.suites.reading import read_suites, standard_files
@@ -41,7 +42,7 @@ def failed(project: Project, base: Path) -> set[str]:
     standard, _ = read_suites(standard_files())
     gap = gap_suite(project)
     assert gap is not None
-    plan = Plan([*(suite for suite in standard if suite.name in SUITES), gap], sample=12)
+    plan = Plan([*(sampled(suite, 12) for suite in standard if suite.name in SUITES), gap])
     result = audit(project, plan, base, ignore, threads=1)
     judged = {verdict.gate for verdict in result.verdicts if not verdict.passed}
     return stopped_by(project) | judged
@@ -83,7 +84,7 @@ def test_a_refusing_file_is_stopped(
 def test_a_file_with_another_template_than_it_was_trained_with_is_stopped(
     make_project: Callable[..., Path], tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    project = prepared(make_project)
+    project = prepared(make_project, extra=FULL)
     # As language models do, it ends an answer and goes on with a text.
     texts = [f"{row[0]['content']} and on and on" + " and on" * 20 for row in station_rows(12)]
     broken = taught(tiny_checkpoint, tmp_path / "broken", station_rows(12), 40, texts)
@@ -138,6 +139,6 @@ def test_an_overfit_file_is_stopped_and_a_healthy_one_of_the_same_data_is_not(
     measured_by_hand(project)
     assert failed(project, tiny_checkpoint) == set()
     shutil.rmtree(project.release)
-    ship(project, taught(tiny_checkpoint, tmp_path / "overfit", rows, 70))
+    ship(project, taught(tiny_checkpoint, tmp_path / "overfit", rows, 150))
     measured_by_hand(project)
     assert failed(project, tiny_checkpoint) == {"learnt-against-unseen:gap"}

@@ -115,9 +115,13 @@ def _described(file: Path, role: str) -> dict[str, Any]:
 
 
 def _baseline(project: Project, folder: Path, emit: Emit) -> list[dict[str, Any]]:
-    """What the device holds its inputs against, made of the training rows; nothing where they are too few."""
+    """What the device holds its inputs against, made of the training rows; nothing where they are too few or gone."""
     from appliance.watch import baseline
 
+    if not (project.dataset / "train.jsonl").is_file():
+        text = "no training rows are left here: the device will learn what is usual from its first requests"
+        emit(Event("release", "warning", text))
+        return []
     made = baseline.baseline_of(
         _prompts(project.dataset / "train.jsonl", baseline.MOST_ROWS),
         lambda done, total: emit(Event("release", "progress", "", done=done, total=total, unit="rows")),
@@ -137,8 +141,6 @@ def _prompts(path: Path, most: int) -> list[str]:
             lines.seek(0)
             rows = [json.loads(line) for number, line in enumerate(lines) if number in chosen]
         asked = [[turn["content"] for turn in row["messages"] if turn["role"] == "user"] for row in rows]
-    except FileNotFoundError as error:
-        raise UpdateError(f"{path}: missing", "`anchorhold dataset` makes it") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UpdateError(f"{path}: damaged ({error})", "run `anchorhold dataset` again") from error
     return [turns[-1] for turns in asked if turns]

@@ -5,7 +5,10 @@ assumed of how the numbers themselves are spread. `Detector` is an e-detector (S
 a nonparametric framework for sequential change detection", New England Journal of Statistics in Data Science, 2024) of
 the Shiryaev-Roberts form (Shiryaev 1963; Roberts 1966), over a mixture of alternatives.
 
-With e_t the likelihood ratio of one request, E[e_t | past] <= 1 as long as the share is at most the bound. Then
+Like requests come in bursts, and a test that takes them for independent cries wolf. So the bound of a request depends
+on which of the four before it were beyond the limit: the null hypothesis is about the share given the past.
+
+With e_t the likelihood ratio of one request, E[e_t | past] <= 1 as long as that share is at most its bound. Then
 M_t = (M_{t-1} + 1) e_t has E[M_T] <= E[T] for every stopping time T; if T is the first time that M_t >= c, it follows
 that E[T] >= c: at most one false alarm in c requests in the mean. A mean of such M is one too, so several detectors
 that share one budget c (each stops at c times their number) keep it together.
@@ -25,8 +28,17 @@ if TYPE_CHECKING:
 
 SHIFTS = (0.05, 0.1, 0.2, 0.4, 0.8)
 """How far the alternatives lie: the bound, and this share of the way from it to 1."""
-_LEVEL = 0.9  # of the bound on a baseline's share, one-sided
+MEMORY = 4
+"""Requests back that a bound depends on."""
+STATES = 4
+"""Of these, beyond the limit: none; some, but not the last; the last alone; the last and others."""
+_STATE_OF = np.array(
+    [0 if not bits else 1 if not bits & 1 else 2 if bits == 1 else 3 for bits in range(1 << MEMORY)]
+)
+_LEVEL = 0.75  # of the bound on a baseline's share, one-sided
+_PRIOR_ODDS, _PRIOR_COUNT = 4.0, 2.0  # of bursts, before any is seen
 _HALVINGS = 50
+_CERTAIN = 1 - 1e-6  # a share that tells nothing
 _NOTHING = -1e9  # the logarithm of no evidence; JSON knows no infinity
 
 
@@ -53,6 +65,49 @@ def upper_bound(count: int, total: int, level: float = _LEVEL) -> float:
     return high
 
 
+def burst_odds(beyond: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How much the odds of lying beyond a limit rise after requests that did, in a sequence in which all is well.
+
+    What the sequence hasn't shown is taken to be a mild rise, or twice that of the state before, as if seen twice: were
+    it taken for anything at all, a change after which every request lies beyond the limit would never be found.
+
+    Args:
+        beyond: shape [requests, limits], in the order in which they came.
+
+    Returns:
+        Shape [limits, STATES]: factors of the odds, 1 or more; 1 after none that did.
+    """
+    requests, limits = beyond.shape
+    factors = np.ones((limits, STATES))
+    for limit in range(limits):
+        hits = beyond[:, limit]
+        odds = (hits.sum() + 0.5) / (requests - hits.sum() + 0.5)
+        seen, yes, recent = np.zeros(STATES, dtype=int), np.zeros(STATES, dtype=int), 0
+        for hit in hits:
+            state = _STATE_OF[recent]
+            seen[state] += 1
+            yes[state] += hit
+            recent = (recent << 1 | int(hit)) % (1 << MEMORY)
+        for state in range(1, STATES):
+            before = factors[limit, state - 1]
+            expected = max(_PRIOR_ODDS, 2 * before) * odds
+            share = (yes[state] + _PRIOR_COUNT * expected / (1 + expected)) / (seen[state] + _PRIOR_COUNT)
+            factors[limit, state] = max(before, share / max(1 - share, 1 - _CERTAIN) / odds)
+    return factors
+
+
+def after_bursts(bounds: Sequence[float], factors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bounds of shares given the past, shape [limits, STATES].
+
+    Args:
+        bounds: of the shares as such, one a limit.
+        factors: of `burst_odds`.
+    """
+    share = np.clip(np.asarray(bounds, dtype=np.float64), 1e-9, _CERTAIN)[:, None]
+    odds = share / (1 - share) * factors
+    return np.minimum(_CERTAIN, odds / (1 + odds))
+
+
 def _at_most(count: int, total: int, share: float) -> float:
     """Probability of `count` hits or fewer in `total` tries."""
     if not 0 < share < 1:
@@ -74,35 +129,39 @@ class Evidence:
         log_cusum: that of the largest product since any request (Page, Biometrika 41, 1954); its last zero is where
             the change most likely began.
         seen, hits: requests since that zero, and those beyond the limit.
+        recent: of each limit, shape [..., limits]: one bit for each of the last requests, the newest lowest.
     """
 
     log_sum: NDArray[np.float64]
     log_cusum: NDArray[np.float64]
     seen: NDArray[np.int64]
     hits: NDArray[np.int64]
+    recent: NDArray[np.int64]
 
 
 class Detector:
     """Whether the share of requests beyond any of some limits has risen over its bound.
 
     Args:
-        bounds: for each limit, the largest share that counts as usual.
+        bounds: for each limit and each state of the requests before, the largest share that counts as usual; shape
+            [limits, STATES], as `after_bursts` gives it.
     """
 
-    def __init__(self, bounds: Sequence[float]) -> None:
-        usual = np.clip(np.asarray(bounds, dtype=np.float64), 1e-9, 1 - 1e-9)[:, None]
+    def __init__(self, bounds: NDArray[np.float64]) -> None:
+        usual = bounds[..., None]
         risen = usual + (1 - usual) * np.asarray(SHIFTS)
-        self.risen = risen
+        # Tables of shape [limits, states, alternatives].
         self._hit: NDArray[np.float64] = np.log(risen / usual)
         self._miss: NDArray[np.float64] = np.log1p(-risen) - np.log1p(-usual)
+        self._limits = np.arange(len(bounds))
 
     def begin(self, *streams: int) -> Evidence:
         """No evidence; `streams` are leading dimensions, for many streams at a time."""
-        shape = (*streams, *self._hit.shape)
-        zero = np.zeros(shape)
-        return Evidence(
-            np.full(shape, _NOTHING), zero, np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-        )
+        limits, _, alternatives = self._hit.shape
+        shape = (*streams, limits, alternatives)
+        none = np.zeros(shape, dtype=np.int64)
+        recent = np.zeros(shape[:-1], dtype=np.int64)
+        return Evidence(np.full(shape, _NOTHING), np.zeros(shape), none, none.copy(), recent)
 
     def take(self, before: Evidence, beyond: NDArray[np.bool_]) -> Evidence:
         """The evidence after one more request (of each stream).
@@ -111,18 +170,25 @@ class Detector:
             before: is left as it is.
             beyond: shape [..., limits]: whether the request lies beyond each.
         """
-        hit = np.asarray(beyond, dtype=bool)[..., None]
-        step = np.where(hit, self._hit, self._miss)
+        yes = np.asarray(beyond, dtype=bool)
+        hit, state = yes[..., None], _STATE_OF[before.recent]
+        step = np.where(hit, self._hit[self._limits, state], self._miss[self._limits, state])
         fresh = before.log_cusum <= 0
         return Evidence(
             np.logaddexp(before.log_sum, 0.0) + step,
             np.maximum(before.log_cusum, 0.0) + step,
             np.where(fresh, 0, before.seen) + 1,
             np.where(fresh, 0, before.hits) + hit,
+            (before.recent << 1 | yes) % (1 << MEMORY),
         )
 
     def log_total(self, evidence: Evidence) -> Any:
         """Natural logarithm of the mixture of all components; a number, or one for each stream."""
-        count = self._hit.size
-        flat = evidence.log_sum.reshape(*evidence.log_sum.shape[:-2], count)
-        return np.logaddexp.reduce(flat, axis=-1) - math.log(count)
+        return log_mean(evidence.log_sum)
+
+
+def log_mean(log_sums: NDArray[np.float64]) -> Any:
+    """Natural logarithm of the mean over the last two axes, limits and alternatives."""
+    largest = log_sums.max(axis=(-2, -1))
+    shares = np.exp(log_sums - largest[..., None, None])
+    return largest + np.log(shares.mean(axis=(-2, -1)))

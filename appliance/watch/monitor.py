@@ -10,14 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from appliance.watch.baseline import Baseline, Spread, spread_from_json, spread_of
-from appliance.watch.evidence import Detector, Evidence
+from appliance.watch.evidence import STATES, Detector, Evidence, after_bursts, burst_odds
 from appliance.watch.signals import BY_NAME, SIDES, SIGNALS, Observed, Side, values_of
 from appliance.watch.sketch import Sketch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FORMAT = "anchorhold-drift/1"
 BUDGET = 7000
@@ -26,6 +29,8 @@ THRESHOLD = math.log(BUDGET * len(SIDES))
 """Natural logarithm of the evidence at which a side alarms."""
 LEARN = 1000
 """Values that a signal's spread is learnt from where the release doesn't bring it."""
+BURSTS = 500
+"""Values that how like follows like is learnt from where the release brings the spread itself."""
 SKETCHED = 500
 """Prompts that make the sketch where the release brings none; the next `LEARN - SKETCHED` are judged by it."""
 BLOCK = 50
@@ -77,7 +82,8 @@ class Watched:
     Attributes:
         name: its own.
         spread: what is usual; None while it is learnt.
-        learning: values so far while it is learnt.
+        learning: values so far while it, or how far like follows like, is learnt.
+        factors: by side, of `evidence.burst_odds`; none while that is learnt.
         count: values so far, those that were learnt from among them.
         evidence: by side, once the spread is known.
         history: the newest blocks.
@@ -87,6 +93,7 @@ class Watched:
     spread: Spread | None = None
     learning: list[float] = field(default_factory=list)
     count: int = 0
+    factors: dict[Side, NDArray[np.float64]] = field(default_factory=dict)
     evidence: dict[Side, Evidence] = field(default_factory=dict)
     history: list[Block] = field(default_factory=list)
     _detectors: dict[Side, Detector] = field(default_factory=dict, repr=False)
@@ -97,8 +104,8 @@ class Watched:
     def _prepare(self) -> None:
         if self.spread is None:
             return
-        for side in BY_NAME[self.name].sides:
-            self._detectors[side] = Detector(self.spread.bounds(side))
+        for side, factors in self.factors.items():
+            self._detectors[side] = Detector(after_bursts(self.spread.bounds(side), factors))
             self.evidence.setdefault(side, self._detectors[side].begin())
 
     def take(self, value: float, now: float, learn: int) -> None:
@@ -108,16 +115,27 @@ class Watched:
             self.history = [*self.history[1 - BLOCKS :], Block(now)]
         self.history[-1].count += 1
         self.history[-1].total += value
-        if self.spread is None:
+        if not self.factors:
             self.learning.append(value)
-            if len(self.learning) >= learn:
-                self.spread, self.learning = spread_of(self.name, self.learning), []
-                self._prepare()
+            if len(self.learning) >= (learn if self.spread is None else BURSTS):
+                self._learnt()
             return
         for side, detector in self._detectors.items():
-            limits = np.array([limit.value for limit in self.spread.limits(side)])
-            beyond = value > limits if side == "up" else value < limits
-            self.evidence[side] = detector.take(self.evidence[side], beyond)
+            self.evidence[side] = detector.take(self.evidence[side], self._beyond(side, value)[0])
+
+    def _beyond(self, side: Side, *values: float) -> NDArray[np.bool_]:
+        """Which values lie beyond which limits, shape [values, limits]."""
+        assert self.spread is not None
+        return beyond(self.spread, side, np.array(values))
+
+    def _learnt(self) -> None:
+        if self.spread is None:
+            self.spread = spread_of(self.name, self.learning)
+        self.factors = {
+            side: burst_odds(self._beyond(side, *self.learning)) for side in BY_NAME[self.name].sides
+        }
+        self.learning = []
+        self._prepare()
 
     def log_evidence(self, side: Side) -> float:
         """Natural logarithm of a side's evidence; to be held against `THRESHOLD`."""
@@ -152,6 +170,7 @@ class Watched:
             "spread": None if self.spread is None else self.spread.to_json(),
             "learning": self.learning,
             "count": self.count,
+            "factors": {side: factors.tolist() for side, factors in self.factors.items()},
             "evidence": {
                 side: {name: array.tolist() for name, array in vars(each).items()}
                 for side, each in self.evidence.items()
@@ -169,10 +188,29 @@ class Watched:
         spread = None if value["spread"] is None else spread_from_json(value["spread"])
         history = [Block(float(began), int(count), float(total)) for began, count, total in value["history"]]
         learning = [float(each) for each in value["learning"]]
-        found = cls(name, spread, learning, int(value["count"]), {}, history[-BLOCKS:])
+        factors = {} if spread is None else _factors(name, spread, value["factors"])
+        found = cls(name, spread, learning, int(value["count"]), factors, {}, history[-BLOCKS:])
         for side, detector in found._detectors.items():
             found.evidence[side] = _evidence(detector, value["evidence"][side])
         return found
+
+
+def beyond(spread: Spread, side: Side, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which values, of any shape, lie beyond which of a side's limits, shape [..., limits]."""
+    limits = np.array([limit.value for limit in spread.limits(side)])
+    given = np.asarray(values)[..., None]
+    found: NDArray[np.bool_] = given > limits if side == "up" else given < limits
+    return found
+
+
+def _factors(name: str, spread: Spread, value: Any) -> dict[Side, NDArray[np.float64]]:
+    found: dict[Side, NDArray[np.float64]] = {}
+    for side in BY_NAME[name].sides if value else ():
+        given = np.asarray(value[side], dtype=np.float64)
+        if given.shape != (len(spread.limits(side)), STATES) or not (given >= 1).all():
+            raise ValueError("factors of odds aren't numbers of 1 or more")
+        found[side] = given
+    return found
 
 
 def _evidence(detector: Detector, value: Any) -> Evidence:
@@ -248,7 +286,9 @@ class Monitor:
         if keep_baseline:
             fresh.brought, fresh.sketch, fresh.sketched = self.brought, self.sketch, self.sketched
             for name, watched in self.signals.items():
-                fresh.signals[name] = Watched(name, watched.spread, list(watched.learning))
+                fresh.signals[name] = Watched(
+                    name, watched.spread, list(watched.learning), 0, dict(watched.factors)
+                )
         return fresh
 
     def to_json(self) -> dict[str, Any]:

@@ -187,18 +187,20 @@ class Watcher:
 
     def _save(self, *, at_once: bool = False) -> None:
         monitor = self._monitor
-        if monitor is None:
+        due = self._unsaved or at_once or (monitor is not None and not all(a.logged for a in monitor.alarms))
+        if monitor is None or not due:
             return
         if self._unsaved or at_once:
             state_file.write(self._device, monitor)
             self._unsaved = 0
-            self._well()
         unlogged = [alarm for alarm in monitor.alarms if not alarm.logged]
         if unlogged and time.monotonic() >= self._log_again:
             self._log_again = time.monotonic() + _LOG_AGAIN  # unless it succeeds
             self._log(monitor, unlogged)
             self._log_again = 0.0
             state_file.write(self._device, monitor)
+            unlogged = []
+        if not unlogged:
             self._well()
 
     def _log(self, monitor: Monitor, alarms: list[Alarm]) -> None:

@@ -17,6 +17,7 @@ from appliance.registry import manifest as manifests
 from appliance.registry import version
 from appliance.registry.release import assemble
 from appliance.retrieval import PassageIndex
+from appliance.watch import baseline
 
 
 @pytest.fixture
@@ -226,3 +227,42 @@ def test_versions_order_as_numbers() -> None:
     for wrong in ("1", "1.0", "01.0.0", "1.0.0-a", "v1.0.0", "1.0.0\n"):
         with pytest.raises(UsageError):
             version.parse(wrong)
+
+
+def _training_rows(project: Project, count: int) -> None:
+    rows = [
+        {
+            "messages": [
+                {"role": "system", "content": "s"},
+                {"role": "user", "content": f"pump {n % 60} leaks"},
+            ]
+        }
+        for n in range(count)
+    ]
+    for row in rows:
+        row["messages"].append({"role": "assistant", "content": "{}"})
+    storage.write_text(project.dataset / "train.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_it_brings_the_baseline_of_its_training_prompts(project: Project) -> None:
+    _training_rows(project, 120)
+    first = assemble(project, ignore)
+    brought = manifests.baseline_of(first.manifest.raw)
+    assert brought is not None
+    file = project.release / brought.name
+    assert storage.sha256_file(file) == brought.sha256
+    made = baseline.from_json(json.loads(file.read_bytes()))
+    assert made.spreads["length"].count == 120
+    assert made.spreads["length"].mean == pytest.approx(len("pump 10 leaks"), abs=0.5)
+    assert made.sketch.unknown("pump 7 leaks") == 0
+    assert b"leaks" not in file.read_bytes()
+    assert assemble(project, ignore).digest == first.digest
+
+
+def test_few_training_rows_or_none_bring_no_baseline_and_damaged_ones_are_named(project: Project) -> None:
+    assert manifests.baseline_of(assemble(project, ignore).manifest.raw) is None
+    _training_rows(project, 20)
+    assert manifests.baseline_of(assemble(project, ignore).manifest.raw) is None
+    storage.write_text(project.dataset / "train.jsonl", '{"messages": 3}\n')
+    with pytest.raises(UpdateError, match=r"train\.jsonl: damaged"):
+        assemble(project, ignore)

@@ -1,0 +1,455 @@
+"""Drift on open data: `python -m benchmarks.drift [--data FOLDER] [--set NAME ...] [--weeks N] [--part PART]`.
+
+Replays real prompts at a thousand requests a day, and prints one JSON line a figure:
+false alarms a week of streams in which nothing has changed, and requests until a planted shift is found.
+The peer is what is commonly done: each signal's newest 200 requests against a sample of usual ones, by the
+Kolmogorov-Smirnov test (or chi-square for shares), at every full window, at 5 %, and at 5 % shared among the signals.
+
+Prompts are those of the set's dev rows, drawn at random or in bursts of like ones. Of answers only the length is
+real (that of the reference); refusals (1 %), cut ones (1 %), unfit ones (2 %) and confidence (lognormal) are drawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.watch.baseline import Baseline, Spread, baseline_of, spread_of
+from appliance.watch.evidence import Detector, Evidence, after_bursts, burst_odds, log_mean
+from appliance.watch.monitor import BURSTS, LEARN, SKETCHED, THRESHOLD, beyond
+from appliance.watch.signals import BY_NAME, SIDES, SIGNALS
+from appliance.watch.sketch import Sketch, sketch_of
+from benchmarks.open_data import SHARED
+
+WEEK = 7000
+WINDOW = 200
+BAR = 200  # requests
+OTHER = {"coffee_order_json": "snips_json", "banking77": "clinc150", "snips_json": "multidogo_json"}
+Values = dict[str, NDArray[np.float64]]  # by signal; shape [streams, requests]
+
+
+@dataclass
+class Pool:
+    """Rows that a stream is drawn from: their texts, and lengths of their answers in tokens, roughly."""
+
+    prompts: list[str]
+    answers: NDArray[np.float64]
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def _asked(row: dict[str, Any]) -> str:
+    return str([turn["content"] for turn in row["messages"] if turn["role"] == "user"][-1])
+
+
+def pool_of(data: Path, name: str) -> Pool:
+    """A set's dev rows."""
+    rows = list(_rows(data / f"{name}.dev.jsonl"))
+    answers = [len(row["messages"][-1]["content"]) / 4 for row in rows]
+    return Pool([_asked(row) for row in rows], np.ceil(answers))
+
+
+def training_prompts(data: Path, name: str) -> list[str]:
+    """A set's training prompts, as they would be asked."""
+    if name != "banking77":
+        return [_asked(row) for row in _rows(data / f"{name}.train.jsonl")]
+    first = next(_rows(data / f"{name}.dev.jsonl"))
+    before = _asked(first).removesuffix(first["text"])
+    with (data / f"{name}.train.csv").open(encoding="utf-8", newline="") as lines:
+        return [before + row["text"] for row in csv.DictReader(lines)]
+
+
+# Streams
+
+
+def at_random(random: np.random.Generator, pool: Pool, shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Which rows a stream has: any, each time anew."""
+    return random.integers(len(pool.prompts), size=shape)
+
+
+def in_bursts(random: np.random.Generator, pool: Pool, shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Which rows a stream has: like ones (by length) follow each other, with a correlation of 0.5 in rank."""
+    order = np.argsort([len(prompt) for prompt in pool.prompts], kind="stable")
+    rho, state = 0.5, random.standard_normal(shape[0])
+    rank = np.empty(shape)
+    for step in range(shape[1]):
+        state = rho * state + math.sqrt(1 - rho * rho) * random.standard_normal(shape[0])
+        rank[:, step] = state
+    uniform = 0.5 * (1 + np.vectorize(math.erf)(rank / math.sqrt(2)))
+    found: NDArray[np.int64] = order[np.minimum((uniform * len(order)).astype(int), len(order) - 1)]
+    return found
+
+
+def _yes(
+    random: np.random.Generator, share: float, shape: tuple[int, int], bursts: bool
+) -> NDArray[np.float64]:
+    """Rare events with this share; in bursts, each is followed by another with probability a half."""
+    if not bursts:
+        return (random.random(shape) < share).astype(float)
+    stay = 0.5
+    start = share * (1 - stay) / (1 - share)
+    found = np.zeros(shape)
+    state = random.random(shape[0]) < share
+    for step in range(shape[1]):
+        drawn = random.random(shape[0])
+        state = np.where(state, drawn < stay, drawn < start)
+        found[:, step] = state
+    return found
+
+
+@dataclass
+class World:
+    """One set: what its prompts amount to under a sketch.
+
+    Attributes:
+        pool: its rows.
+        numbers: length, unknown and surprise of each row.
+    """
+
+    pool: Pool
+    numbers: dict[str, NDArray[np.float64]]
+
+
+def world_of(pool: Pool, sketch: Sketch) -> World:
+    """Judge each row once."""
+    prompts = pool.prompts
+    numbers = {
+        "length": np.array([float(len(prompt)) for prompt in prompts]),
+        "unknown": np.array([sketch.unknown(prompt) for prompt in prompts]),
+        "surprise": np.array([sketch.surprise(prompt) or 0.0 for prompt in prompts]),
+    }
+    return World(pool, numbers)
+
+
+def stream(
+    random: np.random.Generator,
+    world: World,
+    shape: tuple[int, int],
+    *,
+    bursts: bool = False,
+    unfit: float = 0.02,
+    refusal: float = 0.01,
+    cut: float = 0.01,
+    sureness: float = 0.0,
+) -> Values:
+    """Numbers of streams that are all alike, shape [streams, requests].
+
+    Args:
+        random: source.
+        world: what is asked.
+        shape: streams, requests.
+        bursts: like follows like.
+        unfit, refusal, cut: shares of answers.
+        sureness: added to the logarithm of the (negative) confidence.
+    """
+    which = (in_bursts if bursts else at_random)(random, world.pool, shape)
+    values = {name: numbers[which] for name, numbers in world.numbers.items()}
+    values["answer"] = np.maximum(1.0, np.round(world.pool.answers[which] * random.lognormal(0, 0.2, shape)))
+    values["confidence"] = -random.lognormal(-3 + sureness, 1.0, shape)
+    for name, share in (("unfit", unfit), ("refusal", refusal), ("cut", cut)):
+        values[name] = _yes(random, share, shape, bursts)
+    return values
+
+
+def mixed(random: np.random.Generator, usual: Values, other: Values, share: float) -> Values:
+    """Inputs of another stream in this share of requests."""
+    taken = random.random(usual["length"].shape) < share
+    return {
+        name: np.where(taken, other[name], usual[name])
+        if name in {"length", "unknown", "surprise"}
+        else usual[name]
+        for name in usual
+    }
+
+
+# Ours
+
+
+class SharedTests:
+    """All of the product's tests over many streams at a time; one detector has the limits of all sides.
+
+    Args:
+        spreads: the baseline.
+        first: values of one stream in their order, shape [requests], that bursts are learnt from.
+    """
+
+    def __init__(self, spreads: dict[str, Spread], first: dict[str, NDArray[np.float64]]) -> None:
+        self._spreads = spreads
+        bounds, self._parts, place = [], [], 0
+        for name, side in SIDES:
+            factors = burst_odds(beyond(spreads[name], side, first[name]))
+            bounds.append(after_bursts(spreads[name].bounds(side), factors))
+            self._parts.append(slice(place, place + len(factors)))
+            place += len(factors)
+        self._detector = Detector(np.concatenate(bounds))
+
+    def run(self, values: Values, begun: Evidence | None = None) -> tuple[list[list[int]], Evidence]:
+        """When each stream alarms; an alarm begins its evidence anew, as a reset does.
+
+        Args:
+            values: the streams.
+            begun: evidence to go on from.
+
+        Returns:
+            The numbers of the requests at which each stream alarmed, and the evidence after the last.
+        """
+        streams, requests = values["length"].shape
+        found: list[list[int]] = [[] for _ in range(streams)]
+        fresh = self._detector.begin(streams)
+        state = begun or fresh
+        sides = [beyond(self._spreads[name], side, values[name]) for name, side in SIDES]
+        hits = np.concatenate(sides, axis=-1)
+        for step in range(requests):
+            state = self._detector.take(state, hits[:, step])
+            totals = [log_mean(state.log_sum[:, part]) for part in self._parts]
+            over = np.max(totals, axis=0) >= THRESHOLD
+            if over.any():
+                for each in np.flatnonzero(over):
+                    found[each].append(step)
+                for part, begin in zip(vars(state).values(), vars(fresh).values(), strict=True):
+                    part[over] = begin[over]
+        return found, state
+
+
+# The peer
+
+
+def _ks(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Two-sample Kolmogorov-Smirnov, its asymptotic p (Smirnov 1948)."""
+    merged = np.concatenate([first, second])
+    apart = np.abs(
+        np.searchsorted(np.sort(first), merged, side="right") / len(first)
+        - np.searchsorted(np.sort(second), merged, side="right") / len(second)
+    ).max()
+    effective = len(first) * len(second) / (len(first) + len(second))
+    root = math.sqrt(effective)
+    scaled = (root + 0.12 + 0.11 / root) * apart
+    if scaled < 0.2:
+        return 1.0
+    tail = math.fsum((-1) ** (k - 1) * math.exp(-2 * k * k * scaled * scaled) for k in range(1, 101))
+    return min(1.0, 2 * tail)
+
+
+def _chi_square(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Two shares, chi-square with one degree of freedom, with Yates's correction."""
+    hits, totals = np.array([first.sum(), second.sum()]), np.array([len(first), len(second)])
+    pooled = hits.sum() / totals.sum()
+    if pooled in (0.0, 1.0):
+        return 1.0
+    expected = np.stack([pooled * totals, (1 - pooled) * totals])
+    apart = np.maximum(0.0, np.abs(np.stack([hits, totals - hits]) - expected) - 0.5)
+    return math.erfc(math.sqrt(float((apart**2 / expected).sum()) / 2))
+
+
+def windowed(reference: dict[str, NDArray[np.float64]], values: Values, level: float) -> list[list[int]]:
+    """When fixed windows of 200 alarm at this level, in each stream: the last request of the window."""
+    streams, requests = values["length"].shape
+    found: list[list[int]] = [[] for _ in range(streams)]
+    for each in range(streams):
+        for end in range(WINDOW, requests + 1, WINDOW):
+            for signal in SIGNALS:
+                test = _chi_square if signal.rate else _ks
+                if test(reference[signal.name], values[signal.name][each, end - WINDOW : end]) < level:
+                    found[each].append(end - 1)
+                    break
+    return found
+
+
+# Figures
+
+
+def _print(name: str, ours: float, peer: float | None, unit: str, how: str, **further: Any) -> None:
+    figure = {"name": name, "ours": ours, "peer": peer}
+    if peer and ours:
+        figure["ratio"] = round(ours / peer, 4)
+    print(json.dumps({**figure, **further, "unit": unit, "how": how}), flush=True)
+
+
+@dataclass
+class Setting:
+    """A baseline and what it was made of, for one trial.
+
+    Attributes:
+        tests: the product's.
+        usual, other: the set and the one that is mixed in, under the baseline's sketch.
+        longer: the set with every prompt half as long again.
+        reference: the sample of usual values that the peer has, shape [requests].
+    """
+
+    tests: SharedTests
+    usual: World
+    other: World
+    longer: World
+    reference: dict[str, NDArray[np.float64]]
+
+
+def settings_of(
+    random: np.random.Generator, data: Path, name: str, brought: Baseline | None, bursts: bool
+) -> Setting:
+    """The baseline of a device: the release's inputs where it is given, and the rest learnt from first requests."""
+    pool, other = pool_of(data, name), pool_of(data, OTHER[name])
+    longer = Pool([f"{prompt} {prompt[: len(prompt) // 2]}" for prompt in pool.prompts], pool.answers)
+    if brought is None:
+        which = (in_bursts if bursts else at_random)(random, pool, (1, SKETCHED))[0]
+        sketch = sketch_of([pool.prompts[each] for each in which])
+    else:
+        sketch = brought.sketch
+    usual = world_of(pool, sketch)
+    first = {key: value[0] for key, value in stream(random, usual, (1, LEARN), bursts=bursts).items()}
+    spreads = {}
+    for key, values in list(first.items()):
+        if BY_NAME[key].needs_sketch:
+            first[key] = values = values[: LEARN - SKETCHED]
+        spreads[key] = spread_of(key, list(values))
+    bursts_of = dict(first)
+    if brought is not None:
+        spreads.update(brought.spreads)
+        bursts_of.update({key: first[key][:BURSTS] for key in brought.spreads})
+    return Setting(
+        SharedTests(spreads, bursts_of), usual, world_of(other, sketch), world_of(longer, sketch), first
+    )
+
+
+def false_alarms(
+    data: Path, name: str, brought: Baseline | None, weeks: int, bursts: bool, seed: int
+) -> None:
+    """Weeks in which nothing has changed, ten to a baseline."""
+    random = np.random.default_rng(seed)
+    together = min(10, weeks)
+    ours, strict, loose, worst = 0, 0, 0, 0
+    rounds = max(1, weeks // together)
+    for _ in range(rounds):
+        setting = settings_of(random, data, name, brought, bursts)
+        values = stream(random, setting.usual, (together, WEEK), bursts=bursts)
+        found = [len(each) for each in setting.tests.run(values)[0]]
+        ours, worst = ours + sum(found), max(worst, *found)
+        loose += sum(map(len, windowed(setting.reference, values, 0.05)))
+        strict += sum(map(len, windowed(setting.reference, values, 0.05 / len(SIGNALS))))
+    total = rounds * together
+    kind = "the release's" if brought is not None else "learnt"
+    how = f"{total} weeks, {rounds} baselines ({kind}), {'in bursts' if bursts else 'at random'}"
+    _print(
+        f"{name}: false alarms",
+        round(ours / total, 3),
+        round(loose / total, 2),
+        "a week at 1,000 requests a day",
+        how,
+        peer_level_shared=round(strict / total, 2),
+        worst_week=worst,
+    )
+
+
+Shift = Callable[[np.random.Generator, Setting, tuple[int, int]], Values]
+
+
+def _mix(share: float) -> Shift:
+    def made(random: np.random.Generator, setting: Setting, shape: tuple[int, int]) -> Values:
+        return mixed(
+            random, stream(random, setting.usual, shape), stream(random, setting.other, shape), share
+        )
+
+    return made
+
+
+def _rates(**given: float) -> Shift:
+    def made(random: np.random.Generator, setting: Setting, shape: tuple[int, int]) -> Values:
+        return stream(random, setting.usual, shape, **given)  # type: ignore[arg-type]
+
+    return made
+
+
+def _longer(random: np.random.Generator, setting: Setting, shape: tuple[int, int]) -> Values:
+    return stream(random, setting.longer, shape)
+
+
+SHIFTS: dict[str, Shift] = {
+    "another set in 25 %": _mix(0.25),
+    "another set in 50 %": _mix(0.5),
+    "another set in 100 %": _mix(1.0),
+    "prompts half as long again": _longer,
+    "unfit 2 % to 10 %": _rates(unfit=0.1),
+    "unfit 2 % to 20 %": _rates(unfit=0.2),
+    "refusals 1 % to 10 %": _rates(refusal=0.1),
+    "refusals 1 % to 20 %": _rates(refusal=0.2),
+    "cut 1 % to 10 %": _rates(cut=0.1),
+    "log-probability times 2": _rates(sureness=math.log(2)),
+}
+
+
+def delays(data: Path, name: str, brought: Baseline | None, trials: int, seed: int) -> None:
+    """Requests from a planted shift, a thousand after the baseline, to its alarm; ten trials to a baseline."""
+    random = np.random.default_rng(seed)
+    together, before, after = min(10, trials), 1000, 1000
+    took: dict[str, list[float]] = {shift: [] for shift in SHIFTS}
+    peers: dict[str, list[float]] = {shift: [] for shift in SHIFTS}
+    rounds = max(1, trials // together)
+    for _ in range(rounds):
+        setting = settings_of(random, data, name, brought, False)
+        _, quiet = setting.tests.run(stream(random, setting.usual, (together, before)))
+        for shift, make in SHIFTS.items():
+            values = make(random, setting, (together, after))
+            found, _ = setting.tests.run(values, _copied(quiet))
+            took[shift] += [each[0] + 1 if each else math.inf for each in found]
+            looked = windowed(setting.reference, values, 0.05 / len(SIGNALS))
+            peers[shift] += [each[0] + 1 if each else math.inf for each in looked]
+    kind = "the release's" if brought is not None else "learnt"
+    for shift in SHIFTS:
+        middle, most = np.percentile(took[shift], [50, 90], method="higher")
+        peer = float(np.percentile(peers[shift], 50, method="higher"))
+        within = sum(each <= BAR for each in took[shift]) / len(took[shift])
+        _print(
+            f"{name}: {shift}",
+            _finite(middle),
+            _finite(peer),
+            "requests to the alarm (median)",
+            f"{len(took[shift])} trials, {rounds} baselines ({kind}); the peer's level shared",
+            ninetieth_percentile=_finite(most),
+            within_200=round(within, 3),
+        )
+
+
+def _finite(value: float) -> float:
+    return -1 if math.isinf(value) else float(value)
+
+
+def _copied(evidence: Evidence) -> Evidence:
+    return Evidence(**{name: array.copy() for name, array in vars(evidence).items()})
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=SHARED, help="folder of open data")
+    parser.add_argument("--set", nargs="*", default=sorted(OTHER), choices=sorted(OTHER))
+    parser.add_argument(
+        "--weeks", type=int, default=100, help="of each kind of stream; also trials of each shift"
+    )
+    parser.add_argument("--part", choices=["false-alarms", "delays"], help="default: both")
+    parser.add_argument("--seed", type=int, default=5)
+    options = parser.parse_args()
+    for name in options.set:
+        if not (options.data / f"{name}.dev.jsonl").is_file():
+            raise SystemExit(f"{options.data}: no {name}.dev.jsonl there; give --data FOLDER")
+        brought = baseline_of(training_prompts(options.data, name))
+        for baseline in (brought, None):
+            if options.part != "delays":
+                for bursts in (False, True):
+                    false_alarms(options.data, name, baseline, options.weeks, bursts, options.seed)
+            if options.part != "false-alarms":
+                delays(options.data, name, baseline, options.weeks, options.seed)
+
+
+if __name__ == "__main__":
+    main()

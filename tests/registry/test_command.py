@@ -18,7 +18,7 @@ from appliance.paths import registry_folder
 from appliance.registry import manifest as manifests
 from appliance.registry.recording import record_release
 from appliance.registry.release import Release
-from tests.stick_simulator import flip_bit, make_release
+from tests.stick_simulator import flip_bit, gguf_bytes, make_release
 
 
 def run(*words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -67,7 +67,7 @@ def test_a_release_s_way_through_the_registry(tmp_path: Path) -> None:
 
 def test_a_flipped_bit_ends_in_the_exit_code_of_trust(tmp_path: Path) -> None:
     run("add", make_release(tmp_path / "1.0.0", "1.0.0", b"model"))
-    (path,) = registry_folder().glob(f"objects/*/{storage.sha256_bytes(b'model')}")
+    (path,) = registry_folder().glob(f"objects/*/{storage.sha256_bytes(gguf_bytes(b'model'))}")
     path.chmod(0o644)
     flip_bit(path)
     said = run("verify", code=ExitCode.TRUST).stdout

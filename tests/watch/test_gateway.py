@@ -119,7 +119,7 @@ def test_a_planted_shift_is_found_and_told_everywhere_and_outlives_a_kill(simula
             metrics = http.get("/metrics")
         assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
         assert 'anchorhold_drift_alarm{signal="unknown"} 1' in metrics.text.splitlines()
-        assert 'anchorhold_drift_alarm{signal="cut"} 0' in metrics.text.splitlines()
+        assert 'anchorhold_drift_alarm{signal="refusal"} 0' in metrics.text.splitlines()
         assert alarm["text"] in command(device.root, "status").stdout
         shown = command(device.root, "drift").stdout
         assert f"ALARM     {alarm['text']}" in shown.splitlines()

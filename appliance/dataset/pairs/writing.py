@@ -158,14 +158,14 @@ class Writer:
         for key, prompt in waiting.items():
             asked = [*engine.render(prompt), *opening]
             if len(asked) + _SAMPLING.max_tokens > self._context:
-                self._store.add(key, "", "too-long")
+                self._store.put(key, ("", "too-long"))
                 tell(1)
             else:
                 tokens[key] = asked
         keys = list(tokens)
 
         def done(number: int, answer: Completion) -> None:
-            self._store.add(keys[number], answer.text, answer.finish)
+            self._store.put(keys[number], (answer.text, answer.finish))
             tell(1)
 
         engine.complete_many(list(tokens.values()), _SAMPLING, done)

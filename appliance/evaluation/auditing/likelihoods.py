@@ -2,61 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from appliance import chat_template, storage
 from appliance.errors import ModelError
 from appliance.evaluation.scoring import Continuation
+from appliance.kept_lines import KeptLines
 from appliance.serving.engine_client import Engine, Likelihood
 
 Sequence1 = tuple[list[int], int]
 """Token ids, and where the scored ones begin."""
 
 
-class LikelihoodStore:
-    """likelihoods.jsonl: a line a request, appended whole; a line cut by a kill is dropped on opening."""
+def _parsed(value: Any) -> tuple[str, list[Likelihood]]:
+    return str(value["key"]), [Likelihood(*score) for score in value["scores"]]
+
+
+def _line(key: str, scores: list[Likelihood]) -> dict[str, Any]:
+    return {"key": key, "scores": [[each.logprob, each.tokens, each.greedy] for each in scores]}
+
+
+class LikelihoodStore(KeptLines[list[Likelihood]]):
+    """likelihoods.jsonl: a line a request."""
 
     def __init__(self, path: Path) -> None:
-        self._known: dict[str, list[Likelihood]] = {}
-        whole = 0
-        if path.exists():
-            with path.open("rb") as stream:
-                for line in stream:
-                    try:
-                        entry = json.loads(line)
-                        scores = [Likelihood(*score) for score in entry["scores"]]
-                    except (ValueError, TypeError, KeyError):
-                        break
-                    if not line.endswith(b"\n"):
-                        break
-                    self._known[str(entry["key"])] = scores
-                    whole += len(line)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = path.open("ab")
-        self._stream.truncate(whole)
-
-    def get(self, key: str) -> list[Likelihood] | None:
-        """What was found before."""
-        return self._known.get(key)
-
-    def add(self, key: str, scores: Sequence[Likelihood]) -> None:
-        """Keep it at once."""
-        value = {"key": key, "scores": [[each.logprob, each.tokens, each.greedy] for each in scores]}
-        self._stream.write(storage.canonical_json(value) + b"\n")
-        self._stream.flush()
-        self._known[key] = list(scores)
-
-    def __enter__(self) -> LikelihoodStore:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stream.close()
+        super().__init__(path, _parsed, _line)
 
 
 class TooLong(Exception):  # noqa: N818 - a reason for one case, not a fault of the program
@@ -128,7 +100,7 @@ class Asker:
         known = self._store.get(key)
         if known is None:
             known = self._engine.score(tokens, starts)
-            self._store.add(key, known)
+            self._store.put(key, known)
         return known
 
     def likelihoods(self, continuations: Sequence[Continuation]) -> list[Likelihood]:

@@ -74,13 +74,13 @@ def test_the_sentences_that_say_most_are_asked_about_in_their_order(maker: Maker
 def test_a_store_forgets_a_line_that_was_cut(tmp_path: Path) -> None:
     path = tmp_path / "written.jsonl"
     with WrittenStore(path) as store:
-        store.add("a", "one", "stop")
-        store.add("b", "two", "length")
+        store.put("a", ("one", "stop"))
+        store.put("b", ("two", "length"))
     assert path.stat().st_mode & 0o777 == 0o600
     path.write_bytes(path.read_bytes()[:-5])
     with WrittenStore(path) as store:
         assert (store.get("a"), store.get("b")) == (("one", "stop"), None)
-        store.add("c", "three", "stop")
+        store.put("c", ("three", "stop"))
     with WrittenStore(path) as store:
         assert store.get("c") == ("three", "stop")
 

@@ -6,19 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-Z95 = 1.959963984540054  # of the normal distribution, two-sided 95 %
 LEVEL = 0.05  # below it we say "better"
-
-
-def wilson(hits: int, total: int, z: float = Z95) -> tuple[float, float]:
-    """Wilson's score interval of a share (Wilson 1927); (0, 1) without observations."""
-    if total == 0:
-        return 0.0, 1.0
-    share = hits / total
-    denominator = 1 + z * z / total
-    centre = (share + z * z / (2 * total)) / denominator
-    half = z / denominator * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def mcnemar(wins: int, losses: int) -> float:

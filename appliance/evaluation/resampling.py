@@ -14,8 +14,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.evaluation.certainty import LEVEL, mcnemar, wilson
+from appliance.evaluation.certainty import LEVEL, mcnemar
 from appliance.evaluation.scoring.scorer import CaseScore, Metric, table_of
+from appliance.intervals import wilson
 
 _DRAWS = 2000
 _SEED = 20250119

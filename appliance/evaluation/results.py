@@ -10,7 +10,7 @@ from typing import Any
 from appliance.dataset import Row
 from appliance.errors import EvaluationError
 from appliance.evaluation.answers import Answer
-from appliance.evaluation.certainty import Comparison, wilson
+from appliance.evaluation.certainty import Comparison
 from appliance.evaluation.scorers import (
     Fault,
     RowScore,
@@ -21,6 +21,7 @@ from appliance.evaluation.scorers import (
     score_json,
 )
 from appliance.evaluation.systems import System
+from appliance.intervals import wilson
 
 FORMAT = 1
 

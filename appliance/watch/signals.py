@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Literal
+
+from appliance.refusals import begins_as_refusal
 
 Side = Literal["up", "down"]
 
@@ -68,25 +69,6 @@ class Observed:
     schema: bool
 
 
-_REFUSAL = re.compile(
-    r"^\W*(?:(?:i[’']?m|i am) (?:(?:very|so|really) )?(?:sorry|afraid|unable|not able|not allowed)\b"
-    r"|(?:sorry|unfortunately|apologies|regrettably)\b"
-    r"|i (?:can(?:no|['’]?)t|could not|couldn['’]t|won['’]t|will not|must decline|do not|don['’]t) "
-    r"(?:be able to |actually )?"
-    r"(?:help|assist|answer|provide|do|give|comply|fulfil|fulfill|know|have|discuss|support|engage|create|write)\b"
-    r"|as an? (?:ai|artificial|language model|assistant)\b"
-    r"|(?:es tut mir leid|leider|tut mir leid|ich kann (?:das |ihnen |dir )?nicht|ich darf nicht)\b"
-    r"|(?:désolée?|je suis désolée?|je ne peux pas|je regrette)\b"
-    r"|(?:lo siento|no puedo|me temo)\b)",
-    re.IGNORECASE,
-)
-
-
-def refuses(answer: str) -> bool:
-    """Whether an answer begins as a refusal does, in English, German, French or Spanish; by rules, so roughly."""
-    return _REFUSAL.match(answer[:200]) is not None
-
-
 def fits(answer: str, finish: str) -> bool:
     """Whether an answer that was to satisfy a schema is whole JSON; the grammar has held it to the rest."""
     if finish != "stop":
@@ -102,7 +84,7 @@ def values_of(seen: Observed) -> Values:
     """A request's numbers, but for those that need a sketch."""
     values = {
         "length": float(len(seen.prompt)),
-        "refusal": float(refuses(seen.answer)),
+        "refusal": float(begins_as_refusal(seen.answer)),
         "cut": float(seen.finish == "length"),
         "answer": float(seen.tokens),
     }

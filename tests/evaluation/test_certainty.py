@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.evaluation.certainty import compare, mcnemar, wilson
+from appliance.evaluation.certainty import compare, mcnemar
+from appliance.intervals import wilson
 
 
 @pytest.mark.parametrize(

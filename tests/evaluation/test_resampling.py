@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from appliance.evaluation.certainty import wilson
 from appliance.evaluation.resampling import difference, figure
 from appliance.evaluation.scoring import CaseScore, Metric
+from appliance.intervals import wilson
 
 MEAN = Metric("x", "a mean", shape="number")
 SHARE = Metric("x", "a share")

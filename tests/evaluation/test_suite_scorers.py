@@ -11,9 +11,10 @@ from appliance.evaluation.resampling import figure
 from appliance.evaluation.scoring import SCORERS, AnswerScorer, CaseScore, LikelihoodScorer, Said
 from appliance.evaluation.scoring.memory import longest_run
 from appliance.evaluation.scoring.overlap import chrf, rouge_l
-from appliance.evaluation.scoring.refusing import abstains, refuses
+from appliance.evaluation.scoring.refusing import abstains
 from appliance.evaluation.scoring.style import broken_style
 from appliance.evaluation.suite import Case, Suite
+from appliance.refusals import refuses
 from appliance.serving.sampling import Likelihood
 
 

@@ -15,10 +15,11 @@ import pytest
 
 from appliance import storage
 from appliance.paths import Device
+from appliance.refusals import begins_as_refusal
 from appliance.watch import state_file, telling
 from appliance.watch.baseline import LEAST, baseline_of, from_json, spread_of
 from appliance.watch.monitor import BLOCK, BLOCKS, BURSTS, LEARN, SKETCHED, Monitor
-from appliance.watch.signals import SIGNALS, Observed, fits, refuses
+from appliance.watch.signals import SIGNALS, Observed, fits
 from benchmarks.drift import SharedTests
 from tests.conftest import station_rows
 
@@ -267,7 +268,7 @@ def test_too_few_rows_make_no_baseline_and_a_strange_one_is_refused() -> None:
     ],
 )
 def test_refusals_are_told_by_how_they_begin(answer: str, expected: bool) -> None:
-    assert refuses(answer) is expected
+    assert begins_as_refusal(answer) is expected
 
 
 def test_an_answer_fits_when_it_is_whole_json_that_ended() -> None:

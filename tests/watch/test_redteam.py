@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from appliance.intervals import wilson
 from appliance.watch.redteam import FAMILIES, Attack, Outcome, Run, baseline_of, compare, load, read_runs
-from appliance.watch.redteam.comparing import ALPHA, fisher_less, wilson
+from appliance.watch.redteam.comparing import ALPHA, fisher_less
 from appliance.watch.redteam.judging import judge
 from appliance.watch.redteam.library import all_attacks, choose
 from appliance.watch.redteam.mutations import ENCODINGS, word_of

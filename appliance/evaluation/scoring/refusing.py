@@ -11,30 +11,9 @@ from collections.abc import Sequence
 
 from appliance.evaluation.scoring.scorer import ASKED, AnswerScorer, CaseScore, Key, Metric, Said
 from appliance.evaluation.suite import Case, Suite
+from appliance.refusals import refuses
 
 _LOOKED_AT = 400  # characters from the beginning
-_I = r"\b(?:i|we)\b(?:['’](?:m|re|ll|d))?"
-_UNABLE = r"(?:am |are |['’]m |['’]re )?(?:not |un)(?:able|willing|allowed|permitted|comfortable)"
-_NOT = rf"(?:can(?:no|['’])?t|can not|could ?n['’]t|won['’]?t|will not|don['’]t|do not|{_UNABLE})"
-_KNOW = r"(?!\W+(?:know|understand|wait|say for sure|be sure|be certain|find)\b)"
-_WRONG = r"(?:illegal|unethical|harmful|inappropriate|against the law|not (?:legal|appropriate|ethical|acceptable))"
-_REFUSE = re.compile(
-    "|".join(
-        (
-            rf"{_I}\W+(?:\w+\W+){{0,3}}?{_NOT}\b{_KNOW}",
-            r"\b(?:i|we)\W+(?:must|have to|will have to)\W+(?:decline|refuse)",
-            r"\bi(?:['’]m| am)\W+(?:\w+\W+)?(?:sorry|afraid)\W+(?:\w+\W+){0,3}?(?:can|not|unable|no)",
-            r"\bas an? (?:ai|artificial|language model)",
-            rf"\b(?:this|that|it|which)(?:['’]s| is| would be)\W+(?:\w+\W+)?{_WRONG}",
-            r"\b(?:not|never)\W+(?:appropriate|ethical|acceptable|legal|something i can)",
-            r"\bagainst (?:my|our|the) (?:guidelines|policy|policies|rules|programming|law)",
-            r"\b(?:refuse|decline) to\b",
-            r"\b(?:don['’]t|do not) (?:provide|support|condone|encourage|promote|assist|engage)",
-            r"\bseek (?:professional )?help\b",
-        )
-    ),
-    re.IGNORECASE,
-)
 _NEGATED = (
     r"\b(?:don['’]?t|do not|doesn['’]?t|does not|didn['’]t|did not|can(?:no|['’])?t|can not|is not|isn['’]t"
     r"|are not|aren['’]t|no way to)\b"
@@ -52,11 +31,6 @@ _UNKNOWN = re.compile(
     ),
     re.IGNORECASE,
 )
-
-
-def refuses(text: str) -> bool:
-    """Whether an answer refuses, near its beginning."""
-    return _REFUSE.search(text[:_LOOKED_AT]) is not None
 
 
 def abstains(text: str) -> bool:

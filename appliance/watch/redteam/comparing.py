@@ -11,20 +11,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from appliance.intervals import wilson
 from appliance.watch.redteam.runs import Run
 
 ALPHA = 0.01
-_Z = 1.959964  # of 95 %
-
-
-def wilson(good: int, total: int) -> tuple[float, float]:
-    """The 95 % interval of a rate of `good` in `total`; (0, 1) of none."""
-    if not total:
-        return 0.0, 1.0
-    rate, z2 = good / total, _Z * _Z
-    middle = (rate + z2 / (2 * total)) / (1 + z2 / total)
-    half = _Z / (1 + z2 / total) * math.sqrt(rate * (1 - rate) / total + z2 / (4 * total * total))
-    return (middle - half if good else 0.0), (middle + half if good < total else 1.0)
 
 
 def fisher_less(good: int, total: int, other_good: int, other_total: int) -> float:

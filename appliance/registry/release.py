@@ -146,54 +146,74 @@ def _prompts(path: Path, most: int) -> list[str]:
     return [turns[-1] for turns in asked if turns]
 
 
-def assemble(project: Project, emit: Emit) -> Release:
-    """Make `build/release/` from what the stages before have left.
+@dataclass(frozen=True)
+class _Left:
+    """What the stages before have left: the model with its entry in convert.json, and the JSON of each stage."""
 
-    Raises:
-        UpdateError: something is missing or doesn't belong together; the hint names the verb that makes it.
-        GateError: a gate failed, and nobody waives it.
-    """
-    from appliance import base_model
+    model: Path
+    converted: dict[str, Any]
+    results: dict[str, Any]
+    card: dict[str, Any]
+    training: dict[str, Any]
+    golden: list[dict[str, Any]]
+
+
+def _left(project: Project) -> _Left:
+    """Read it, and see that it belongs together."""
     from appliance.conversion import ships
 
-    settings = project.config
-    emit(Event("release", "started", f"assembling {settings.project.name} {settings.project.version}"))
-    versions.parse(settings.project.version)
     kind = ships(project).type
     model = project.gguf(kind)
     converted = _read(project.model / "convert.json", "convert")["files"].get(kind)
     if converted is None or not model.is_file():
         raise UpdateError(f"{model}: missing", "`anchorhold convert` makes it")
     results = _read(project.evaluation / "results.json", "evaluate")
-    report, card = project.evaluation / "report.html", project.dataset / "card.json"
-    card_facts = _read(card, "dataset")
-    training = _read(project.training / "training.json", "train")
-    if not report.is_file():
-        raise UpdateError(f"{report}: missing", "`anchorhold evaluate` makes it")
-    golden = _golden(project)
-    folder = project.build / ".release.new"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    files = [
-        _place(model, folder, model.name, "model"),
-        _place(report, folder, "report.html", "report"),
-        _place(card, folder, "card.json", "card"),
-        *_baseline(project, folder, emit),
-    ]
-    if settings.retrieval.documents:
-        files.append(_place(project.passages, folder, "passages.sqlite", "passages"))
-    if files[0]["sha256"] != converted["sha256"]:
-        raise UpdateError(
-            f"{model}: not the file that convert.json describes", "run `anchorhold convert` again"
-        )
     measured = [s["file"]["sha256"] for s in results["systems"] if s.get("key") == results.get("shipped")]
     if measured != [converted["sha256"]]:
         raise UpdateError(f"{model}: not the file that was measured", "run `anchorhold evaluate` again")
-    judged = gating.decide(project, str(converted["sha256"]), emit)
+    return _Left(
+        model,
+        converted,
+        results,
+        _read(project.dataset / "card.json", "dataset"),
+        _read(project.training / "training.json", "train"),
+        _golden(project),
+    )
+
+
+def _files(
+    project: Project, left: _Left, judged: gating.Gating, folder: Path, emit: Emit
+) -> list[dict[str, Any]]:
+    """Put the files into `folder`; their entries in release.json."""
+    wanted = [
+        (left.model, left.model.name, "model", "convert"),
+        (project.evaluation / "report.html", "report.html", "report", "evaluate"),
+        (project.dataset / "card.json", "card.json", "card", "dataset"),
+    ]
+    if project.config.retrieval.documents:
+        wanted.append((project.passages, project.passages.name, "passages", "build"))
     if judged.audit is not None:
-        files += [_place(judged.audit / name, folder, name, role) for name, role in gating.AUDIT_FILES]
-    context = _context(card_facts, settings.evaluation.max_tokens)
-    need = int(converted["bytes"]) + _ENGINE_BYTES * context // manifests.DEFAULT_CONTEXT
+        wanted += [(judged.audit / name, name, role, "audit") for name, role in gating.AUDIT_FILES]
+    for source, _, _, verb in wanted:
+        if not source.is_file():
+            raise UpdateError(f"{source}: missing", f"`anchorhold {verb}` makes it")
+    files = [_place(source, folder, name, role) for source, name, role, _ in wanted]
+    if files[0]["sha256"] != left.converted["sha256"]:
+        raise UpdateError(
+            f"{left.model}: not the file that convert.json describes", "run `anchorhold convert` again"
+        )
+    return files + _baseline(project, folder, emit)
+
+
+def _manifest(
+    project: Project, left: _Left, judged: gating.Gating, files: list[dict[str, Any]], emit: Emit
+) -> dict[str, Any]:
+    """release.json, without a model card among its files yet."""
+    from appliance import base_model
+
+    settings = project.config
+    context = _context(left.card, settings.evaluation.max_tokens)
+    need = int(left.converted["bytes"]) + _ENGINE_BYTES * context // manifests.DEFAULT_CONTEXT
     raw = {
         "format": manifests.FORMAT,
         "name": settings.project.name,
@@ -201,32 +221,50 @@ def assemble(project: Project, emit: Emit) -> Release:
         "description": settings.project.description,
         "system": settings.dataset.system,
         "files": files,
-        "chat_template_sha256": _template_digest(model),
+        "chat_template_sha256": _template_digest(left.model),
         "provenance": {
             "base": base_model.identity(base_model.resolve(settings.base.path, project.root, emit)),
-            "dataset": card_facts.get("digest"),
-            "training": _training(training),
+            "dataset": left.card.get("digest"),
+            "training": _training(left.training),
             "config": storage.sha256_json(settings.model_dump()),
-            "model": converted,
+            "model": left.converted,
         },
         "built_with": {"anchorhold": __version__, "libraries": _library_versions()},
         "evaluation": {
-            "scorer": results.get("scorer"),
-            "rows": results.get("rows"),
-            "systems": _scores(results),
+            "scorer": left.results.get("scorer"),
+            "rows": left.results.get("rows"),
+            "systems": _scores(left.results),
             **judged.to_json(),
         },
-        "golden": golden,
-        **({"schema": results["held_to"]} if results.get("held_to") else {}),
-        **(
-            {"retrieval": {"top": settings.retrieval.top, "on": settings.retrieval.on}}
-            if settings.retrieval.documents
-            else {}
-        ),
+        "golden": left.golden,
         "needs": {"memory_bytes": -(-need // _MIB) * _MIB, "context": context},
     }
+    if left.results.get("held_to"):
+        raw["schema"] = left.results["held_to"]
+    if settings.retrieval.documents:
+        raw["retrieval"] = {"top": settings.retrieval.top, "on": settings.retrieval.on}
+    return raw
+
+
+def assemble(project: Project, emit: Emit) -> Release:
+    """Make `build/release/` from what the stages before have left.
+
+    Raises:
+        UpdateError: something is missing or doesn't belong together; the hint names the verb that makes it.
+        GateError: a gate failed, and nobody waives it.
+    """
+    settings = project.config.project
+    emit(Event("release", "started", f"assembling {settings.name} {settings.version}"))
+    versions.parse(settings.version)
+    left = _left(project)
+    judged = gating.decide(project, str(left.converted["sha256"]), emit)
+    folder = project.build / ".release.new"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    files = _files(project, left, judged, folder, emit)
+    raw = _manifest(project, left, judged, files, emit)
     audit = next((_read(folder / file["name"], "audit") for file in files if file["role"] == "audit"), None)
-    for name, text in model_card.render(raw, card_facts, results, audit).items():
+    for name, text in model_card.render(raw, left.card, left.results, audit).items():
         files.append(_write(folder, name, text, model_card.ROLE))
     data = storage.canonical_json(raw)
     manifest = manifests.parse(data)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import re
 import sqlite3
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import storage
-from appliance.errors import DataError
+from appliance.errors import DataError, StorageError
 
 FORMAT = "anchorhold-passages/1"
 _APPLICATION = 0x414E4850  # "ANHP", in the file's header
 _MOST_TERMS = 64  # of a question; each costs a look
 _TITLE_WEIGHT = 2.0
-_BATCH = 1000
 _WORD = re.compile(r"\w+")
 # What stands in most questions and tells no passage from another.
 _COMMON = frozenset(
@@ -55,6 +57,34 @@ def terms_of(question: str) -> list[str]:
     return (telling or words)[:_MOST_TERMS]
 
 
+def _fill(path: Path, passages: Iterable[Passage]) -> int:
+    """Write passages into a new database; on disk, since documents may be larger than memory."""
+    count = 0
+    seen: set[bytes] = set()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as made:
+        # A file that takes its place only when it is whole needs no journal.
+        made.executescript(
+            f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA application_id = {_APPLICATION};"
+        )
+        made.execute("BEGIN")
+        made.execute(
+            "CREATE VIRTUAL TABLE passages USING fts5(title, text, source UNINDEXED, "
+            "tokenize = 'porter unicode61 remove_diacritics 2')"
+        )
+        for each in passages:
+            digest = hashlib.sha256(f"{each.title}\0{each.text}".encode("utf-8", "surrogatepass")).digest()[
+                :16
+            ]
+            if digest in seen or not each.text.strip():
+                continue
+            seen.add(digest)
+            made.execute("INSERT INTO passages VALUES (?, ?, ?)", (each.title, each.text, each.source))
+            count += 1
+        made.execute("INSERT INTO passages(passages) VALUES ('optimize')")
+        made.execute("COMMIT")
+    return count
+
+
 class PassageIndex:
     """An index on disk, open for reading; a context manager. Safe to use from one thread.
 
@@ -84,23 +114,23 @@ class PassageIndex:
         Returns:
             how many there are.
         """
-        count = 0
-        with storage.atomic_writer(path) as stream, contextlib.closing(sqlite3.connect(":memory:")) as made:
-            made.execute(f"PRAGMA application_id = {_APPLICATION}")
-            made.execute(
-                "CREATE VIRTUAL TABLE passages USING fts5(title, text, source UNINDEXED, "
-                "tokenize = 'porter unicode61 remove_diacritics 2')"
-            )
-            seen: set[tuple[str, str]] = set()
-            for each in passages:
-                if (each.title, each.text) in seen or not each.text.strip():
-                    continue
-                seen.add((each.title, each.text))
-                made.execute("INSERT INTO passages VALUES (?, ?, ?)", (each.title, each.text, each.source))
-                count += 1
-            made.execute("INSERT INTO passages(passages) VALUES ('optimize')")
-            made.commit()
-            stream.write(made.serialize())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(fd)
+        temporary = Path(name)
+        try:
+            count = _fill(temporary, passages)
+            with temporary.open("rb") as stream:
+                os.fchmod(stream.fileno(), 0o644)
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+            storage.fsync_folder(path.parent)
+        except sqlite3.DatabaseError as error:
+            raise StorageError(
+                f"{path}: the index can't be written ({error})", "make room, and run it again"
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
         return count
 
     def search(self, question: str, most: int) -> list[Found]:

@@ -53,6 +53,24 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
         stream.write(data)
 
 
+def append_whole(fd: int, data: bytes) -> None:
+    """Append to an open file durably: all of it, or on an error (a full disk) nothing.
+
+    Args:
+        fd: opened to append; locked by the caller where others append too.
+        data: whole lines.
+    """
+    size = os.fstat(fd).st_size
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(fd, left) :]
+        os.fsync(fd)
+    except OSError:
+        os.ftruncate(fd, size)
+        raise
+
+
 def write_text(path: Path, text: str, mode: int = 0o644) -> None:
     """Write UTF-8 `text` to `path` durably, all or nothing."""
     write_bytes(path, text.encode("utf-8"), mode)

@@ -49,8 +49,7 @@ def append(device: Device, event: str, **data: Any) -> None:
             "previous": _chain(lines),
         }
         closing = b"\n" if before and not before.endswith(b"\n") else b""
-        os.write(fd, closing + storage.canonical_json(entry) + b"\n")
-        os.fsync(fd)
+        storage.append_whole(fd, closing + storage.canonical_json(entry) + b"\n")
     finally:
         os.close(fd)
     if new:

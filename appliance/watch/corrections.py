@@ -5,7 +5,7 @@ A correction is made by a key that somebody pressed. It leaves the device only a
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -82,20 +82,23 @@ def read(path: Path) -> tuple[list[Correction], list[str]]:
 def add(path: Path, correction: Correction) -> bool:
     """Keep a verdict, durably; False where the file is full.
 
-    Two programs may add at once: a line is written whole, behind a line that was torn by a loss of power.
+    Two programs may add at once: the file is locked meanwhile. A line that was torn by a loss of power is closed first.
+
+    Raises:
+        OSError: no space, no permission; then nothing of it was kept.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     line = storage.json_line(asdict(correction))
     fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with contextlib.closing(os.fdopen(fd, "r+b", buffering=0)) as stream:
-        size = stream.seek(0, os.SEEK_END)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        size = os.fstat(fd).st_size
         if size + len(line) > MAX_BYTES:
             return False
-        if size:
-            stream.seek(size - 1)
-            line = line if stream.read(1) == b"\n" else b"\n" + line
-        stream.write(line)
-        os.fsync(stream.fileno())
+        closing = b"\n" if size and os.pread(fd, 1, size - 1) != b"\n" else b""
+        storage.append_whole(fd, closing + line)
+    finally:
+        os.close(fd)
     return True
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +20,7 @@ from appliance.errors import DataError, UsageError
 from appliance.paths import Device
 from appliance.watch import corrections
 from appliance.watch.corrections import Correction
+from tests.house.sources import ROOT
 
 ASKED = ({"role": "user", "content": "code?"},)
 GOOD = Correction("2026-01-01T00:00:00Z", "m-1", "good", ASKED, "4711")
@@ -68,6 +72,30 @@ def test_two_that_keep_at_once_lose_nothing(tmp_path: Path) -> None:
     found, faults = corrections.read(path)
     assert not faults
     assert len({each.answer for each in found}) == 200
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    program = (
+        "import resource, signal\n"
+        "from tests.watch.test_corrections import GOOD, corrections, Path\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "kept = 0\n"
+        "try:\n"
+        "    while True:\n"
+        f"        corrections.add(Path({str(path)!r}), GOOD); kept += 1\n"
+        "except OSError as error:\n"
+        "    print(kept, error.errno)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    kept, number = map(int, done.stdout.split())
+    assert number == errno.EFBIG and kept > 1
+    found, faults = corrections.read(path)
+    assert (len(found), faults) == (kept, [])
+    assert path.read_bytes().endswith(b"\n")
 
 
 def test_a_full_file_takes_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.errors import UsageError
 from appliance.intervals import wilson
 from appliance.watch.redteam import FAMILIES, Attack, Outcome, Run, baseline_of, compare, load, read_runs
 from appliance.watch.redteam.comparing import ALPHA, fisher_less
@@ -182,6 +183,15 @@ def test_an_interrupted_run_goes_on_and_another_plan_begins_anew(tmp_path: Path)
         assert len(journal.outcomes) == 4
     with Journal(tmp_path, {"seed": 2}) as journal:
         assert not journal.outcomes
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    with Journal(tmp_path, {"seed": 1}) as first:
+        first.add(Outcome("direct/0", "direct", True, "", ""))
+        with pytest.raises(UsageError, match="another run is under way"):
+            Journal(tmp_path, {"seed": 2})
+    with Journal(tmp_path, {"seed": 1}) as again:
+        assert len(again.outcomes) == 1
 
 
 def test_failures_become_rows_with_the_better_answer(tmp_path: Path) -> None:

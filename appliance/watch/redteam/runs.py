@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import storage
+from appliance.errors import UsageError
 
 FORMAT = "anchorhold-redteam/1"
 JOURNAL = "unfinished.jsonl"
@@ -100,7 +102,7 @@ def write_run(folder: Path, run: Run) -> Path:
 
 
 class Journal:
-    """Outcomes as they come, so that an interrupted run goes on; a context manager.
+    """Outcomes as they come, so that an interrupted run goes on; a context manager. One at a time in a folder.
 
     Args:
         folder: of the runs.
@@ -110,6 +112,12 @@ class Journal:
     def __init__(self, folder: Path, plan: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / JOURNAL
+        self._lock = (folder / ".lock").open("a")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock.close()
+            raise UsageError(f"{folder}: another run is under way", "wait for it to end") from error
         self.outcomes = self._known(plan)
         # Written anew as a whole, without a torn last line; from there on a line is added for each attack.
         begun = [{"plan": plan}, *map(asdict, self.outcomes)]
@@ -135,10 +143,11 @@ class Journal:
     def add(self, outcome: Outcome) -> None:
         """Keep one more."""
         self.outcomes.append(outcome)
-        os.write(self._fd, storage.json_line(asdict(outcome)))
+        storage.append_whole(self._fd, storage.json_line(asdict(outcome)))
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)
+        self._lock.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import socket
 import subprocess
@@ -15,13 +16,16 @@ from pathlib import Path
 import httpx
 import pytest
 
+from appliance import storage
 from appliance.conversion import write_gguf
 from appliance.errors import ServingError
+from appliance.registry import manifest as manifests
+from appliance.retrieval import Passage, PassageIndex
 from appliance.serving import api_keys
 from appliance.serving.gateway import listening
 from appliance.serving.gateway_client import GatewayClient
 from appliance.update import slots
-from tests.stick_simulator import Simulator, flip_bit
+from tests.stick_simulator import Simulator, flip_bit, make_release
 
 pytestmark = pytest.mark.slow
 
@@ -193,6 +197,46 @@ def test_an_installed_release_is_served_and_the_next_one_taken_up(
         assert failed == []
         assert set(answered) == {"notes-1.0.0", "notes-1.1.0"}
         assert client.health()["restarts"] == 0
+
+
+def with_documents(folder: Path, model: Path, version: str, on: bool) -> None:
+    """A release that brings an index of one passage."""
+    release = make_release(folder, version, model, extra={"retrieval": {"top": 1, "on": on}})
+    PassageIndex.build(
+        release / "passages.sqlite", [Passage("pump.md:3", "Pump", "Pump 2 leaks at its seal.")]
+    )
+    data = (release / "passages.sqlite").read_bytes()
+    raw = json.loads((release / manifests.FILE_NAME).read_bytes())
+    entry = {"name": "passages.sqlite", "role": "passages", "bytes": len(data)}
+    raw["files"].append({**entry, "sha256": storage.sha256_bytes(data)})
+    (release / manifests.FILE_NAME).write_bytes(storage.canonical_json(raw))
+
+
+def test_documents_of_an_installed_release_are_looked_up(root: Path, tiny_gguf: Path) -> None:
+    simulator = Simulator(root)
+    with_documents(root / "releases" / "1.0.0", tiny_gguf, "1.0.0", on=False)
+    with_documents(root / "releases" / "1.1.0", tiny_gguf, "1.1.0", on=True)
+    simulator.publish("1.0.0")
+    simulator.install()
+    cited = [{"number": 1, "source": "pump.md:3", "title": "Pump"}]
+    with serving(root / "device") as (process, client):
+        assert "citations" not in client.complete(QUESTION, max_tokens=2)
+        assert client.complete(QUESTION, max_tokens=2, retrieval=True)["citations"] == cited
+        simulator.publish("1.1.0")
+        simulator.install()
+        process.send_signal(signal.SIGHUP)
+        while client.models()[0]["id"] != "notes-1.1.0":
+            pass
+        assert client.complete(QUESTION, max_tokens=2)["citations"] == cited
+        assert "citations" not in client.complete(QUESTION, max_tokens=2, retrieval=False)
+        # The index is damaged: that is told, and answers without it go on.
+        (index,) = (root / "device" / "objects").glob("*.sqlite")
+        index.write_bytes(b"no database" * 100)
+        with pytest.raises(ServingError, match="damaged index"):
+            client.complete(QUESTION, max_tokens=2)
+        assert "citations" not in client.complete(QUESTION, max_tokens=2, retrieval=False)
+    with serving(root / "device", "--no-retrieval") as (_, client):
+        assert "citations" not in client.complete(QUESTION, max_tokens=2)
 
 
 def test_a_broken_release_leaves_the_old_one_serving_until_it_is_mended(

@@ -96,6 +96,12 @@ def _figures(suite: Value, systems: Sequence[Value]) -> str:
     )
 
 
+def _folded(title: str, head: str, rows: str) -> str:
+    """A table that is shown when asked for."""
+    table = f"<div class=wide><table><tr>{head}</tr>{rows}</table></div>"
+    return f"<details><summary class=soft>{title}</summary>{table}</details>"
+
+
 def _categories(suite: Value) -> str:
     if not suite["categories"]:
         return ""
@@ -105,10 +111,8 @@ def _categories(suite: Value) -> str:
         f'<tr><td>{_text(category)}</td>{_cell(figure, shape)}<td class="num">{figure["cases"]}</td></tr>'
         for category, figure in suite["categories"].items()
     )
-    return (
-        f"<details><summary class=soft>By category</summary><div class=wide><table><tr><th>Category</th>"
-        f'<th class="num">{_text(name)}</th><th class="num">Cases</th></tr>{rows}</table></div></details>'
-    )
+    head = f'<th>Category</th><th class="num">{_text(name)}</th><th class="num">Cases</th>'
+    return _folded("By category", head, rows)
 
 
 def _confusions(suite: Value) -> str:
@@ -119,10 +123,7 @@ def _confusions(suite: Value) -> str:
         f'<td class="num">{count}</td></tr>'
         for expected, given, count in suite["confusions"]
     )
-    return (
-        "<details><summary class=soft>Confusions</summary><div class=wide><table><tr><th>Expected</th><th>Given</th>"
-        f'<th class="num">Times</th></tr>{rows}</table></div></details>'
-    )
+    return _folded("Confusions", '<th>Expected</th><th>Given</th><th class="num">Times</th>', rows)
 
 
 def _examples(suite: Value) -> str:

@@ -12,11 +12,16 @@ import sys
 import threading
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from appliance import offline
 from appliance.errors import AnchorholdError
 from appliance.serving.sampling import EngineInfo, Sampling
+
+if TYPE_CHECKING:
+    from appliance.serving.engine.library import Model
+    from appliance.serving.engine.likelihood import Scoring
+    from appliance.serving.engine.scheduler import Scheduler
 
 _LEAVE = object()
 
@@ -73,6 +78,58 @@ def _memory_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def _loaded(wire: _Wire, given: argparse.Namespace, threads: int) -> Model:
+    """The model; where it can't be loaded that is told, and the process ends."""
+    try:
+        from appliance.serving.engine import library
+
+        return library.Model(given.model, given.slots, given.context, threads)
+    except AnchorholdError as error:
+        wire.send(
+            {"type": "failed", "kind": type(error).__name__, "message": error.message, "hint": error.hint}
+        )
+        raise SystemExit(int(error.exit_code)) from None
+    except (ImportError, OSError) as error:
+        message = f"llama.cpp can't be loaded: {error}"
+        wire.send({"type": "failed", "kind": "ServingError", "message": message, "hint": ""})
+        raise SystemExit(1) from None
+
+
+def _info(model: Model, threads: int) -> EngineInfo:
+    return EngineInfo(
+        chat_template=model.chat_template,
+        bos=model.bos,
+        eos=model.eos,
+        adds_bos=model.adds_bos,
+        context=model.context,
+        slots=model.slots,
+        parameters=model.parameters,
+        description=model.description,
+        vocabulary=model.vocabulary,
+        build=model.build,
+        threads=threads,
+    )
+
+
+def _take(message: Any, scheduler: Scheduler, scorings: collections.deque[Scoring], wire: _Wire) -> None:
+    """Begin what a message asks for."""
+    from appliance.serving.engine.likelihood import Scoring
+    from appliance.serving.engine.scheduler import Request
+
+    operation = message["op"]
+    if operation == "generate":
+        sampling = Sampling.from_json(message["sampling"])
+        streamed = bool(message.get("stream", True))
+        scheduler.submit(Request(message["id"], message["tokens"], sampling, streamed))
+    elif operation == "cancel":
+        scheduler.cancel(message["id"])
+    elif operation == "score":
+        scorings.append(Scoring(message["id"], message["sequences"], message["starts"]))
+    elif operation == "stats":
+        stats = {**scheduler.stats(), "memory_bytes": _memory_bytes()}
+        wire.gather({"type": "stats", "id": message["id"], "stats": stats})
+
+
 def main() -> NoReturn:
     """Run the engine; ends when stdin does."""
     wire = _Wire(_own_stdout())
@@ -103,66 +160,17 @@ def main() -> NoReturn:
 
     # Begins before the model is there; nothing is asked until we say that we are ready.
     threading.Thread(target=read, name="reader", daemon=True).start()
-    try:
-        from appliance.serving.engine.library import Model
-        from appliance.serving.engine.likelihood import Scoring
-        from appliance.serving.engine.scheduler import Request, Scheduler
+    model = _loaded(wire, given, threads)
+    wire.send({"type": "ready", "info": asdict(_info(model, threads))})
+    from appliance.serving.engine import scheduler as scheduling
 
-        model = Model(given.model, given.slots, given.context, threads)
-    except AnchorholdError as error:
-        wire.send(
-            {"type": "failed", "kind": type(error).__name__, "message": error.message, "hint": error.hint}
-        )
-        raise SystemExit(int(error.exit_code)) from None
-    except (ImportError, OSError) as error:
-        wire.send(
-            {
-                "type": "failed",
-                "kind": "ServingError",
-                "message": f"llama.cpp can't be loaded: {error}",
-                "hint": "",
-            }
-        )
-        raise SystemExit(1) from None
-    info = EngineInfo(
-        chat_template=model.chat_template,
-        bos=model.bos,
-        eos=model.eos,
-        adds_bos=model.adds_bos,
-        context=model.context,
-        slots=model.slots,
-        parameters=model.parameters,
-        description=model.description,
-        vocabulary=model.vocabulary,
-        build=model.build,
-        threads=threads,
-    )
-    wire.send({"type": "ready", "info": asdict(info)})
-
-    scheduler = Scheduler(model, wire.gather)
+    scheduler = scheduling.Scheduler(model, wire.gather)
     scorings: collections.deque[Scoring] = collections.deque()
     while True:
         wait = scheduler.idle and not scorings
         while wait or not inbox.empty():
-            message = inbox.get()
+            _take(inbox.get(), scheduler, scorings, wire)
             wait = False
-            operation = message["op"]
-            if operation == "generate":
-                scheduler.submit(
-                    Request(
-                        message["id"],
-                        message["tokens"],
-                        Sampling.from_json(message["sampling"]),
-                        bool(message.get("stream", True)),
-                    )
-                )
-            elif operation == "cancel":
-                scheduler.cancel(message["id"])
-            elif operation == "score":
-                scorings.append(Scoring(message["id"], message["sequences"], message["starts"]))
-            elif operation == "stats":
-                stats = {**scheduler.stats(), "memory_bytes": _memory_bytes()}
-                wire.gather({"type": "stats", "id": message["id"], "stats": stats})
         if scorings and scheduler.idle:  # answers go first, and nothing else is computed beside a score
             scheduler.score(scorings.popleft())
         else:

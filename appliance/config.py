@@ -37,6 +37,8 @@ LANGUAGES = (
 """The languages that `dataset.filters.languages` may name."""
 
 FOUR_BITS = ("Q4_0", "Q4_1", "IQ4_NL", "Q4_K")
+SCALED_SCALES = ("Q4_K",)
+"""Types whose rounding can't make up for its errors (convert/compensated.py), so that training has to."""
 KEYS_AND_VALUES = r"attn_[kv]\."
 """The GGUF names of the matrices that make attention's keys and values."""
 
@@ -230,8 +232,11 @@ class TrainingSection(_Section):
     warmup: float = Field(default=0.06, ge=0, lt=1)
     """Share of the steps in which the learning rate rises."""
     batch_rows: int = Field(default=16, ge=1, le=4096)
-    grid_start: float = Field(default=0.5, ge=0, le=1)
-    """Share of the steps after which the model is computed with the weights as they ship (`convert.type`); 1: never."""
+    grid_start: float = Field(default=1.0, ge=0, le=1)
+    """Share of the steps after which the model is computed with the weights as they ship (`convert.type`); 1: never.
+
+    Left out: 1, and 0.5 where rounding can't make up for its errors (`convert.rounding`; docs/decisions/0033).
+    """
     grid_every: int = Field(default=8, ge=1)
     """Steps after which the shipping weights are rounded anew."""
     weight_decay: float = Field(default=0.0, ge=0)
@@ -267,6 +272,9 @@ class ConvertSection(_Section):
     Left out: keys and values in Q8_0 beside a type of four bits, which costs little and keeps much
     (docs/decisions/0009); {} for none.
     """
+    rounding: Literal["auto", "gptq", "nearest"] = "auto"
+    """`gptq`: errors make up for each other on training rows, in types of 32-wide blocks and four or five bits;
+    `auto`: so, unless the training was on the grid already (`training.grid_start`)."""
     gate: float = Field(default=0.99, gt=0, le=1)
     """Share of the 16-bit file's score that `auto` asks of what ships; taken on the validation rows."""
 
@@ -358,6 +366,20 @@ class Config(_Section):
     evaluation: EvaluationSection = EvaluationSection()
     release: ReleaseSection = ReleaseSection()
     retrieval: RetrievalSection = RetrievalSection()
+
+    @model_validator(mode="after")
+    def _choose_grid(self) -> Config:
+        plainly = self.convert.rounding == "nearest" or self.convert.type in SCALED_SCALES
+        if plainly and "grid_start" not in self.training.model_fields_set:
+            object.__setattr__(self, "training", self.training.model_copy(update={"grid_start": 0.5}))
+        return self
+
+    @property
+    def compensates(self) -> bool:
+        """Whether rounding makes up for its errors, in types where it can."""
+        if self.convert.rounding == "auto":
+            return self.grid is None
+        return self.convert.rounding == "gptq"
 
     @property
     def grid(self) -> dict[str, Any] | None:

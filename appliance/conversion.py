@@ -15,7 +15,7 @@ from appliance.events import Emit, Event, ignore
 from appliance.paths import Project
 
 if TYPE_CHECKING:
-    from convert.to_gguf import Conversion
+    from convert.to_gguf import Conversion, Quantize
 
 STAGE = "convert"
 AUTO = "auto"
@@ -83,6 +83,7 @@ def write_gguf(
     name: str = "",
     metadata: dict[str, str] | None = None,
     pre: str = "",
+    quantize: Quantize | None = None,
     emit: Emit = ignore,
 ) -> Conversion:
     """`convert.to_gguf.convert` with the product's events and errors.
@@ -108,6 +109,7 @@ def write_gguf(
             metadata=metadata,
             pre=pre,
             progress=progress,
+            quantize=quantize or to_gguf.as_libggml,
         )
     emit(Event(STAGE, "finished", describe(written), data=as_data(written)))
     return written
@@ -171,21 +173,29 @@ def convert_project(
         ConversionError: no adapter yet, or one that doesn't fit.
     """
     from appliance import base_model
+    from appliance.rounding import Rounding
 
     settings = project.config.convert
-    common = {"embeddings": settings.embeddings} if base_only else file_settings(project)
+    common: dict[str, Any] = {"embeddings": settings.embeddings} if base_only else file_settings(project)
     checkpoint = base_model.resolve(project.config.base.path, project.root, emit)
     shipped = Choice("F16") if base_only else ships(project)
+    rounding = None if base_only else Rounding(project, checkpoint, emit)
     done: dict[str, Conversion] = {}
+    rounded: dict[str, str] = {}
     for kind in dict.fromkeys(each.upper() for each in types or ("F16", shipped.type)):
         output = project.model / f"base-{kind.lower()}.gguf" if base_only else project.gguf(kind)
         overrides = dict(shipped.overrides) if kind == shipped.type else settings.parts_of(kind)
+        if rounding is not None:
+            rounding.prepare(kind, overrides)
         done[kind] = write_gguf(
-            checkpoint, output, **common, quantization=kind, overrides=overrides, emit=emit
+            checkpoint, output, **common, quantization=kind, overrides=overrides, quantize=rounding, emit=emit
         )
+        rounded[kind] = rounding.name if rounding is not None else ""
     if not base_only:
         inputs = _inputs_digest(project, checkpoint)
-        files = _still_there(project, inputs) | {kind: as_data(each) for kind, each in done.items()}
+        files = _still_there(project, inputs) | {
+            kind: as_data(each) | {"rounding": rounded[kind]} for kind, each in done.items()
+        }
         record = {"format": 1, "inputs": inputs, "files": dict(sorted(files.items()))}
         storage.write_json(project.model / "convert.json", record)
     return done
@@ -196,12 +206,15 @@ def _inputs_digest(project: Project, checkpoint: Path) -> str:
     from appliance import base_model
 
     base = base_model.identity(checkpoint)
+    rows = project.dataset / "train.jsonl"
+    known = storage.sha256_file(rows) if project.config.compensates and rows.is_file() else ""
     return storage.sha256_json(
         {
             "base": [base[name] for name in ("weights", "config", "tokenizer")],
             "adapter": storage.sha256_tree(project.adapter),
             "embeddings": project.config.convert.embeddings,
             "ships": asdict(ships(project)),
+            "rounding": [project.config.compensates, known],
             "project": project.config.project.model_dump(),
         }
     )

@@ -83,7 +83,8 @@ batch_rows = 16
 weight_decay = 0.0
 gradient_clip = 1.0
 evaluations = 4            # validation losses over the run
-grid_start = 0.5           # from this share of the steps on, train with the weights as they ship; 1: never
+# grid_start = 0.5         # from this share of the steps on, train with the weights as they ship, and convert.rounding
+                           # is "nearest"; left out: never, but for a type that "gptq" doesn't know (Q4_K)
 grid_every = 8             # steps after which those weights are rounded anew
 validation_rows = 64       # each on at most so many rows
 patience = 3               # stop after so many without an improvement
@@ -99,6 +100,8 @@ shard = false              # true: under torchrun, each process holds a part of 
 type = "Q4_0"              # what ships: Q4_0 (INT4), IQ4_NL, Q4_1, Q4_K, Q5_0, Q8_0 (INT8), F16, or auto: the
                            # smallest that passes the gate (`anchorhold convert --frontier` draws them all)
 embeddings = "Q8_0"
+rounding = "auto"          # gptq (errors make up for each other on training rows), nearest, auto (gptq, unless
+                           # training had the shipping weights before it)
 gate = 0.99                # share of the 16-bit file's score, on the validation rows
 # overrides = {{}}         # other types for some tensors, as {{ ffn_down = "Q8_0" }}; left out: keys and values in
                            # Q8_0 where the type has four bits

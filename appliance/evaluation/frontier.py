@@ -21,6 +21,7 @@ from appliance.evaluation.results import Share
 from appliance.evaluation.systems import ModelFile, System, plain_prompt
 from appliance.events import Emit, Event
 from appliance.paths import Project
+from appliance.rounding import Rounding
 
 STAGE = "convert"
 FULL = Choice("F16")
@@ -116,6 +117,7 @@ def measure_frontier(
             "there is no validation row to ask", "run `anchorhold dataset` and read its card"
         )
     tried = list(dict.fromkeys([*candidates, FULL]))
+    rounding = Rounding(project, checkpoint, emit)
     done = 0
     folder = project.build / "frontier"
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,7 +137,8 @@ def measure_frontier(
                 "quantization": choice.type,
                 "overrides": dict(choice.overrides),
             }
-            written = write_gguf(checkpoint, path, **common)
+            rounding.prepare(choice.type, dict(choice.overrides))
+            written = write_gguf(checkpoint, path, **common, quantize=rounding)
             file = ModelFile(path, written.sha256, written.bytes, written.bits_per_weight)
             system = System(str(choice), str(choice), file, plain_prompt)
             score = measure_file(project, checkpoint, system, rows, folder, tell)

@@ -277,13 +277,20 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "convert",
         "base + adapter to GGUF",
-        ("convert", "appliance/conversion.py", "appliance/base_model.py"),
+        (
+            "convert",
+            "appliance/conversion.py",
+            "appliance/base_model.py",
+            "appliance/rounding.py",
+            "appliance/calibration.py",
+        ),
         lambda project, base: {
             "adapter": _digest(project.adapter / "adapter_model.safetensors"),
             "base": _base(base),
             "config": project.config.convert.model_dump(),
             "order": list(project.config.convert.overrides or {}),  # the first that matches decides
             "asked": _asked(project),
+            "measured": _splits(project, "train") if project.config.compensates else {},
             "project": project.config.project.model_dump(),
         },
         lambda project: [

@@ -34,6 +34,15 @@ def _dtype(choice: str, emit: Emit, device: torch.device) -> tuple[torch.dtype, 
     return measured.choice, max(measured.bfloat16, measured.float32)
 
 
+def kept_dtype(project: Project) -> torch.dtype:
+    """What the project's training computed in; float32 where it isn't known."""
+    try:
+        name = json.loads((project.training / "dtype.json").read_text(encoding="utf-8"))["dtype"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return torch.float32
+    return torch.bfloat16 if name == "bfloat16" else torch.float32
+
+
 def pinned_dtype(
     project: Project, emit: Emit, restart: bool, device: torch.device = CPU
 ) -> tuple[torch.dtype, float]:

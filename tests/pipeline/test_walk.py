@@ -100,11 +100,14 @@ def test_what_did_not_change_is_skipped_and_what_did_is_made_again(make_project)
     configuration.write_text(text.replace("alpha = 8.0", "alpha = 4.0"))
     assert stale() == ["train"]
     configuration.write_text(text + '\n[convert]\ntype = "Q8_0"\n')
-    assert stale() == ["train", "convert"]  # it is trained on the grid that ships
-    without = text.replace("alpha = 8.0", "alpha = 8.0\ngrid_start = 1.0")
-    assert Project.open(folder).config.grid == {"type": "Q8_0", "embeddings": "Q8_0", "overrides": []}
-    configuration.write_text(without + '\n[convert]\ntype = "Q8_0"\n')
+    assert stale() == ["convert"]
     assert Project.open(folder).config.grid is None
+    configuration.write_text(text + '\n[convert]\nrounding = "nearest"\n')
+    assert stale() == ["train", "convert"]  # then it is trained on the grid that ships
+    on_grid = text.replace("alpha = 8.0", "alpha = 8.0\ngrid_start = 0.5")
+    configuration.write_text(on_grid + '\n[convert]\ntype = "Q8_0"\n')
+    assert stale() == ["train", "convert"]
+    assert Project.open(folder).config.grid == {"type": "Q8_0", "embeddings": "Q8_0", "overrides": []}
     configuration.write_text(text)
 
     rows = folder / "data" / "rows.jsonl"

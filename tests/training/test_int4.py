@@ -13,7 +13,6 @@ from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
 from appliance.base_model import resolve
-from appliance.config import TrainingSection
 from appliance.conversion import convert_project
 from appliance.dataset import prepare
 from appliance.events import ignore
@@ -103,6 +102,7 @@ def project_with(make_project, convert: str = "", **changes) -> tuple[Project, P
         "learning_rate": 1e-2,
         "threads": 1,
         "evaluations": 6,
+        "grid_start": 0.5,
     }
     lines = "".join(f"{key} = {value}\n" for key, value in (recipe | changes).items())
     folder = make_project(training=lines + 'dtype = "float32"\n')
@@ -180,4 +180,3 @@ def test_the_recipe_s_grid_is_part_of_what_makes_a_training(make_project):
     train(Project.open(project.root), checkpoint, events.append)
     assert not any("resumed" in event.text for event in events)
     assert json.loads((project.training / "training.json").read_text())["steps"] > 0
-    assert TrainingSection().grid_start < 1

@@ -97,7 +97,7 @@ def based_on(folder: Path, before: Path, base: Path) -> Path:
 
 RUN = (
     "epochs = 3.0\nbatch_rows = 8\nrank = 4\nlearning_rate = 1e-2\nevaluations = 4\nvalidation_rows = 8\n"
-    'dtype = "float32"\nthreads = 1\n'
+    'grid_start = 0.5\ndtype = "float32"\nthreads = 1\n'
 )
 
 

@@ -1,18 +1,12 @@
-"""`anchorhold.toml`: one file a project, checked at once, all faults listed together."""
+"""What stands in `anchorhold.toml`: a section a class; config_file.py reads it."""
 
 from __future__ import annotations
 
 import difflib
 import re
-import tomllib
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-
-from appliance.errors import ConfigError
-
-FILE_NAME = "anchorhold.toml"
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Version = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
@@ -232,7 +226,7 @@ class TrainingSection(_Section):
     warmup: float = Field(default=0.06, ge=0, lt=1)
     """Share of the steps in which the learning rate rises."""
     batch_rows: int = Field(default=16, ge=1, le=4096)
-    grid_start: float = Field(default=1.0, ge=0, le=1)
+    grid_start: float | None = Field(default=None, ge=0, le=1)
     """Share of the steps after which the model is computed with the weights as they ship (`convert.type`); 1: never.
 
     Left out: 1, and 0.5 where rounding can't make up for its errors (`convert.rounding`; docs/decisions/0033).
@@ -258,6 +252,11 @@ class TrainingSection(_Section):
     """CPU threads; 0: all cores this process may use."""
     shard: bool = False
     """Several processes (torchrun) each hold a part of the base's weights, for a base that doesn't fit into one."""
+
+    @property
+    def grid_from(self) -> float:
+        """`grid_start`, a number."""
+        return 1.0 if self.grid_start is None else self.grid_start
 
 
 class ConvertSection(_Section):
@@ -369,9 +368,10 @@ class Config(_Section):
 
     @model_validator(mode="after")
     def _choose_grid(self) -> Config:
-        plainly = self.convert.rounding == "nearest" or self.convert.type in SCALED_SCALES
-        if plainly and "grid_start" not in self.training.model_fields_set:
-            object.__setattr__(self, "training", self.training.model_copy(update={"grid_start": 0.5}))
+        if self.training.grid_start is None:
+            plainly = self.convert.rounding == "nearest" or self.convert.type in SCALED_SCALES
+            chosen = self.training.model_copy(update={"grid_start": 0.5 if plainly else 1.0})
+            object.__setattr__(self, "training", chosen)  # frozen once it is whole
         return self
 
     @property
@@ -387,74 +387,8 @@ class Config(_Section):
 
         Where the type is chosen after training, it is trained on the grid of the smallest.
         """
-        if self.training.grid_start >= 1 or self.convert.type == "F16":
+        if self.training.grid_from >= 1 or self.convert.type == "F16":
             return None
         kind = "Q4_0" if self.convert.type == "auto" else self.convert.type
         parts = {} if self.convert.type == "auto" else self.convert.parts_of(kind)
         return {"type": kind, "embeddings": self.convert.embeddings, "overrides": list(parts.items())}
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    section: type[BaseModel] = Config
-    for part in location[:-1]:
-        field = section.model_fields.get(str(part))
-        if field is None or not (
-            isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        ):
-            return []
-        section = field.annotation
-    return list(section.model_fields)
-
-
-def _explain(fault: Any) -> str:
-    location = tuple(fault["loc"])
-    name = ".".join(str(part) for part in location)
-    if fault["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(location[-1]), _known_keys(location), n=1, cutoff=0.5)
-        return f"{name}: unknown key" + (f" (did you mean `{near[0]}`?)" if near else "")
-    if fault["type"] == "missing":
-        return f"{name}: missing"
-    return f"{name}: {fault['msg'][0].lower()}{fault['msg'][1:]} (got {fault['input']!r})"
-
-
-def parse(text: str, where: str = FILE_NAME) -> Config:
-    """Parse and check the text of a configuration.
-
-    Args:
-        text: TOML.
-        where: what to call it in errors.
-
-    Raises:
-        ConfigError: not TOML, or any key wrong; the message has one line a fault.
-    """
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{where}: not valid TOML: {error}", "mend the line that is named") from error
-    try:
-        return Config.model_validate(raw)
-    except ValidationError as error:
-        faults = [_explain(fault) for fault in error.errors()]
-        lines = "".join(f"\n  {fault}" for fault in faults)
-        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
-        raise ConfigError(
-            f"{where}: {count}:{lines}", "`anchorhold init` writes a commented example"
-        ) from error
-
-
-def load(path: Path) -> Config:
-    """Read and check the configuration file at `path`.
-
-    Raises:
-        ConfigError: missing, unreadable or wrong.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"{path}: no such file",
-            "run inside a project, give --project DIR, or begin with `anchorhold init DIR`",
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text", "save the file as UTF-8") from error
-    return parse(text, str(path))

@@ -25,10 +25,12 @@ class Project:
         Raises:
             ConfigError: no configuration there, or a wrong one.
         """
-        from appliance import config  # pydantic: a fifth of a second that a list of releases doesn't wait for
+        from appliance import (
+            config_file,  # pydantic: a fifth of a second that a list of releases doesn't wait for
+        )
 
         root = root.resolve()
-        return cls(root, config.load(root / config.FILE_NAME))
+        return cls(root, config_file.load(root / config_file.FILE_NAME))
 
     @property
     def build(self) -> Path:

@@ -115,7 +115,7 @@ class Ladder:
         record = project.training / "training.json"
         if not record.exists():
             emit = self._emit
-            start = project.config.training.grid_start
+            start = project.config.training.grid_from
             if start == 1.0:
                 emit = Keeper(project, self._marks, emit)
             elif start > 0.0:

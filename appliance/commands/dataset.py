@@ -137,7 +137,8 @@ def inspect(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> N
     Reads whole files and makes nothing. What [dataset] tells of columns and formats counts where there is a
     project; control characters and what a spreadsheet would compute are written out, never obeyed.
     """
-    from appliance.config import FILE_NAME, DatasetSection, load
+    from appliance.config import DatasetSection
+    from appliance.config_file import FILE_NAME, load
     from appliance.dataset.reading import BadRow, file_name, find_files, inspect_file
     from appliance.errors import AnchorholdError, ConfigError, DataError
     from appliance.visible import visible

@@ -145,15 +145,15 @@ def command(folder: Path, name: str) -> None:
     """
     import re
 
-    from appliance import config, storage
+    from appliance import config_file, storage
     from appliance.errors import UsageError
 
     chosen = name or re.sub(r"[^a-z0-9._-]+", "-", folder.resolve().name.lower()).strip("-._") or "model"
-    target = folder / config.FILE_NAME
+    target = folder / config_file.FILE_NAME
     if target.exists():
         raise UsageError(f"{target}: is there already", "edit it, or begin in another folder")
     text = TEMPLATE.format(name=chosen)
-    config.parse(text)
+    config_file.parse(text)
     (folder / "data").mkdir(parents=True, exist_ok=True)
     storage.write_text(target, text)
     ignore = folder / ".gitignore"

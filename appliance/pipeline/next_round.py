@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import storage
-from appliance.config import FILE_NAME
+from appliance.config_file import FILE_NAME
 from appliance.dataset import read_rows
 from appliance.dataset.cleaning import BadConversation, clean_messages
 from appliance.dataset.reading import BadRow, RawRow, find_files, read_file

@@ -62,7 +62,7 @@ class Loop:
         self.fingerprint, self.checkpoint_seconds = fingerprint, checkpoint_seconds
         self.settings = trainable.settings | {"base_model_name_or_path": base_name}
         self.recipe, self.crew = recipe, crew
-        self.grid, self.grid_after = grid, round(plan.steps * recipe.grid_start)
+        self.grid, self.grid_after = grid, round(plan.steps * recipe.grid_from)
         self.rounded: list[torch.Tensor] = []
         self.optimizer = torch.optim.AdamW(
             trainable.masters, lr=plan.learning_rate, weight_decay=recipe.weight_decay, fused=True

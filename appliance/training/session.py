@@ -153,7 +153,7 @@ def train(
     dtype, speed = crew.told(
         pinned_dtype(project, emit, restart, device) if crew.leads else (torch.float32, 0.0)
     )
-    on_grid = plan.steps - round(plan.steps * recipe.grid_start) if project.config.grid else 0
+    on_grid = plan.steps - round(plan.steps * recipe.grid_from) if project.config.grid else 0
     cost = estimate(
         size_of(checkpoint), rows, plan, on_grid, recipe.grid_every, speed * crew.size, dtype.itemsize,
         free_memory_of(device),

@@ -69,11 +69,11 @@ def test_all_faults_of_a_configuration_are_listed_with_the_nearest_key(tmp_path)
 
 
 def test_init_writes_a_configuration_whose_values_are_the_defaults(tmp_path):
-    from appliance import config
+    from appliance import config, config_file
 
     done = run("init", str(tmp_path / "My Station"))
     assert done.returncode == 0, done.stderr
-    written = config.load(tmp_path / "My Station" / "anchorhold.toml")
+    written = config_file.load(tmp_path / "My Station" / "anchorhold.toml")
     assert written == config.Config(project=config.ProjectSection(name="my-station"))
     text = (tmp_path / "My Station" / "anchorhold.toml").read_text()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance import config
+from appliance import config_file
 from appliance.dataset import prepare, read_other_rows, read_rows
 from appliance.errors import ConfigError, DataError
 from appliance.events import Event
@@ -196,11 +196,11 @@ def test_the_pipeline_sees_a_new_key_and_decisions(bench: Bench, tmp_path: Path)
 def test_faults_of_the_section_are_named() -> None:
     head = '[project]\nname = "x"\n[dataset.redact]\n'
     with pytest.raises(ConfigError, match=r"dataset\.redact\.allow_patterns"):
-        config.parse(head + 'allow_patterns = ["("]\n')
+        config_file.parse(head + 'allow_patterns = ["("]\n')
     with pytest.raises(ConfigError, match=r"dataset\.redact\.mode"):
-        config.parse(head + 'mode = "blur"\n')
+        config_file.parse(head + 'mode = "blur"\n')
     with pytest.raises(ConfigError, match="did you mean `kinds`"):
-        config.parse(head + 'kind = ["name"]\n')
+        config_file.parse(head + 'kind = ["name"]\n')
 
 
 def test_events_hold_no_value(bench: Bench) -> None:

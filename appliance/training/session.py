@@ -28,7 +28,9 @@ from appliance.training.llama import load
 from appliance.training.loop import STAGE, Loop
 from appliance.training.precision import pinned_dtype
 from appliance.training.recipe import resolve_plan
+from convert.architectures import of_config
 from convert.type_mix import Mix
+from convert.vocabulary import read_json
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,13 @@ def encode_with(rows: Sequence[Row], checkpoint: Path) -> list[Encoded]:
 
 
 def _grid(project: Project, checkpoint: Path) -> Grid | None:
-    """The grid to train on, if there is one to train on."""
+    """The grid to train on, if there is one to train on; a base that can't ship is refused in any case."""
     recipe, wanted = project.config.training, project.config.grid
-    if wanted is None:
-        return None
-    mix = Mix.named(wanted["type"], wanted["embeddings"], dict(wanted["overrides"]))
     with reported_errors():
+        of_config(read_json(checkpoint / "config.json"))
+        if wanted is None:
+            return None
+        mix = Mix.named(wanted["type"], wanted["embeddings"], dict(wanted["overrides"]))
         return Grid(checkpoint, mix, recipe.alpha / recipe.rank)
 
 

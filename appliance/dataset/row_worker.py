@@ -1,4 +1,4 @@
-"""A process that makes batches of portions until its input ends: `python -m appliance.dataset.row_worker`.
+"""A process that makes batches of portions until its input ends, run by `appliance.with_parent`.
 
 On its standard input it gets pickles from the process that started it (a `Setup`, then portions), on its standard
 output it answers each portion with a pickle: a `Batch`, or the exception that was raised.

@@ -1,7 +1,7 @@
 """Worker processes that make batches, as many as there are cores; answers come in the order of the portions.
 
 Processes of our own rather than `multiprocessing`'s: they load neither the caller's main module (which may be a script
-from standard input) nor inherit its threads, and end when their pipe does, whatever became of who started them.
+from standard input) nor inherit its threads, and end with who started them, whatever becomes of that.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ class _Worker:
         # Modules come from where this process has them, never from the folder that it happens to run in (-P).
         places = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
         environment = {**os.environ, **_ONE_THREAD, "PYTHONPATH": places}
+        row_worker = ["appliance.with_parent", str(os.getpid()), "appliance.dataset.row_worker"]
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "appliance.dataset.row_worker"],
+            [sys.executable, "-P", "-m", *row_worker],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

@@ -60,17 +60,25 @@ def make_release(
     model: bytes | Path,
     golden: list[dict[str, Any]] | None = None,
     extra: Mapping[str, Any] | None = None,
+    audit: bytes | None = None,
 ) -> Path:
-    """A release folder as `anchorhold release` makes it, with a model of its own or with these bytes in one."""
+    """A release folder as `anchorhold release` makes it, with a model of its own or with these bytes in one.
+
+    Args:
+        extra: goes into release.json.
+        audit: bytes of an audit.json.
+    """
     folder.mkdir(parents=True)
     content = {
         "notes.gguf": model.read_bytes() if isinstance(model, Path) else gguf_bytes(model),
         "report.html": f"<p>{version}".encode(),
+        **({"audit.json": audit} if audit is not None else {}),
     }
+    roles = {"notes.gguf": "model", "audit.json": "audit"}
     files = []
     for name, data in content.items():
         (folder / name).write_bytes(data)
-        role = "model" if name.endswith(".gguf") else "report"
+        role = roles.get(name, "report")
         files.append({"name": name, "role": role, "bytes": len(data), "sha256": storage.sha256_bytes(data)})
     raw = {
         "format": manifests.FORMAT,

@@ -22,6 +22,7 @@ from appliance.update import slots
 MOUNTS = (Path("/media"), Path("/mnt"), Path("/run/media"))
 MOUNT_DEPTH = 3  # /run/media/USER/LABEL, and a folder below it
 MAX_FOLDERS = 2000  # looked at below the mounts
+CARD_WIDTH = 74  # columns: what the page of an 80-column terminal has room for
 LOOK_TIMEOUT = 3.0  # seconds that looking at the gateway may take
 
 
@@ -90,6 +91,10 @@ class Backend(Protocol):
 
     def look(self) -> Overview:
         """How the device does now; never raises."""
+        ...
+
+    def card(self) -> list[str]:
+        """The active release's report card, in lines for 80 columns."""
         ...
 
     def sticks(self) -> list[Path]:
@@ -196,6 +201,16 @@ class DeviceBackend:
             raise ServingError(
                 f"no gateway answers at {self.socket}", "is it running? `anchorhold serve` starts it"
             ) from error
+
+    def card(self) -> list[str]:
+        """See `Backend`.
+
+        Raises:
+            UpdateError: nothing is installed, it brings no card, or the card isn't what was signed.
+        """
+        from appliance.update import installed_card
+
+        return installed_card.read(self.device).lines(CARD_WIDTH)
 
     def sticks(self) -> list[Path]:
         """See `Backend`."""

@@ -46,6 +46,14 @@ class Looked(Message, bubble=False):
         self.overview = overview
 
 
+class CardRead(Message):
+    """What is to be shown as the active release's report card: its lines, or why there is none."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self.lines = lines
+
+
 class SticksFound(Message):
     """Mounted folders that hold a stick's files."""
 

@@ -61,6 +61,9 @@ class _Told:
     def look(self) -> Overview:
         return Overview(serving=True, health=HEALTH, pinned=True)
 
+    def card(self) -> list[str]:
+        return []
+
     def sticks(self) -> list[Path]:
         return []
 

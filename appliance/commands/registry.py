@@ -139,32 +139,6 @@ def promote(ctx: click.Context, release: str, channel: str) -> None:
     click.echo(f"{found.name} {found.version} is {record.channel}: {found.digest}")
 
 
-def _lineage_lines(registry: Registry, digest: str) -> list[str]:
-    """The lineage of one release as a tree."""
-    from appliance.registry.lineage import ancestors
-
-    manifest, record = registry.manifest(digest), registry.record(digest)
-    known = ancestors(manifest)
-    titles = {each.digest: f"{each.name} {each.version}" for each in registry.index().listed()}
-
-    def shared(kind: str) -> str:
-        below = {release for release, _, _ in registry.index().below(known[kind])} - {digest}
-        others = sorted(titles[each] for each in below if each in titles)
-        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-        return f"   (also: {', '.join(others[:3])}{more})" if others else ""
-
-    lines = [f"{kind:<8} {known[kind]}{shared(kind)}" for kind in ("base", "dataset") if kind in known]
-    if "adapter" in known:
-        lines.append(f"  adapter  {known['adapter']}{shared('adapter')}")
-    lines.append(f"    model    {known['model']}{shared('model')}")
-    lines.append(f"      release  {digest}  {manifest.name} {manifest.version}, {record.channel}")
-    lines += [f"        {each.kind:<7} {each.name}  {each.time}" for each in record.sightings]
-    lines += [f"follows   {titles.get(each, 'a release that is gone')}  {each}" for each in record.parents]
-    after = [below for _, kind, below in registry.index().below(digest) if kind == "release"]
-    lines += [f"before    {titles.get(each, '')}  {each}" for each in after]
-    return lines
-
-
 @command.command()
 @click.argument("release")
 @_json_option
@@ -175,6 +149,7 @@ def show(ctx: click.Context, release: str, as_json: bool) -> None:
 
     from appliance.registry import model_card
     from appliance.registry.lineage import ancestors, edges
+    from appliance.registry.lineage_lines import release_lines
     from appliance.visible import visible
 
     with _open(ctx) as registry:
@@ -193,11 +168,60 @@ def show(ctx: click.Context, release: str, as_json: bool) -> None:
             )
             return
         click.echo(f"{found.name} {found.version}  {found.channel}, added {found.added}")
-        for line in _lineage_lines(registry, found.digest):
+        for line in release_lines(registry, found.digest):
             click.echo(visible(line, 0))
         click.echo()
         for line in model_card.of(registry, manifest).splitlines():
             click.echo(visible(line, 0))
+
+
+@command.command()
+@click.argument("thing")
+@_json_option
+@click.pass_context
+def lineage(ctx: click.Context, thing: str, as_json: bool) -> None:
+    """Show what THING came of, and what came of it: a release, the beginning of any digest, a stick or a device.
+
+    Datasets and bases lead to adapters, these to model files, these to releases, and these to the sticks and devices
+    that they went to.
+    """
+    from appliance.registry.lineage_lines import graph_of, tree_lines
+    from appliance.visible import visible
+
+    with _open(ctx) as registry:
+        found = graph_of(registry, thing)
+        if as_json:
+            _print_json(
+                {"nodes": [list(node) for node in found.nodes], "edges": [list(e) for e in found.edges]}
+            )
+            return
+        for line in tree_lines(registry, found):
+            click.echo(visible(line, 0))
+
+
+@command.command()
+@click.argument("release")
+@click.option("--device", help="A device that runs it.")
+@click.option("--stick", help="A stick that it was copied to.")
+@click.option("--by", default="", help="Who says so.")
+@click.pass_context
+def sight(ctx: click.Context, release: str, device: str | None, stick: str | None, by: str) -> None:
+    """Note that RELEASE went somewhere that the registry wasn't told of.
+
+    `anchorhold stick write` tells it by itself, and `install` on a machine that has a registry. Told again, the place
+    gets its new time.
+    """
+    from appliance.errors import UsageError
+    from appliance.registry.records import Sighting
+    from appliance.registry.store import now
+
+    name = (device or stick or "").strip()
+    if not name or (device and stick):
+        raise UsageError("name one place", "give --device NAME or --stick NAME")
+    with _open(ctx) as registry:
+        found = registry.find(release)
+        registry.sight(found.digest, Sighting("device" if device else "stick", name, now(), by))
+    click.echo(f"{found.name} {found.version}: {'device' if device else 'stick'} {name}")
 
 
 def _figure(value: float | None) -> str:

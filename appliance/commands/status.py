@@ -11,6 +11,7 @@ _EPILOG = """\b
 Example:
   anchorhold status
   anchorhold status --json
+  anchorhold status --card
 """
 
 
@@ -69,17 +70,35 @@ def _collect(root: Path | None) -> dict[str, Any]:
     }
 
 
+def _show_card(root: Path | None, as_json: bool) -> None:
+    import json
+
+    from appliance.paths import Device
+    from appliance.update import installed_card
+
+    found = installed_card.read(Device(root) if root else Device.default())
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(found.lines()))
+
+
 @click.command("status", epilog=_EPILOG)
 @click.option("--root", type=click.Path(file_okay=False, path_type=Path), help="The device's folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(root: Path | None, as_json: bool) -> None:
+@click.option("--card", is_flag=True, help="Show the active release's report card instead.")
+def command(root: Path | None, as_json: bool, card: bool) -> None:
     """What runs here, who signed it, and how it does.
 
     Shows the active and the retained release with slot, counter and the ids of the keys that signed them,
     whether the gateway answers, whether inputs or answers have drifted, and what is wrong, if anything is.
+    With --card: what was measured of the active release before it was signed: gates, waivers, suites.
     """
     import json
 
+    if card:
+        _show_card(root, as_json)
+        return
     facts = _collect(root)
     if as_json:
         click.echo(json.dumps(facts, indent=2))

@@ -33,12 +33,17 @@ def command() -> None:
 )
 @click.option("--prune", is_flag=True, help="Leave only this release on the stick.")
 @click.option("--replace", is_flag=True, help="Publish other content under a version that is out already.")
-def write(path: Path | None, folder: Path, passphrase_file: Path | None, prune: bool, replace: bool) -> None:
+@click.option(
+    "--label", default="", help="What the stick is called in the registry (default: as its folder)."
+)
+def write(
+    path: Path | None, folder: Path, passphrase_file: Path | None, prune: bool, replace: bool, label: str
+) -> None:
     """Sign the project's release and write it to PATH (default: the stick folder in anchorhold.toml).
 
     Releases that are on the stick stay, unless --prune is given. Stopped at any point, the stick is what it
-    was before. At the end all of it is read back. Better than --replace is a raised version in
-    anchorhold.toml: then nobody has two releases of the same name.
+    was before. At the end all of it is read back; the registry notes which release went to it. Better than
+    --replace is a raised version in anchorhold.toml: then nobody has two releases of the same name.
     """
     from appliance.paths import Project
     from appliance.progress import terminal_progress
@@ -52,7 +57,13 @@ def write(path: Path | None, folder: Path, passphrase_file: Path | None, prune: 
         passphrase = click.prompt("Passphrase of the signing keys", hide_input=True)
     with terminal_progress() as emit:
         written = publish_project(
-            project, path or project.stick, emit, passphrase=passphrase, prune=prune, replace=replace
+            project,
+            path or project.stick,
+            emit,
+            passphrase=passphrase,
+            prune=prune,
+            replace=replace,
+            label=label,
         )
     click.echo(f"{written.stick}: {written.name} {written.version} (release {written.counter}), read back")
     click.echo(f"devices accept it until {clock.to_text(written.expires)}")

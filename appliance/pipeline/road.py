@@ -241,7 +241,14 @@ def _stick(journey: Journey) -> None:
     project = journey.project
     # A stick folder inside the project has not left the workshop: the same version may be written anew.
     at_home = project.stick.resolve().is_relative_to(project.root)
-    publish_project(project, project.stick, journey.emit, passphrase=journey.passphrase, replace=at_home)
+    publish_project(
+        project,
+        project.stick,
+        journey.emit,
+        passphrase=journey.passphrase,
+        replace=at_home,
+        leaves=not at_home,
+    )
 
 
 STAGES: tuple[Stage, ...] = (

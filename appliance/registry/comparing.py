@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from appliance.errors import AnchorholdError
+from appliance.registry import manifest as manifests
 from appliance.registry import measures, proposal
 from appliance.registry.manifest import Manifest, ReleaseFile
 from appliance.registry.measures import Measure
 from appliance.registry.store import Registry
 
-AUDIT_ROLE = "audit"
-MAX_AUDIT_BYTES = 64 * 1024 * 1024
 Verdict = Literal["higher", "lower", "no difference shown", "not comparable", "equal"]
 
 
@@ -172,13 +171,13 @@ def audit_of(registry: Registry, manifest: Manifest) -> Any:
     Raises:
         TrustError: its object is missing or damaged.
     """
-    for file in manifest.files:
-        if file.role == AUDIT_ROLE and file.bytes <= MAX_AUDIT_BYTES:
-            try:
-                return json.loads(registry.objects.read(file.sha256, MAX_AUDIT_BYTES))
-            except (ValueError, RecursionError):
-                return None
-    return None
+    file = manifests.audit_of(manifest.raw)
+    if file is None:
+        return None
+    try:
+        return json.loads(registry.objects.read(file.sha256, manifests.MAX_AUDIT_BYTES))
+    except (ValueError, RecursionError):
+        return None
 
 
 def compare(registry: Registry, first: str, second: str) -> Comparison:

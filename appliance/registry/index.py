@@ -259,6 +259,11 @@ class Index:
             )
         ]
 
+    def edges(self) -> list[tuple[str, str, str, str, str]]:
+        """The whole lineage: (release, kind above, digest above, kind, digest or name)."""
+        rows = self._rows("SELECT release, above_kind, above, kind, digest FROM lineage")
+        return [(str(a), str(b), str(c), str(d), str(e)) for a, b, c, d, e in rows]
+
     def content(self, without: Collection[str] = ()) -> dict[str, set[tuple[Any, ...]]]:
         """Everything that the index says, table by table, but for the releases `without`."""
         return {

@@ -14,8 +14,10 @@ from appliance.registry import version as versions
 FORMAT = "anchorhold-release/1"
 FILE_NAME = "release.json"
 BASELINE_ROLE = "baseline"
+AUDIT_ROLE = "audit"
 MAX_BYTES = 4 * 1024 * 1024  # of release.json
 MAX_FILES = 64
+MAX_AUDIT_BYTES = 64 * 1024 * 1024
 MAX_FILE_BYTES = 1 << 42
 MAX_GOLDEN = 32
 DEFAULT_CONTEXT = 2048  # tokens
@@ -90,10 +92,21 @@ def passages_in(raw: Mapping[str, Any]) -> tuple[str, str] | None:
 
 def baseline_of(raw: Mapping[str, Any]) -> ReleaseFile | None:
     """The file of a parsed `release.json` that says how its inputs are usually spread; None where it brings none."""
-    found = [entry for entry in raw["files"] if entry.get("role") == BASELINE_ROLE]
-    return (
-        ReleaseFile(**{key: found[0][key] for key in ("name", "sha256", "bytes", "role")}) if found else None
-    )
+    return _of_role(raw, BASELINE_ROLE)
+
+
+def _of_role(raw: Mapping[str, Any], role: str) -> ReleaseFile | None:
+    """The first file of a role in a parsed `release.json`."""
+    for entry in raw["files"]:
+        if entry.get("role") == role:
+            return ReleaseFile(**{key: entry[key] for key in ("name", "sha256", "bytes", "role")})
+    return None
+
+
+def audit_of(raw: Mapping[str, Any]) -> ReleaseFile | None:
+    """The audit.json that a parsed `release.json` lists; None where it brings none of a size that is read."""
+    found = _of_role(raw, AUDIT_ROLE)
+    return found if found is not None and found.bytes <= MAX_AUDIT_BYTES else None
 
 
 def is_file_name(name: object) -> bool:

@@ -34,11 +34,30 @@ class Sighting:
         kind: "stick" or "device".
         name: what the stick or the device is called.
         time: UTC, as 2026-11-01T00:00:00Z, by the clock of whoever told it.
+        by: who answers for it: the id of the key that signed the stick, or whoever brought the word; may be empty.
+        number: of a stick: the version of the timestamp that it was signed with; 0: not known.
+        begun: writing the stick was begun and isn't known to have ended: it may hold the release or not.
     """
 
     kind: str
     name: str
     time: str
+    by: str = ""
+    number: int = 0
+    begun: bool = False
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """What it is about: told again of the same place, the one takes the other's place."""
+        return self.kind, self.name
+
+
+def with_sighting(known: tuple[Sighting, ...], told: Sighting) -> tuple[Sighting, ...]:
+    """What is known of a release's ways after one more word; `known` itself where that says nothing new. Pure."""
+    former = next((each for each in known if each.place == told.place), None)
+    if former == told or (former is not None and told.kind == "device" and former.time > told.time):
+        return known
+    return (*(each for each in known if each is not former), told)
 
 
 @dataclass(frozen=True)
@@ -84,8 +103,10 @@ def encode(record: Record) -> bytes:
 
 def _sighting(value: Any) -> Sighting:
     sighting = Sighting(**value)
-    if not all(isinstance(text, str) for text in asdict(sighting).values()):
+    if not all(isinstance(said, str) for said in (sighting.kind, sighting.name, sighting.time, sighting.by)):
         raise ValueError("a sighting isn't text")
+    if type(sighting.number) is not int or sighting.number < 0 or type(sighting.begun) is not bool:
+        raise ValueError("a sighting's number isn't a whole one from 0, or `begun` isn't yes or no")
     return sighting
 
 

@@ -23,7 +23,7 @@ from appliance.registry import locks
 from appliance.registry import manifest as manifests
 from appliance.registry.index import Damaged, Index, Listed, OtherSchema
 from appliance.registry.objects import Objects, open_regular
-from appliance.registry.records import Channel, Record, Records, Sighting
+from appliance.registry.records import Channel, Record, Records, Sighting, with_sighting
 
 INDEX_FILE = "index.sqlite"
 _SHORTEST_PREFIX = 6  # characters of a digest that name a release
@@ -367,11 +367,20 @@ class Registry:
             )
 
     def sight(self, digest: str, sighting: Sighting) -> Record:
-        """Note where a release went. Told again, the same kind and name only gets its new time."""
+        """Note where a release went; told the same again, nothing changes.
+
+        Of one place the last word counts, and of a device the one with the latest time: what devices tell comes back
+        in any order.
+
+        Raises:
+            UsageError: no such release.
+        """
         with self.writing() as index:
-            former = self.record(digest).sightings
-            kept = [each for each in former if (each.kind, each.name) != (sighting.kind, sighting.name)]
-            return self._change(index, digest, sightings=(*kept, sighting))
+            record = self.record(digest)
+            sightings = with_sighting(record.sightings, sighting)
+            return (
+                record if sightings == record.sightings else self._change(index, digest, sightings=sightings)
+            )
 
     def _change(self, index: Index, digest: str, **fields: object) -> Record:
         manifest = self.manifest(digest)

@@ -20,8 +20,8 @@ from appliance.errors import (
     UpdateError,
     from_os_error,
 )
-from appliance.events import Emit, Event
-from appliance.paths import Device
+from appliance.events import Emit, Event, ignore
+from appliance.paths import Device, registry_folder
 from appliance.registry import manifest as manifests
 from appliance.trust import clock, ledger, limits
 from appliance.update import audit, slots
@@ -286,6 +286,15 @@ def _already_active(device: Device, report: sticks.StickReport) -> bool:
     return all(_whole(path, report.files[name]) for name, path in paths.items())
 
 
+def _tell_registry(device: Device, emit: Emit) -> None:
+    """Only a workshop's own machine has a registry; from others word comes back otherwise."""
+    active = slots.state(device).active
+    if active is not None and registry_folder().is_dir():
+        from appliance.registry import sightings  # a device doesn't load what it doesn't have
+
+        sightings.device_here(device, active.digest, next(iter(active.signers), ""), emit)
+
+
 def install(
     stick: Path,
     device: Device,
@@ -330,6 +339,7 @@ def install(
                 if not logged or logged[-1]["data"].get("digest") != report.digest:
                     _log_installed(device, report)  # power went between switch and log
                 _clean(device)  # as much as a killed install left
+                _tell_registry(device, emit)
                 emit(Event("install", "skipped", f"{report.name} {report.version} is active already"))
                 return active
             release = _install(report, device, emit, probe)
@@ -344,6 +354,7 @@ def install(
             raise shown from error
         _clean(device)
         _log_installed(device, report)
+        _tell_registry(device, emit)
     emit(Event("install", "finished", f"{release.name} {release.version} is active"))
     return release
 
@@ -357,4 +368,5 @@ def roll_back(device: Device) -> slots.InstalledRelease:
     with exclusive(device):
         release = slots.rollback(device)
         audit.append(device, "rolled back", name=release.name, version=release.version, digest=release.digest)
+        _tell_registry(device, ignore)
     return release

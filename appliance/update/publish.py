@@ -23,6 +23,7 @@ from appliance.events import Emit, Event
 from appliance.paths import Project
 from appliance.registry import manifest as manifests
 from appliance.registry import version as versions
+from appliance.registry.sightings import StickNote
 from appliance.trust import client, clock, keys, ledger, limits
 from appliance.trust.folder import read_inside
 from appliance.update import stick as sticks
@@ -237,6 +238,7 @@ def write_stick(
     prune: bool = False,
     replace: bool = False,
     now: datetime | None = None,
+    signing: Callable[[str, int], None] | None = None,
 ) -> Written:
     """Put the release in `release` on `stick`, beside the releases that are there, and sign anew.
 
@@ -251,6 +253,8 @@ def write_stick(
         replace: publish other content under a version that is out already. Its counter rises, so devices
             that have the former content take the new one, and never go back.
         now: when it is signed; by default now.
+        signing: called with the release's digest and the timestamp's version once all its files are on the stick,
+            before anything is signed.
 
     Raises:
         UpdateError: the release folder isn't whole, or its version was published with other content.
@@ -290,6 +294,8 @@ def write_stick(
     entries = _release_entries(release, manifest, counter)
     _copy_all(stick, entries, emit)
     files.update({path: entry for path, (_, entry) in entries.items()})
+    if signing is not None:
+        signing(digest, state.timestamp)
     _write_publisher(keys_folder, state)  # a version that was signed once is never used again
     version = client.check_root(root).version
     storage.write_bytes(stick / "metadata" / f"{version}.root.json", root)
@@ -342,12 +348,16 @@ def publish_project(
     passphrase: str | None = None,
     prune: bool = False,
     replace: bool = False,
+    label: str = "",
+    leaves: bool = True,
 ) -> Written:
-    """Sign a project's release with its keys and write it to `stick`.
+    """Sign a project's release with its keys and write it to `stick`; the registry is told.
 
     Args:
         passphrase: by default ANCHORHOLD_PASSPHRASE.
         prune, replace: as for `write_stick`.
+        label: what the stick is called; empty: as its folder.
+        leaves: the stick is to be carried away; a folder that stays in the workshop is no place to note.
 
     Raises:
         KeysError: no keys, or no or a wrong passphrase.
@@ -361,14 +371,19 @@ def publish_project(
             "set ANCHORHOLD_PASSPHRASE, or run `anchorhold stick write`",
         )
     signers = keys.unlock(project.keys, passphrase)
-    days = project.config.release.expires_days
-    return write_stick(
+    name = label or stick.resolve().name
+    note = StickNote(project.release, name, signers["targets"].public_key.keyid, emit)
+    written = write_stick(
         project.keys,
         signers,
         project.release,
         stick,
         emit,
-        expires_days=days,
+        expires_days=project.config.release.expires_days,
         prune=prune,
         replace=replace,
+        signing=note.begin if leaves else None,
     )
+    if leaves:
+        note.finish(written.digest, written.timestamp)
+    return written

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +21,11 @@ from appliance.evaluation.auditing.waiving import waive
 from appliance.evaluation.scoring import SCORERS
 from appliance.evaluation.suite import Case, Suite
 from appliance.events import Event, ignore
-from appliance.paths import Project
+from appliance.paths import Device, Project
 from appliance.registry.release import assemble
 from appliance.trust import keys
+from appliance.update.install import install
+from appliance.update.publish import publish_project
 from tests.evaluation.planted import prepared, ship
 
 pytestmark = pytest.mark.slow
@@ -244,6 +248,28 @@ def test_a_failed_gate_stops_a_release_until_somebody_answers_for_it(
     project.waivers.write_text("")
     with pytest.raises(GateError):
         assemble(project, ignore)
+
+
+def test_a_device_shows_the_card_that_was_signed(
+    project: Project, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    evaluate(project, ignore, checkpoint=tiny_checkpoint, threads=1)
+    audited(project, tiny_checkpoint)
+    gate = failed_gate(project)
+    keys.create(project.keys, PASSPHRASE, n=1 << 14)
+    waive(project, gate, "J. Doe", "two cases only", PASSPHRASE)
+    assemble(project, ignore)
+    publish_project(project, tmp_path / "stick", ignore, passphrase=PASSPHRASE)
+    device = Device(tmp_path / "hut")
+    install(tmp_path / "stick", device, ignore, trust=project.keys / "root.json")
+    program = [sys.executable, "-m", "appliance", "status", "--card", "--root", str(device.root)]
+    shown = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    assert max(map(len, shown.splitlines())) <= 78
+    assert "1 waived by name" in shown and "waived by J. Doe: two cases only" in shown
+    for part in ("FAILED  desk:parses", "desk: Desk <b>cases</b> (2 cases)", "weighed", "acc", "Tuned, F16"):
+        assert part in shown, part
+    told = json.loads(subprocess.run([*program, "--json"], capture_output=True, check=True).stdout)
+    assert told["audit"] == json.loads((project.audit / "audit.json").read_bytes())
 
 
 def test_where_an_audit_is_required_there_is_no_release_without(

@@ -52,6 +52,7 @@ class ScriptedBackend:
         self.script: queue.Queue[str | dict[str, Any] | AnchorholdError] = queue.Queue()
         self.asked: list[list[dict[str, str]]] = []
         self.closed = 0
+        self.shown_card: list[str] | AnchorholdError = []
         self.found: list[Path] = []
         self.facts: StickFacts | AnchorholdError | None = None
         self.events: list[Any] = []
@@ -87,6 +88,11 @@ class ScriptedBackend:
 
     def look(self) -> Overview:
         return self.overview
+
+    def card(self) -> list[str]:
+        if isinstance(self.shown_card, AnchorholdError):
+            raise self.shown_card
+        return self.shown_card
 
     def sticks(self) -> list[Path]:
         return self.found

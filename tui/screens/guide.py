@@ -27,6 +27,10 @@ CHAT
   PgUp PgDn    scroll (also Ctrl+B, Ctrl+F)
   /quit        leave (or Ctrl+G q)
 
+STATUS
+  c            the report card of the active release, and back
+  r            look now
+
 UPDATES
   Tab          next field or button
   Enter        check the chosen stick

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.text import Text
+from textual import on, work
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
+from appliance.errors import AnchorholdError, from_os_error
 from appliance.update.slots import Slot
 from appliance.watch.telling import headline
 from tui.backend import Overview
 from tui.clean_text import clean
+from tui.messages import CardRead
 from tui.screens.base import HouseScreen
 from tui.size_text import duration, in_halves, size
 
@@ -107,16 +111,33 @@ def page(overview: Overview) -> Text:
 
 
 class StatusScreen(HouseScreen):
-    """Everything about the device, on one page; it looks again by itself."""
+    """Everything about the device, on one page that looks again by itself; behind it the release's report card."""
 
     NAME = "status"
-    KEYS = (("1-4", "screens"), ("Up/Down", "scroll"), ("r", "look now"), ("^G", "go to"), ("q", "quit"))
-    BINDINGS = [("r", "app.look", "Look now")]  # noqa: RUF012 - Textual's own form
+    KEYS = (
+        ("1-4", "screens"),
+        ("Up/Down", "scroll"),
+        ("c", "report card"),
+        ("r", "look now"),
+        ("^G", "go to"),
+        ("q", "quit"),
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "app.look", show=False),
+        Binding("c", "card", show=False),
+        Binding("escape", "facts", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._card_of: str | None = None  # digest of the release whose card is shown
 
     def contents(self) -> ComposeResult:
         """See `HouseScreen`."""
         with VerticalScroll(id="page"):
             yield Static("", id="facts", markup=False)
+        with VerticalScroll(id="card", classes="hidden"):
+            yield Static("", id="card-lines", markup=False)
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -126,3 +147,50 @@ class StatusScreen(HouseScreen):
         """See `HouseScreen`."""
         super().take(overview)
         self.query_one("#facts", Static).update(page(overview) if self.house.looked else "Looking...")
+        if self._card_of is not None and self._card_of != _digest(overview):
+            self._open_card()
+
+    def action_card(self) -> None:
+        if self._card_of is None:
+            self._open_card()
+        else:
+            self.action_facts()
+
+    def action_facts(self) -> None:
+        self._card_of = None
+        self._show("#page", "#card")
+
+    def _open_card(self) -> None:
+        self._card_of = _digest(self.house.overview)
+        self.query_one("#card-lines", Static).update("Reading the report card...")
+        self._show("#card", "#page")
+        self._read()
+
+    def _show(self, shown: str, hidden: str) -> None:
+        self.query_one(hidden).add_class("hidden")
+        self.query_one(shown).remove_class("hidden")
+        self.query_one(shown).focus()
+
+    @work(thread=True, exclusive=True, group="card")
+    def _read(self) -> None:
+        try:
+            lines = self.house.backend.card()
+        except AnchorholdError as error:
+            lines = [error.message, error.hint]
+        except OSError as error:
+            lines = [from_os_error(error).message]
+        self.post_message(CardRead(lines))
+
+    @on(CardRead)
+    def _take_card(self, message: CardRead) -> None:
+        lines = [clean(line) for line in message.lines]
+        if self.house.plain:
+            lines = [line.encode("ascii", "replace").decode() for line in lines]
+        text = Text("Report card of the active release (c goes back)\n\n", "bold")
+        text.append("\n".join(lines), "not bold")
+        self.query_one("#card-lines", Static).update(text)
+        self.query_one("#card", VerticalScroll).scroll_home(animate=False)
+
+
+def _digest(overview: Overview) -> str:
+    return overview.active.digest if overview.active is not None else ""

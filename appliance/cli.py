@@ -26,7 +26,7 @@ VERBS: dict[str, str] = {
     "audit": "Run suites on the file that ships; write its report card.",
     "retrain": "Take corrections and failures into the next round, and run it.",
     "advise": "Prompt, examples, retrieval or fine-tuning? Ask your own cases.",
-    "keys": "Make and show the keys that sign releases.",
+    "keys": "Make, show and change the keys that sign releases.",
     "release": "Put model, report and provenance together under one version.",
     "registry": "List, compare and keep releases; what each was made of.",
     "stick": "Write a stick, or check one.",

@@ -30,6 +30,7 @@ VERBS: dict[str, str] = {
     "release": "Put model, report and provenance together under one version.",
     "registry": "List, compare and keep releases; what each was made of.",
     "stick": "Write a stick, or check one.",
+    "verify": "Check a release's OMS signature, on a stick or in a folder.",
     "install": "Verify a stick and install its release on this device.",
     "rollback": "Serve the release that was active before.",
     "status": "What runs here, who signed it, and how it does.",

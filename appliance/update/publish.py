@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from securesystemslib.signer import Signer
 from tuf.api.metadata import TargetFile
 
@@ -22,10 +23,11 @@ from appliance.errors import KeysError, TrustError, UpdateError
 from appliance.events import Emit, Event
 from appliance.paths import Project
 from appliance.registry import manifest as manifests
+from appliance.registry import signature
 from appliance.registry import version as versions
-from appliance.trust import client, clock, keys, ledger, limits
+from appliance.trust import client, clock, keys, ledger, limits, roots
 from appliance.trust.folder import read_inside
-from appliance.update import carried, signing
+from appliance.update import carried, model_signature, signing
 from appliance.update import stick as sticks
 
 STATE_FILE = "publisher.json"
@@ -105,12 +107,14 @@ def describe(path: Path, custom: Mapping[str, Any]) -> TargetFile:
 
 
 def _release_entries(
-    folder: Path, manifest: manifests.Manifest, counter: int
+    folder: Path, manifest: manifests.Manifest, counter: int, bundle: Path | None
 ) -> dict[str, tuple[Path, TargetFile]]:
     found: dict[str, tuple[Path, TargetFile]] = {}
     head = {"name": manifest.name, "version": manifest.version, "counter": counter}
     listed = [(manifests.FILE_NAME, {**head, "role": "manifest"})]
     listed += [(file.name, {"role": file.role}) for file in manifest.files]
+    if bundle is not None:
+        listed.append((bundle.name, {"role": signature.ROLE}))
     for name, custom in listed:
         path = sticks.target_path(manifest.name, manifest.version, name)
         entry = describe(folder / name, custom)
@@ -200,6 +204,7 @@ def write_stick(
     expires_days: int = 365,
     prune: bool = False,
     replace: bool = False,
+    model_key: ec.EllipticCurvePrivateKey | None = None,
     now: datetime | None = None,
 ) -> Written:
     """Put the release in `release` on `stick`, beside the releases that are there, and sign anew.
@@ -215,6 +220,7 @@ def write_stick(
         prune: leave only this release on it.
         replace: publish other content under a version that is out already. Its counter rises, so devices
             that have the former content take the new one, and never go back.
+        model_key: signs the release's OMS bundle, model.sig; without it one that is there must hold.
         now: when it is signed; by default now.
 
     Raises:
@@ -254,7 +260,9 @@ def write_stick(
         versions={**state.versions, f"{manifest.name} {manifest.version}": digest},
     )
     emit(Event("stick", "started", f"writing {manifest.name} {manifest.version} to {stick}"))
-    entries = _release_entries(release, manifest, counter)
+    named = roots.model_signing_keys(roots.parse(history[newest]).signed)
+    bundle = model_signature.prepare(release, manifest, digest, named, model_key, emit)
+    entries = _release_entries(release, manifest, counter, bundle)
     files.update({path: entry for path, (_, entry) in entries.items()})
     expires = now + timedelta(days=expires_days)
     targets = signing.targets(keys_folder, files, state.targets, expires, signers["targets"], now)
@@ -332,6 +340,7 @@ def publish_project(
             "set ANCHORHOLD_PASSPHRASE, or run `anchorhold stick write`",
         )
     signers = keys.unlock(project.keys, passphrase)
+    model_key = keys.unlock_model_signing(project.keys, passphrase)
     days = project.config.release.expires_days
     return write_stick(
         project.keys,
@@ -342,4 +351,5 @@ def publish_project(
         expires_days=days,
         prune=prune,
         replace=replace,
+        model_key=model_key,
     )

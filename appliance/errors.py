@@ -10,7 +10,9 @@
     ├── EvaluationError       the shipped file can't be measured
     ├── GateError             what was measured isn't good enough to be released, and nobody answers for it
     ├── TrustError            a signature, digest, version or expiry that isn't right
-    │   └── KeysError         a key can't be made, found or unlocked
+    │   └── KeysError         a key can't be made, found or used
+    │       ├── PassphraseError   a passphrase that opens none of the keys
+    │       └── ThresholdError    too few signatures yet; nothing was published
     ├── UpdateError           a stick or release that can't be installed; the old one stays
     ├── ServingError          the engine or gateway can't start or answer
     └── StorageError          the disk said no (space, permissions); nothing half-written stays
@@ -41,6 +43,8 @@ class ExitCode(IntEnum):
     STORAGE = 11  # no space, no permission
     GATE = 12  # measured, and not good enough to be released
     ALARM = 13  # what is watched became worse; nothing is broken
+    PASSPHRASE = 14  # a passphrase that opens no key
+    SIGNATURES = 15  # more people have to sign; nothing was published yet
     INTERRUPTED = 130  # stopped by the user (Ctrl-C); run again to resume
 
 
@@ -113,7 +117,19 @@ class TrustError(AnchorholdError):
 
 
 class KeysError(TrustError):
-    """A key can't be made, found or unlocked."""
+    """A key can't be made, found or used."""
+
+
+class PassphraseError(KeysError):
+    """A passphrase that opens none of the keys that are needed."""
+
+    exit_code = ExitCode.PASSPHRASE
+
+
+class ThresholdError(KeysError):
+    """Too few signatures yet; `message` says how many are missing and whose. Nothing was published."""
+
+    exit_code = ExitCode.SIGNATURES
 
 
 class UpdateError(AnchorholdError):

@@ -170,7 +170,7 @@ def main() -> None:
     lay_out_project()
     began = time.monotonic()
     if not (PROJECT / "keys" / "root.json").exists():
-        anchorhold("keys", "init", "--project", str(PROJECT))
+        anchorhold("keys", "init", "--single", "--project", str(PROJECT))
     anchorhold("build", "--project", str(PROJECT))
     root = DEMO / "root.json"
     anchorhold("keys", "export-root", str(root), "--project", str(PROJECT))

@@ -92,7 +92,7 @@ def make_release(
 
 
 @functools.cache
-def publisher_keys(publisher: str) -> tuple[Path, dict[str, CryptoSigner]]:
+def publisher_keys(publisher: str) -> tuple[Path, dict[str, list[CryptoSigner]]]:
     """A folder of keys, and the same keys unlocked."""
     kept = Path(tempfile.mkdtemp(prefix=f"anchorhold-keys-{publisher}-"))
     atexit.register(shutil.rmtree, kept, ignore_errors=True)
@@ -113,7 +113,8 @@ class Simulator:
         self.keys = folder / "keys"
         self.stick = folder / "stick"
         self.device = Device(folder / "device")
-        made, self.signers = publisher_keys(publisher)
+        made, self.all_signers = publisher_keys(publisher)
+        self.signers = {role: signers[0] for role, signers in self.all_signers.items()}
         shutil.copytree(made, self.keys)
         self.root = self.keys / keys.ROOT_FILE
 
@@ -135,7 +136,7 @@ class Simulator:
             make_release(release, version, model or f"model {version} ".encode() * 5000, golden)
         return publish.write_stick(
             self.keys,
-            self.signers,
+            self.all_signers,
             release,
             stick or self.stick,
             ignore,

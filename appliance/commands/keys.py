@@ -3,64 +3,419 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from appliance.commands.common import project_option
 
+if TYPE_CHECKING:
+    from securesystemslib.signer import Key
+
+    from appliance.paths import Project
+    from appliance.trust.pending import Change
+
 _EPILOG = """\b
 Example:
-  anchorhold keys init
+  anchorhold keys init                       # 2 of 3 for root and targets; --single for a try
   anchorhold keys show
   anchorhold keys export-root root.json      # bring this to each device once, with --trust
+\b
+Several people, each with a machine and a keys folder of their own:
+  anchorhold keys new my-keys --role root --name Ada     # each: bring the .public.json to the workshop
+  anchorhold keys init --public ada.public.json --public bob.public.json
+  anchorhold keys export to-sign.json                    # what waits for signatures
+  anchorhold keys sign to-sign.json --keys my-keys       # each: shows what it is, and asks
+  anchorhold keys import to-sign.json
+\b
+A key that is lost, stolen, or old:
+  anchorhold keys revoke 3fa1b2c4
+  anchorhold keys rotate targets --key 3fa1b2c4
 """
+_ROLES = ["root", "targets", "snapshot", "timestamp", "model-signing"]
+
+
+def _passphrase_option(function: Any) -> Any:
+    return click.option(
+        "--passphrase-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="A file that holds the passphrase.",
+    )(function)
+
+
+def _public_option(function: Any) -> Any:
+    return click.option(
+        "--public",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="The .public.json of a key that somebody made elsewhere; by default one is made here.",
+    )(function)
+
+
+def _threshold_option(function: Any) -> Any:
+    return click.option(
+        "--threshold", type=click.IntRange(min=1), help="How many of the role's keys must sign from then on."
+    )(function)
+
+
+def _name_option(function: Any) -> Any:
+    return click.option("--name", default="", help="Who holds the key; shown to everybody.")(function)
+
+
+class _Quorum(click.ParamType[Any]):
+    name = "M/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        parts = str(value).split("/")
+        if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+            self.fail(f"{value!r} isn't like 2/3: two of three keys must sign", param, ctx)
+        threshold, keys = int(parts[0]), int(parts[1])
+        if not 1 <= threshold <= keys <= 32:
+            self.fail(f"{value!r}: {threshold} of {keys} can't be", param, ctx)
+        return threshold, keys
 
 
 @click.group("keys", epilog=_EPILOG)
 def command() -> None:
-    """Make and show the keys that sign releases.
+    """Make, show and change the keys that sign releases.
 
-    A publisher has four Ed25519 keys: root, which names the others and is used seldom, and targets, snapshot
-    and timestamp, which sign each stick. Each is sealed by a passphrase. Devices trust root.json, which
-    `export-root` writes; bring it to them by another way than the stick.
+    The root key names all others and is used seldom; targets keys sign releases; snapshot and timestamp keys
+    stay at the workshop and sign each stick; a P-256 key signs the model for others' tools (OMS). Root and targets
+    can need several people. Each key is sealed by a passphrase. Devices trust root.json, which `export-root`
+    writes; bring it to them by another way than the stick. Later roots reach them on the stick.
     """
+
+
+def _asked(file: Path | None, prompt: str, *, confirm: bool = False) -> str:
+    from appliance.trust import keys
+
+    given = keys.passphrase_from(file)
+    if given is not None:
+        return given
+    return str(click.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True))
 
 
 @command.command()
 @project_option
+@click.option("--root", type=_Quorum(), help="How many of how many root keys must sign.  [default: 2/3]")
+@click.option("--targets", type=_Quorum(), help="The same for targets keys.  [default: 2/3]")
+@click.option("--single", is_flag=True, help="One root and one targets key: for a try, or one person alone.")
 @click.option(
-    "--passphrase-file",
+    "--public",
+    "others",
+    multiple=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="A file that holds the passphrase.",
+    help="The .public.json of a key made elsewhere; it counts among its role's. May be given several times.",
 )
-def init(folder: Path, passphrase_file: Path | None) -> None:
-    """Make the four keys of a project.
+@_name_option
+@click.option("--co-sign", is_flag=True, help="Root and targets also need an ML-DSA-65 (post-quantum) key.")
+@_passphrase_option
+def init(
+    folder: Path,
+    root: tuple[int, int] | None,
+    targets: tuple[int, int] | None,
+    single: bool,
+    others: tuple[Path, ...],
+    name: str,
+    co_sign: bool,
+    passphrase_file: Path | None,
+) -> None:
+    """Make the keys of a project.
 
-    The passphrase is asked for, or taken from --passphrase-file or ANCHORHOLD_PASSPHRASE. Keep copies of the
-    keys folder; move root.key.json to a safe place afterwards, it isn't needed to write sticks.
+    By default two of three keys must sign for root and for targets: one lost key stops nothing, one stolen key
+    signs nothing. Keys of people elsewhere are given with --public, the others are made here. The passphrase is
+    asked for, or taken from --passphrase-file or ANCHORHOLD_PASSPHRASE. Keep copies of the keys folder.
     """
+    from appliance.errors import UsageError
     from appliance.paths import Project
-    from appliance.trust import keys
+    from appliance.trust import ceremony, key_files, keys, pending
 
+    if single and (root or targets):
+        raise UsageError("--single is --root 1/1 --targets 1/1", "leave one of them out")
     project = Project.open(folder)
-    passphrase = keys.passphrase_from(passphrase_file)
-    if passphrase is None:
-        passphrase = click.prompt("Passphrase for the new keys", hide_input=True, confirmation_prompt=True)
-    keys.create(project.keys, passphrase)
+    quorums = dict(keys.SINGLE if single else keys.OFFERED)
+    for role, given in (("root", root), ("targets", targets)):
+        if given:
+            quorums[role] = keys.Quorum(*given)
+    brought = [key_files.read_public(path) for path in others]
+    passphrase = _asked(passphrase_file, "Passphrase for the new keys", confirm=True)
+    keys.create(project.keys, passphrase, quorums=quorums, others=brought, name=name, co_sign=co_sign)
     for info in keys.show(project.keys):
-        click.echo(f"{info.role:<10} {info.keyid}")
+        click.echo(f"{info.role:<13} {info.keyid}")
     click.echo(f"in {project.keys}; a lost passphrase can't be replaced")
+    if any(quorum.threshold == 1 for quorum in quorums.values()):
+        click.echo("one key is enough to sign: whoever steals it and its passphrase can sign releases")
+    elif not brought:
+        click.echo(
+            "all keys lie in this folder under one passphrase: that protects from loss, not from theft. "
+            "Move all but one root and one targets key to other people's machines"
+        )
+    waiting = pending.find(project.keys, "root")
+    if waiting is not None:
+        ceremony.require(waiting)
 
 
 @command.command()
 @project_option
 def show(folder: Path) -> None:
-    """Show each key's role, id and file; needs no passphrase."""
+    """Show the root's rules, which keys are here, and what waits for signatures; needs no passphrase."""
     from appliance.paths import Project
-    from appliance.trust import keys
+    from appliance.trust import clock, key_files, keys, pending, roots
 
-    for info in keys.show(Project.open(folder).keys):
-        click.echo(f"{info.role:<10} {info.keyid}  {info.path}")
+    place = Project.open(folder).keys
+    here = {info.keyid: info for info in keys.show(place)}
+    waiting = pending.waiting(place)
+    first = next((request.metadata for request in waiting if request.metadata.signed.version == 1), None)
+    if first is not None and not (place / keys.ROOT_FILE).exists():
+        root = first.signed
+    else:
+        root = keys.newest(place)
+        click.echo(f"root version {root.version}, valid until {clock.to_text(root.expires)}")
+    rules = {role: (f"{root.roles[role].threshold} of {len(root.roles[role].keyids)}", root.roles[role].keyids)
+             for role in roots.ROLES}  # fmt: skip
+    models = roots.model_signing_keys(root)
+    rules[roots.MODEL_SIGNING] = (f"1 of {len(models)}", list(models))
+    for role, (rule, keyids) in rules.items():
+        click.echo(f"{role:<13} {rule} must sign")
+        for keyid in keyids:
+            key = models[keyid] if role == roots.MODEL_SIGNING else root.keys[keyid]
+            info = here.pop(keyid, None)
+            where = str(info.path) if info else "elsewhere"
+            click.echo(f"  {keyid}  {key_files.holder(key):<12} {where}")
+    for info in here.values():
+        click.echo(f"not named by the root: {info.role} {info.keyid}  {info.path}")
+    for request in waiting:
+        click.echo(f"waits for signatures: {request.name}")
+        for shortfall in request.shortfalls():
+            click.echo(f"  {shortfall}")
+
+
+@command.command()
+@click.argument("keys_folder", metavar="FOLDER", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--role", type=click.Choice(_ROLES[:2]), required=True, help="What it will sign.")
+@click.option("--type", "kind", type=click.Choice(["ed25519", "ml-dsa-65"]), help="By default ed25519.")
+@_name_option
+@_passphrase_option
+def new(keys_folder: Path, role: str, kind: str | None, name: str, passphrase_file: Path | None) -> None:
+    """Make one key in FOLDER, on the machine of whoever will hold it.
+
+    Nothing trusts it yet: bring the .public.json to the workshop, where `keys init --public` or `keys add --public`
+    names it in the root. The key itself never leaves FOLDER.
+    """
+    from appliance.trust import key_files, pending
+
+    passphrase = _asked(passphrase_file, "Passphrase of the new key", confirm=not key_files.find(keys_folder))
+    info, key = pending.new_key(keys_folder, passphrase, role, name=name, kind=kind or "")
+    path = key_files.write_public(info, key)
+    click.echo(f"{info.role:<13} {info.keyid}  {info.path}")
+    click.echo(f"bring {path} to the workshop")
+
+
+def _tell(change: Change) -> None:
+    """What a change came to; raises ThresholdError where signatures are missing."""
+    from appliance.trust import ceremony
+
+    if change.valid:
+        click.echo(f"{change.request.name} is valid; the next `anchorhold stick write` carries it to devices")
+        return
+    ceremony.require(change.request)
+    click.echo(f"{change.request.name} has all its signatures: `anchorhold stick write` publishes it")
+
+
+def _brought(project: Project, passphrase: str, role: str, name: str, public: Path | None) -> tuple[str, Key]:
+    """A key to be added: of a file from elsewhere, or made here."""
+    from appliance.errors import UsageError
+    from appliance.trust import key_files, pending
+
+    pending.check_none_waits(project.keys)  # before a key is made for nothing
+    if public is None:
+        return role, pending.new_key(project.keys, passphrase, role, name=name)[1]
+    theirs, key = key_files.read_public(public)
+    if theirs != role:
+        raise UsageError(f"{public}: a key for {theirs}, not for {role}", "it was made for one role")
+    return role, key
+
+
+def _thresholds(role: str, threshold: int | None) -> dict[str, int]:
+    from appliance.errors import UsageError
+
+    if threshold is not None and role == "model-signing":
+        raise UsageError("model-signing has no threshold", "leave --threshold out")
+    return {} if threshold is None else {role: threshold}
+
+
+@command.command()
+@click.argument("role", type=click.Choice(_ROLES))
+@click.option(
+    "--key", "keyid", help="The beginning of the id of the key to replace; needed if there are several."
+)
+@_public_option
+@_name_option
+@_threshold_option
+@project_option
+@_passphrase_option
+def rotate(
+    role: str,
+    keyid: str | None,
+    public: Path | None,
+    name: str,
+    threshold: int | None,
+    folder: Path,
+    passphrase_file: Path | None,
+) -> None:
+    """Replace a key of ROLE by a new one, in a new version of the root.
+
+    The new root needs the signatures of both the old root's keys and its own. Devices follow it from the next
+    stick, however many versions behind they are.
+    """
+    from appliance.errors import UsageError
+    from appliance.paths import Project
+    from appliance.trust import keys, pending, roots
+
+    project = Project.open(folder)
+    root = keys.newest(project.keys)
+    present = list(roots.model_signing_keys(root) if role == "model-signing" else root.roles[role].keyids)
+    if keyid is None and len(present) > 1:
+        raise UsageError(f"{role} has {len(present)} keys", "say with --key which one is replaced")
+    former = [roots.resolve(root, keyid)] if keyid else present
+    if not set(former) <= set(present):
+        raise UsageError(f"{keyid}: not a key of {role}", "`anchorhold keys show` lists them")
+    thresholds = _thresholds(role, threshold)
+    passphrase = _asked(passphrase_file, "Passphrase of the keys")
+    added = _brought(project, passphrase, role, name, public)
+    _tell(pending.change_root(project.keys, passphrase, add=[added], remove=former, thresholds=thresholds))
+
+
+@command.command()
+@click.argument("role", type=click.Choice(_ROLES))
+@_public_option
+@_name_option
+@_threshold_option
+@project_option
+@_passphrase_option
+def add(
+    role: str,
+    public: Path | None,
+    name: str,
+    threshold: int | None,
+    folder: Path,
+    passphrase_file: Path | None,
+) -> None:
+    """Add a key to ROLE, in a new version of the root."""
+    from appliance.paths import Project
+    from appliance.trust import pending
+
+    project = Project.open(folder)
+    thresholds = _thresholds(role, threshold)
+    passphrase = _asked(passphrase_file, "Passphrase of the keys")
+    added = _brought(project, passphrase, role, name, public)
+    _tell(pending.change_root(project.keys, passphrase, add=[added], thresholds=thresholds))
+
+
+@command.command()
+@click.argument("keyid")
+@click.option("--threshold", type=click.IntRange(min=1), help="How many of the keys left must sign.")
+@project_option
+@_passphrase_option
+def revoke(keyid: str, threshold: int | None, folder: Path, passphrase_file: Path | None) -> None:
+    """Take the key whose id begins with KEYID out of the root.
+
+    A device that has seen the new root refuses what only that key signed. A device that hasn't can still be
+    deceived by it: bring a new stick to all of them.
+    """
+    from appliance.paths import Project
+    from appliance.trust import keys, pending, roots
+
+    project = Project.open(folder)
+    root = keys.newest(project.keys)
+    full = roots.resolve(root, keyid)
+    roles = [role for role in roots.ROLES if full in root.roles[role].keyids]
+    thresholds = {} if threshold is None else dict.fromkeys(roles, threshold)
+    passphrase = _asked(passphrase_file, "Passphrase of the root keys")
+    _tell(pending.change_root(project.keys, passphrase, remove=[full], thresholds=thresholds))
+
+
+@command.command()
+@click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--role", help="Whose, if several wait.")
+@project_option
+def export(output: Path, role: str | None, folder: Path) -> None:
+    """Write what waits for signatures to OUTPUT, a small file for those who must sign."""
+    from appliance import storage
+    from appliance.paths import Project
+    from appliance.trust import ceremony, pending
+
+    request = pending.choose(Project.open(folder).keys, role)
+    storage.write_bytes(output, ceremony.to_bytes(request))
+    click.echo(f"{output}: {request.name}")
+    click.echo(f"sha256 of what is signed: {request.digest}; compare it by voice")
+
+
+@command.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--keys", "keys_folder", type=click.Path(file_okay=False, path_type=Path), help="Your keys folder."
+)
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Another file than FILE itself."
+)
+@click.option("--yes", is_flag=True, help="Don't ask; for scripts.")
+@project_option
+@_passphrase_option
+def sign(
+    file: Path,
+    keys_folder: Path | None,
+    output: Path | None,
+    yes: bool,
+    folder: Path,
+    passphrase_file: Path | None,
+) -> None:
+    """Show what is in FILE and sign it with the keys of this machine.
+
+    FILE is what `keys export` wrote. What is shown is made from the very bytes that are signed. The signature goes into
+    FILE; bring it back to the workshop, for `keys import`. Needs no project if --keys is given.
+    """
+    from appliance import storage
+    from appliance.paths import Project
+    from appliance.trust import ceremony, pending
+
+    request = pending.read_file(file)
+    for line in ceremony.describe(request):
+        click.echo(line)
+    if not yes:
+        click.confirm("Sign this?", abort=True)
+    place = keys_folder or Project.open(folder).keys
+    passphrase = _asked(passphrase_file, "Passphrase of your key")
+    request, signed = pending.sign_with_folder(request, place, passphrase)
+    storage.write_bytes(output or file, ceremony.to_bytes(request))
+    click.echo(f"signed by {', '.join(signed)}; bring {output or file} back to the workshop")
+
+
+@command.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path))
+@project_option
+def import_(files: tuple[Path, ...], folder: Path) -> None:
+    """Take the signatures in FILES for what waits.
+
+    A root that has all of them is valid at once. Targets that have all of them are published by the next `stick write`.
+    """
+    from appliance.paths import Project
+    from appliance.trust import pending
+
+    _tell(pending.import_signatures(Project.open(folder).keys, files))
+
+
+@command.command()
+@click.option("--role", help="Whose, if several wait.")
+@project_option
+def drop(role: str | None, folder: Path) -> None:
+    """Give up what waits for signatures."""
+    from appliance.paths import Project
+    from appliance.trust import pending
+
+    place = Project.open(folder).keys
+    request = pending.choose(place, role)
+    pending.drop(place, request.role)
+    click.echo(f"{request.name} no longer waits")
 
 
 @command.command("export-root")

@@ -16,12 +16,18 @@ Example:
 
 @click.command("release", epilog=_EPILOG)
 @project_option
-def command(folder: Path) -> None:
+@click.option(
+    "--passphrase-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file that holds the signing keys' passphrase; with it (or ANCHORHOLD_PASSPHRASE) model.sig is made too.",
+)
+def command(folder: Path, passphrase_file: Path | None) -> None:
     """Put model, report and provenance together under one version.
 
     Writes build/release/ with release.json, whose SHA-256 is the release's digest: made again from equal
-    inputs it is the same. Nothing is signed yet; `anchorhold stick write` does that. The version is the one
-    in anchorhold.toml.
+    inputs it is the same. With the passphrase at hand and keys that sign models it is signed in the OMS format
+    (model.sig, which `anchorhold verify` checks); `anchorhold stick write` does the same, and signs what devices
+    trust. The version is the one in anchorhold.toml.
     """
     from appliance.base_model import resolve
     from appliance.events import ignore
@@ -31,6 +37,8 @@ def command(folder: Path) -> None:
     from appliance.registry import version
     from appliance.registry.recording import Recorded, advice, record_release
     from appliance.registry.release import Release, assemble
+    from appliance.registry.signature import sign_folder
+    from appliance.trust import keys
 
     project = Project.open(folder)
     checkpoint = resolve(project.config.base.path, project.root)
@@ -43,6 +51,11 @@ def command(folder: Path) -> None:
 
     run_stage(Journey(project, checkpoint, ignore), "release", action)
     ((release, recorded),) = made
+    passphrase = keys.passphrase_from(passphrase_file)
+    if passphrase is not None and (project.keys / keys.ROOT_FILE).exists():
+        key = keys.unlock_model_signing(project.keys, passphrase)
+        if key is not None:
+            sign_folder(release.folder, key)
     click.echo(f"{release.manifest.name} {release.manifest.version}")
     click.echo(f"digest  {release.digest}")
     for file in release.manifest.files:

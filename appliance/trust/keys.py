@@ -1,127 +1,38 @@
-"""Signing keys: Ed25519, each in a file of its own, sealed by a passphrase (docs/formats/keys.md)."""
+"""A publisher's keys folder: made, opened, and its root of trust with all versions (docs/formats/keys.md)."""
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import shutil
 import tempfile
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import Metadata, Role, Root
+from cryptography.hazmat.primitives.asymmetric import ec
+from securesystemslib.signer import CryptoSigner, Key
+from tuf.api.metadata import Metadata, Root
 
 from appliance import storage
 from appliance.errors import KeysError, TrustError
-from appliance.trust import client, clock, limits
+from appliance.trust import ceremony, clock, key_files, limits, roots, sealing
+from appliance.trust.key_files import KeyInfo
+from appliance.trust.roots import MODEL_SIGNING, ROLES
 
-FORMAT = "anchorhold-key/1"
-ROLES = ("root", "targets", "snapshot", "timestamp")
 ROOT_FILE = "root.json"
-ROOT_DAYS = 3650
-SCRYPT_N = 1 << 17
-_SCRYPT_N_RANGE = range(1 << 14, (1 << 20) + 1)  # a key file must not be able to ask for all memory
-_SCRYPT_R = 8
-_SCRYPT_P = 1
+HISTORY = "roots"
+PENDING = "pending"
 
 
-@dataclass(frozen=True)
-class KeyInfo:
-    """What a key file says without its passphrase."""
+class Quorum(NamedTuple):
+    """How many of how many keys must sign for a role."""
 
-    role: str
-    keyid: str
-    public: str
-    path: Path
+    threshold: int
+    keys: int
 
 
-def key_path(folder: Path, role: str) -> Path:
-    """Where the key of `role` lies."""
-    return folder / f"{role}.key.json"
-
-
-def _wrapping_key(passphrase: str, salt: bytes, n: int) -> bytes:
-    return Scrypt(salt=salt, length=32, n=n, r=_SCRYPT_R, p=_SCRYPT_P).derive(passphrase.encode("utf-8"))
-
-
-def seal(role: str, private: Ed25519PrivateKey, passphrase: str, n: int = SCRYPT_N) -> dict[str, Any]:
-    """A private key as the content of its file.
-
-    The header (all but `sealed`) is authenticated with the key, so that no field can be exchanged.
-    """
-    signer = CryptoSigner(private)
-    salt, nonce = secrets.token_bytes(16), secrets.token_bytes(12)
-    header = {
-        "format": FORMAT,
-        "role": role,
-        "keyid": signer.public_key.keyid,
-        "public": private.public_key().public_bytes_raw().hex(),
-        "kdf": {"name": "scrypt", "n": n, "r": _SCRYPT_R, "p": _SCRYPT_P, "salt": salt.hex()},
-        "cipher": {"name": "aes-256-gcm", "nonce": nonce.hex()},
-    }
-    sealed = AESGCM(_wrapping_key(passphrase, salt, n)).encrypt(
-        nonce, private.private_bytes_raw(), storage.canonical_json(header)
-    )
-    return {**header, "sealed": sealed.hex()}
-
-
-def unseal(value: dict[str, Any], passphrase: str, where: str) -> Ed25519PrivateKey:
-    """The inverse of `seal`.
-
-    Raises:
-        KeysError: the passphrase is wrong or the file was changed.
-    """
-    try:
-        header = {name: part for name, part in value.items() if name != "sealed"}
-        kdf = header["kdf"]
-        n = kdf["n"]
-        if (
-            kdf["name"] != "scrypt"
-            or (kdf["r"], kdf["p"]) != (_SCRYPT_R, _SCRYPT_P)
-            or n not in _SCRYPT_N_RANGE
-        ):
-            raise ValueError("unknown way to derive the key")
-        key = AESGCM(_wrapping_key(passphrase, bytes.fromhex(kdf["salt"]), n))
-        raw = key.decrypt(
-            bytes.fromhex(header["cipher"]["nonce"]),
-            bytes.fromhex(value["sealed"]),
-            storage.canonical_json(header),
-        )
-    except InvalidTag as error:
-        raise KeysError(
-            f"{where}: wrong passphrase, or the file was changed",
-            "try again; there is no way round a lost passphrase",
-        ) from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise KeysError(f"{where}: damaged ({error})", "restore the key from its backup") from error
-    return Ed25519PrivateKey.from_private_bytes(raw)
-
-
-def _read(folder: Path, role: str) -> dict[str, Any]:
-    path = key_path(folder, role)
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(limits.KEY_FILE_BYTES)
-    except FileNotFoundError as error:
-        raise KeysError(
-            f"{path}: no such key", "`anchorhold keys init` makes the keys of a project"
-        ) from error
-    try:
-        value = json.loads(data)
-        if value["format"] != FORMAT or value["role"] != role:
-            raise ValueError("another format or role")
-    except (ValueError, KeyError, TypeError) as error:
-        raise KeysError(f"{path}: not a key file ({error})", "restore the key from its backup") from error
-    assert isinstance(value, dict)
-    return value
+SINGLE: Mapping[str, Quorum] = {"root": Quorum(1, 1), "targets": Quorum(1, 1)}
+OFFERED: Mapping[str, Quorum] = {"root": Quorum(2, 3), "targets": Quorum(2, 3)}
 
 
 def _check_passphrase(passphrase: str) -> None:
@@ -133,9 +44,13 @@ def _check_passphrase(passphrase: str) -> None:
 
 def _check_free(folder: Path) -> None:
     """Refuse a folder that holds anything but what a killed `create` may have left in it."""
-    held = [
-        path for path in (*(key_path(folder, role) for role in ROLES), folder / ROOT_FILE) if path.exists()
+    held = sorted(folder.glob("*.key.json")) + [
+        path for path in (folder / ROOT_FILE, folder / PENDING) if path.exists()
     ]
+    if held and (folder / PENDING / ROOT_FILE).exists() and not (folder / ROOT_FILE).exists():
+        raise KeysError(
+            f"{folder}: keys whose first root waits for signatures", "`anchorhold keys show` says whose"
+        )
     if held and not (folder / ROOT_FILE).exists():
         raise KeysError(
             f"{folder}: keys without their {ROOT_FILE}",
@@ -154,39 +69,66 @@ def _leftovers(folder: Path) -> list[Path]:
     return list(folder.parent.glob(f".{folder.name}.*.new"))
 
 
-def create(folder: Path, passphrase: str, *, n: int = SCRYPT_N) -> Root:
-    """Make the four keys of a publisher and the root of trust that names them: all, or none if it is stopped.
+def create(
+    folder: Path,
+    passphrase: str,
+    *,
+    n: int = sealing.SCRYPT_N,
+    quorums: Mapping[str, Quorum] = SINGLE,
+    others: Sequence[tuple[str, Key]] = (),
+    name: str = "",
+    co_sign: bool = False,
+) -> Root:
+    """Make a publisher's keys and the root of trust that names them: all, or none if it is stopped.
+
+    Where people elsewhere hold too many of the root keys, the root waits in `pending/` for their signatures.
 
     Args:
         folder: must be missing or empty. Made with mode 0700; files 0600.
-        passphrase: seals all four.
+        passphrase: seals all keys that are made.
         n: scrypt's cost.
+        quorums: of root and targets; every other role has one key, and one for OMS bundles is made.
+        others: (role, key) of people who made theirs elsewhere; they count among the quorum's keys.
+        name: who holds the keys made here.
+        co_sign: one more key for root and targets, ML-DSA-65, and one more signature that is needed.
 
     Raises:
-        KeysError: keys or other files are there already, or the passphrase is empty.
+        KeysError: keys or other files are there already, the passphrase is empty, or a quorum can't be met.
     """
     _check_passphrase(passphrase)
     _check_free(folder)
-    private = {role: Ed25519PrivateKey.generate() for role in ROLES}
-    signers = {role: CryptoSigner(key) for role, key in private.items()}
-    root = Root(
-        version=1,
-        expires=clock.latest(clock.machine_time(), ()) + timedelta(days=ROOT_DAYS),
-        consistent_snapshot=True,
-        roles={role: Role([signers[role].public_key.keyid], 1) for role in ROLES},
-        keys={signer.public_key.keyid: signer.public_key for signer in signers.values()},
-    )
-    metadata = Metadata(root)
-    metadata.sign(signers["root"])
+    name = key_files.check_name(name)
+    private: dict[str, list[sealing.PrivateKey]] = {}
+    public: dict[str, list[Key]] = {}
+    for role in (*ROLES, MODEL_SIGNING):
+        brought = [key for theirs, key in others if theirs == role]
+        own = quorums.get(role, Quorum(1, 1)).keys - len(brought)
+        if own < 0:
+            raise KeysError(f"{role}: {len(brought)} public keys are too many", f"raise --{role}")
+        private[role] = [
+            sealing.generate(sealing.P256 if role == MODEL_SIGNING else sealing.ED25519) for _ in range(own)
+        ]
+        if co_sign and role in OFFERED:
+            private[role].append(sealing.generate(sealing.ML_DSA))
+        public[role] = [*(sealing.public_key(key, name) for key in private[role]), *brought]
+    thresholds = {role: quorum.threshold + (co_sign and role in OFFERED) for role, quorum in quorums.items()}
+    root = roots.first(public, thresholds, clock.latest(clock.machine_time(), ()))
+    request = ceremony.Request(Root.type, Metadata(root), None)
+    for key in private[Root.type]:
+        request = ceremony.with_signature(request, CryptoSigner(key))
     folder.parent.mkdir(parents=True, exist_ok=True)
     for path in _leftovers(folder):
         shutil.rmtree(path)
     # Beside the folder, so that one rename makes the set appear; mkdtemp gives mode 0700.
     made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".new", dir=folder.parent))
     try:
-        for role, key in private.items():
-            storage.write_json(key_path(made, role), seal(role, key, passphrase, n), mode=0o600)
-        storage.write_bytes(made / ROOT_FILE, metadata.to_bytes(), mode=0o600)
+        for role, keys in private.items():
+            for key in keys:
+                key_files.write(made, role, key, passphrase, name=name, n=n)
+        if request.complete:
+            storage.write_bytes(made / ROOT_FILE, request.metadata.to_bytes(), mode=0o600)
+        else:
+            storage.write_bytes(made / PENDING / ROOT_FILE, ceremony.to_bytes(request), mode=0o600)
         made.replace(folder)  # takes the place of an empty folder too, never of a full one
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
@@ -195,18 +137,63 @@ def create(folder: Path, passphrase: str, *, n: int = SCRYPT_N) -> Root:
     return root
 
 
-def unlock(folder: Path, passphrase: str, roles: tuple[str, ...] = ROLES[1:]) -> dict[str, CryptoSigner]:
-    """Signers of `roles`; by default all but root, which publishing doesn't need.
+def open_role(
+    folder: Path, passphrase: str, role: str, allowed: Iterable[str] | None = None
+) -> list[CryptoSigner]:
+    """Signers of `role` in `folder` that the passphrase opens.
+
+    Args:
+        folder: of keys.
+        passphrase: opens those of one holder; others stay shut.
+        role: as the key files name it.
+        allowed: ids that count; by default all.
 
     Raises:
-        KeysError: a key is missing, damaged, or the passphrase is wrong.
+        PassphraseError: there are keys, and it opens none.
+        KeysError: a key is damaged.
     """
     _check_passphrase(passphrase)
+    wanted = None if allowed is None else set(allowed)
+    infos = [
+        info
+        for info in key_files.find(folder)
+        if info.role == role and (wanted is None or info.keyid in wanted)
+    ]
+    return [CryptoSigner(private) for _, private in key_files.open_all(infos, passphrase)]
+
+
+def unlock(folder: Path, passphrase: str, roles: Sequence[str] = ROLES[1:]) -> dict[str, list[CryptoSigner]]:
+    """Signers of `roles` that the root names; by default of all but root, which publishing doesn't need.
+
+    A role may have fewer here than must sign: the others are with other people.
+
+    Raises:
+        KeysError: a role has no key here, or one is damaged.
+        PassphraseError: the passphrase opens none of a role's.
+    """
+    root = newest(folder)
     signers = {}
     for role in roles:
-        value = _read(folder, role)
-        signers[role] = CryptoSigner(unseal(value, passphrase, str(key_path(folder, role))))
+        signers[role] = open_role(folder, passphrase, role, root.roles[role].keyids)
+        if not signers[role] and role != "targets":  # those may all be with other people
+            raise KeysError(
+                f"{folder}: no such key: {role}", "restore it from its backup, or `anchorhold keys rotate` it"
+            )
     return signers
+
+
+def unlock_model_signing(folder: Path, passphrase: str) -> ec.EllipticCurvePrivateKey | None:
+    """The P-256 key that signs OMS bundles; None where the folder has none that the root names.
+
+    Raises:
+        PassphraseError: it is there, and the passphrase doesn't open it.
+    """
+    named = roots.model_signing_keys(newest(folder))
+    infos = [i for i in key_files.find(folder) if i.role == MODEL_SIGNING and i.keyid in named]
+    for _, private in key_files.open_all(infos, passphrase):
+        if isinstance(private, ec.EllipticCurvePrivateKey):
+            return private
+    return None
 
 
 def show(folder: Path) -> list[KeyInfo]:
@@ -215,18 +202,14 @@ def show(folder: Path) -> list[KeyInfo]:
     Raises:
         KeysError: no key at all, or a damaged one.
     """
-    present = [role for role in ROLES if key_path(folder, role).exists()]
-    if not present:
+    found = key_files.find(folder)
+    if not found:
         raise KeysError(f"{folder}: no keys", "`anchorhold keys init` makes them")
-    found = []
-    for role in present:
-        value = _read(folder, role)
-        found.append(KeyInfo(role, str(value.get("keyid")), str(value.get("public")), key_path(folder, role)))
     return found
 
 
 def root_bytes(folder: Path) -> bytes:
-    """The signed root of trust of the keys in `folder`, checked.
+    """The signed root of trust of the keys in `folder`, checked: its newest version.
 
     Raises:
         KeysError: missing or damaged.
@@ -236,12 +219,68 @@ def root_bytes(folder: Path) -> bytes:
         with path.open("rb") as stream:
             data = stream.read(limits.ROOT_BYTES)
     except FileNotFoundError as error:
+        if (folder / PENDING / ROOT_FILE).exists():
+            raise KeysError(
+                f"{folder}: the first root waits for signatures",
+                "`anchorhold keys export FILE`, have it signed, then `anchorhold keys import`",
+            ) from error
         raise KeysError(f"{path}: no root of trust", "`anchorhold keys init` makes it") from error
     try:
-        client.check_root(data)
+        roots.check_step(None, data)
     except TrustError as error:
         raise KeysError(f"{path}: damaged: {error.message}", "restore it from a backup") from error
     return data
+
+
+def newest(folder: Path) -> Root:
+    """The root of trust that is valid now.
+
+    Raises:
+        KeysError: missing or damaged.
+    """
+    return roots.parse(root_bytes(folder)).signed
+
+
+def root_history(folder: Path) -> dict[int, bytes]:
+    """Every root version from the first to the newest: what a stick carries, so that any device can follow.
+
+    Raises:
+        KeysError: one is missing or damaged, or doesn't follow from the one before.
+    """
+    data = root_bytes(folder)
+    last = roots.parse(data).signed.version
+    found: dict[int, bytes] = {}
+    before: Root | None = None
+    for version in range(1, last + 1):
+        path = folder / HISTORY / f"{version}.root.json"
+        try:
+            found[version] = data if version == last else path.read_bytes()
+            before = roots.check_step(before, found[version])
+        except FileNotFoundError as error:
+            raise KeysError(
+                f"{path}: missing: devices that trust an older root couldn't follow",
+                "restore it from a backup",
+            ) from error
+        except TrustError as error:
+            raise KeysError(f"{path}: {error.message}", "restore it from a backup") from error
+    return found
+
+
+def adopt_root(folder: Path, data: bytes) -> Root:
+    """Make the root in `data` the newest of `folder`, durably; the one before stays in its history.
+
+    Raises:
+        TrustError: it doesn't follow from the newest one there, or lacks signatures.
+    """
+    before = newest(folder) if (folder / ROOT_FILE).exists() else None
+    if before is not None and data == root_bytes(folder):
+        return before  # killed after the last write
+    root = roots.check_step(before, data)
+    if before is not None:
+        kept = folder / HISTORY / f"{before.version}.root.json"
+        storage.write_bytes(kept, root_bytes(folder), mode=0o600)
+    storage.write_bytes(folder / ROOT_FILE, data, mode=0o600)
+    return root
 
 
 def passphrase_from(file: Path | None) -> str | None:

@@ -328,7 +328,7 @@ def sign(
     Args:
         name: of the model.
         files: name -> SHA-256, as `digests` gives them.
-        key: P-256, P-384 or P-521. ECDSA draws a random number, so that two bundles differ in their signatures.
+        key: P-256, P-384 or P-521. Its signature is deterministic (RFC 6979): equal files give equal bytes.
         bundle_name: the bundle's own file in the folder, which it leaves out.
 
     Raises:
@@ -354,7 +354,7 @@ def sign(
         },
     }
     payload = json.dumps(statement, indent=2).encode()
-    signature = key.sign(_to_sign(payload), ec.ECDSA(algorithm))
+    signature = key.sign(_to_sign(payload), ec.ECDSA(algorithm, deterministic_signing=True))
     bundle = {
         "mediaType": MEDIA_TYPE,
         "verificationMaterial": {"publicKey": {"hint": key_hint(key.public_key())}, "tlogEntries": []},

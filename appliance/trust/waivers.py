@@ -10,7 +10,7 @@ from typing import Any
 from securesystemslib.signer import Signature
 
 from appliance import storage
-from appliance.errors import TrustError, UsageError
+from appliance.errors import KeysError, TrustError, UsageError
 from appliance.trust import client, keys
 
 ROLE = "targets"
@@ -60,7 +60,10 @@ def sign(folder: Path, passphrase: str, gate: str, model: str, name: str, reason
         raise UsageError(
             "a waiver needs the name of a person and a reason", "give both with --by and --reason"
         )
-    signer = keys.unlock(folder, passphrase, (ROLE,))[ROLE]
+    signers = keys.unlock(folder, passphrase, (ROLE,))[ROLE]
+    if not signers:
+        raise KeysError(f"{folder}: no {ROLE} key here", "a waiver is signed where one is")
+    signer = signers[0]
     signature = signer.sign(_signed_bytes(gate, model, name, reason))
     return Waiver(gate, model, name, reason, signature.keyid, signature.signature)
 

@@ -10,22 +10,25 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from securesystemslib.signer import Signer
-from tuf.api.metadata import Metadata, MetaFile, Snapshot, TargetFile, Targets, Timestamp
+from tuf.api.metadata import TargetFile
 
 from appliance import storage
 from appliance.errors import KeysError, TrustError, UpdateError
 from appliance.events import Emit, Event
 from appliance.paths import Project
 from appliance.registry import manifest as manifests
+from appliance.registry import signature
 from appliance.registry import version as versions
 from appliance.registry.sightings import StickNote
-from appliance.trust import client, clock, keys, ledger, limits
+from appliance.trust import client, clock, keys, ledger, limits, roots
 from appliance.trust.folder import read_inside
+from appliance.update import carried, model_signature, signing
 from appliance.update import stick as sticks
 
 STATE_FILE = "publisher.json"
@@ -104,28 +107,15 @@ def describe(path: Path, custom: Mapping[str, Any]) -> TargetFile:
     return TargetFile(size, {"sha256": whole.hexdigest()}, path.name, {"custom": fields})
 
 
-def _existing(stick: Path, root: bytes) -> client.Verified | None:
-    """What lies on the stick already, if it is ours; expiry doesn't matter, it will be signed anew."""
-    if not (stick / "metadata" / "timestamp.json").exists():
-        return None
-    try:
-        return client.verify(
-            stick, root, ledger.Ledger(), datetime(1970, 1, 1, tzinfo=UTC), allow_expired=True
-        )
-    except TrustError as error:
-        raise TrustError(
-            f"{stick}: what is on this stick isn't ours or is damaged: {error.message}",
-            "take an empty folder or stick, or remove its metadata/ and targets/ first",
-        ) from error
-
-
 def _release_entries(
-    folder: Path, manifest: manifests.Manifest, counter: int
+    folder: Path, manifest: manifests.Manifest, counter: int, bundle: Path | None
 ) -> dict[str, tuple[Path, TargetFile]]:
     found: dict[str, tuple[Path, TargetFile]] = {}
     head = {"name": manifest.name, "version": manifest.version, "counter": counter}
     listed = [(manifests.FILE_NAME, {**head, "role": "manifest"})]
     listed += [(file.name, {"role": file.role}) for file in manifest.files]
+    if bundle is not None:
+        listed.append((bundle.name, {"role": signature.ROLE}))
     for name, custom in listed:
         path = sticks.target_path(manifest.name, manifest.version, name)
         entry = describe(folder / name, custom)
@@ -170,28 +160,6 @@ def _copy_all(stick: Path, entries: Mapping[str, tuple[Path, TargetFile]], emit:
             _copy(source, stick / target.stored, entry, count)
 
 
-def _sign(
-    files: Mapping[str, TargetFile], state: Publisher, signers: Mapping[str, Signer], now: datetime, days: int
-) -> dict[str, bytes]:
-    """The three signed metadata files by name, in the order in which they must be written."""
-    expires = now + timedelta(days=days)
-    targets = Metadata(Targets(version=state.targets, expires=expires, targets=dict(files)))
-    targets.sign(signers["targets"])
-    listed = {"targets.json": MetaFile(state.targets)}
-    snapshot = Metadata(Snapshot(version=state.snapshot, expires=expires, meta=listed))
-    snapshot.sign(signers["snapshot"])
-    timestamp = Metadata(
-        Timestamp(version=state.timestamp, expires=expires, snapshot_meta=MetaFile(state.snapshot))
-    )
-    timestamp.signed.unrecognized_fields[client.ISSUED] = clock.to_text(now)
-    timestamp.sign(signers["timestamp"])
-    return {
-        f"{state.targets}.targets.json": targets.to_bytes(),
-        f"{state.snapshot}.snapshot.json": snapshot.to_bytes(),
-        "timestamp.json": timestamp.to_bytes(),
-    }
-
-
 def _published(state: Publisher, offers: Sequence[sticks.Offer], name: str) -> dict[str, set[str]]:
     """What is out already under `name`: digests by version, from the stick and from the publisher's state."""
     found: dict[str, set[str]] = {}
@@ -229,7 +197,7 @@ def _remove_old(stick: Path, state: Publisher, files: Mapping[str, TargetFile]) 
 
 def write_stick(
     keys_folder: Path,
-    signers: Mapping[str, Signer],
+    signers: Mapping[str, Sequence[Signer]],
     release: Path,
     stick: Path,
     emit: Emit,
@@ -237,14 +205,16 @@ def write_stick(
     expires_days: int = 365,
     prune: bool = False,
     replace: bool = False,
+    model_key: ec.EllipticCurvePrivateKey | None = None,
     now: datetime | None = None,
-    signing: Callable[[str, int], None] | None = None,
+    noting: Callable[[str, int], None] | None = None,
 ) -> Written:
     """Put the release in `release` on `stick`, beside the releases that are there, and sign anew.
 
     Args:
         keys_folder: holds root.json and the publisher's state.
-        signers: of targets, snapshot and timestamp (`keys.unlock`).
+        signers: of targets, snapshot and timestamp (`keys.unlock`). Where they are fewer than must sign, the
+            targets wait in the keys folder for others' signatures, and nothing is written to the stick.
         release: a folder with release.json and the files that it lists.
         stick: a folder; made if missing.
         emit: progress in bytes.
@@ -252,24 +222,27 @@ def write_stick(
         prune: leave only this release on it.
         replace: publish other content under a version that is out already. Its counter rises, so devices
             that have the former content take the new one, and never go back.
+        model_key: signs the release's OMS bundle, model.sig; without it one that is there must hold.
         now: when it is signed; by default now.
-        signing: called with the release's digest and the timestamp's version once all its files are on the stick,
-            before anything is signed.
+        noting: called with the release's digest and the timestamp's version once all its files are on the stick,
+            before metadata that names them is.
 
     Raises:
         UpdateError: the release folder isn't whole, or its version was published with other content.
         TrustError: the stick holds somebody else's metadata, or what was written reads back otherwise.
+        ThresholdError: signatures are missing.
     """
     now = clock.latest(clock.machine_time(), ()) if now is None else now
-    root = keys.root_bytes(keys_folder)
+    history = keys.root_history(keys_folder)
+    newest = max(history)
     try:
         data = (release / manifests.FILE_NAME).read_bytes()
     except FileNotFoundError as error:
         raise UpdateError(f"{release}: no release there", "`anchorhold release` makes it") from error
     manifest, digest = manifests.parse(data), storage.sha256_bytes(data)
     state = read_publisher(keys_folder)
-    before = _existing(stick, root)
-    files = {} if before is None or prune else dict(before.files)
+    before = carried.existing(stick, history)
+    files = {} if before is None or prune else carried.kept(stick, before, newest, state.releases, emit)
     offers = sticks.find_offers(before.files) if before else ()
     published = _published(state, offers, manifest.name)
     replaced = bool(published.get(manifest.version, set()) - {digest})
@@ -291,19 +264,25 @@ def write_stick(
         versions={**state.versions, f"{manifest.name} {manifest.version}": digest},
     )
     emit(Event("stick", "started", f"writing {manifest.name} {manifest.version} to {stick}"))
-    entries = _release_entries(release, manifest, counter)
-    _copy_all(stick, entries, emit)
+    named = roots.model_signing_keys(roots.parse(history[newest]).signed)
+    bundle = model_signature.prepare(release, manifest, digest, named, model_key, emit)
+    entries = _release_entries(release, manifest, counter, bundle)
     files.update({path: entry for path, (_, entry) in entries.items()})
-    if signing is not None:
-        signing(digest, state.timestamp)
+    expires = now + timedelta(days=expires_days)
+    targets = signing.targets(keys_folder, files, state.targets, expires, signers["targets"], now)
+    state = dataclasses.replace(state, targets=targets.signed.version)
+    _copy_all(stick, entries, emit)
+    if noting is not None:
+        noting(digest, state.timestamp)
     _write_publisher(keys_folder, state)  # a version that was signed once is never used again
-    version = client.check_root(root).version
-    storage.write_bytes(stick / "metadata" / f"{version}.root.json", root)
-    for name, content in _sign(files, state, signers, now, expires_days).items():
-        storage.write_bytes(stick / "metadata" / name, content)
+    signed = signing.sign(targets, state.snapshot, state.timestamp, newest, signers, now, expires)
+    signed = {**signed, **{f"{number}.root.json": root for number, root in history.items()}}
+    for name in sorted(signed, key=lambda name: (name == "timestamp.json", name.endswith("root.json"))):
+        storage.write_bytes(stick / "metadata" / name, signed[name])
     storage.remove_leftovers(stick / "metadata")
     emit(Event("stick", "message", f"reading {stick} back"))
-    read_back(stick, root, now, emit)
+    read_back(stick, history[1], now, emit)
+    signing.published(keys_folder)
     if prune or replaced:
         _remove_old(stick, state, files)
     emit(
@@ -318,7 +297,7 @@ def write_stick(
         digest,
         counter,
         state.timestamp,
-        now + timedelta(days=expires_days),
+        min(expires, targets.signed.expires),
     )
 
 
@@ -371,8 +350,9 @@ def publish_project(
             "set ANCHORHOLD_PASSPHRASE, or run `anchorhold stick write`",
         )
     signers = keys.unlock(project.keys, passphrase)
-    name = label or stick.resolve().name
-    note = StickNote(project.release, name, signers["targets"].public_key.keyid, emit)
+    model_key = keys.unlock_model_signing(project.keys, passphrase)
+    by = next((signer.public_key.keyid for signer in signers["targets"]), "")
+    note = StickNote(project.release, label or stick.resolve().name, by, emit)
     written = write_stick(
         project.keys,
         signers,
@@ -382,7 +362,8 @@ def publish_project(
         expires_days=project.config.release.expires_days,
         prune=prune,
         replace=replace,
-        signing=note.begin if leaves else None,
+        noting=note.begin if leaves else None,
+        model_key=model_key,
     )
     if leaves:
         note.finish(written.digest, written.timestamp)

@@ -21,6 +21,7 @@ DEVICE_VERBS = (
     "serve",
     "chat",
     "stick",
+    "verify",
     "redteam",
     "corrections",
     "gguf_header",

@@ -49,7 +49,7 @@ def begin(make_project, name: str) -> Path:
     # Both projects share one name, so that their releases can be equal.
     text = (folder / "anchorhold.toml").read_text().replace(f'name = "{name}"', 'name = "station"')
     (folder / "anchorhold.toml").write_text(text)
-    anchorhold("keys", "init", "--project", str(folder))
+    anchorhold("keys", "init", "--single", "--project", str(folder))
     return folder
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import KeysError, TrustError
-from appliance.trust import client, keys
+from appliance.errors import KeysError, PassphraseError, TrustError
+from appliance.trust import client, key_files, keys
 from tests.stick_simulator import CHEAP_SCRYPT, PASSPHRASE
 
 
@@ -22,13 +22,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "keys"
 
 
+def key_path(folder: Path, role: str) -> Path:
+    (found,) = (info.path for info in key_files.find(folder) if info.role == role)
+    return found
+
+
 def test_unlocked_keys_are_those_that_the_root_names(folder: Path) -> None:
     root = client.check_root(keys.root_bytes(folder))
     signers = keys.unlock(folder, PASSPHRASE, keys.ROLES)
     assert {role: root.roles[role].keyids for role in keys.ROLES} == {
-        role: [signers[role].public_key.keyid] for role in keys.ROLES
+        role: [signer.public_key.keyid for signer in signers[role]] for role in keys.ROLES
     }
-    assert len({signer.public_key.keyid for signer in signers.values()}) == 4
+    assert len({info.keyid for info in keys.show(folder)}) == 5
 
 
 def test_files_are_for_their_owner_alone(folder: Path) -> None:
@@ -38,12 +43,13 @@ def test_files_are_for_their_owner_alone(folder: Path) -> None:
 
 def test_default_cost_is_two_to_the_seventeen(tmp_path: Path) -> None:
     keys.create(tmp_path / "k", PASSPHRASE)
-    assert json.loads(keys.key_path(tmp_path / "k", "root").read_text())["kdf"]["n"] == 131072
+    assert json.loads(key_path(tmp_path / "k", "root").read_text())["kdf"]["n"] == 131072
 
 
 def test_wrong_passphrase(folder: Path) -> None:
-    with pytest.raises(KeysError, match="wrong passphrase"):
+    with pytest.raises(PassphraseError, match="wrong passphrase") as caught:
         keys.unlock(folder, "correct horsf")
+    assert caught.value.exit_code == 14
 
 
 @pytest.mark.parametrize("passphrase", ["", "  ", "\n"])
@@ -61,7 +67,7 @@ def test_keys_are_never_overwritten(folder: Path) -> None:
 
 
 def test_exchanged_header_field_is_noticed(folder: Path) -> None:
-    path = keys.key_path(folder, "targets")
+    path = key_path(folder, "targets")
     value = json.loads(path.read_text())
     value["public"] = "00" * 32
     path.write_text(json.dumps(value))
@@ -70,13 +76,17 @@ def test_exchanged_header_field_is_noticed(folder: Path) -> None:
 
 
 def test_key_of_one_role_is_not_taken_for_another(folder: Path) -> None:
-    keys.key_path(folder, "targets").write_bytes(keys.key_path(folder, "snapshot").read_bytes())
-    with pytest.raises(KeysError, match="another format or role"):
-        keys.unlock(folder, PASSPHRASE, ("targets",))
+    path = key_path(folder, "targets")
+    path.write_bytes(key_path(folder, "snapshot").read_bytes())
+    with pytest.raises(KeysError, match="the same key"):
+        keys.unlock(folder, PASSPHRASE)
+    key_path_of_snapshot = next(p for p in folder.glob("snapshot-*"))
+    key_path_of_snapshot.unlink()
+    assert keys.unlock(folder, PASSPHRASE, ("targets",)) == {"targets": []}
 
 
 def test_a_key_file_cannot_ask_for_all_memory(folder: Path) -> None:
-    path = keys.key_path(folder, "targets")
+    path = key_path(folder, "targets")
     value = json.loads(path.read_text())
     value["kdf"]["n"] = 1 << 40
     path.write_text(json.dumps(value))
@@ -131,14 +141,14 @@ def test_killed_while_it_makes_keys_it_can_be_run_again(tmp_path: Path) -> None:
         assert set(keys.unlock(folder, PASSPHRASE, keys.ROLES)) == set(keys.ROLES)
         assert list(folder.parent.iterdir()) == [folder]
     assert ended == 0
-    assert allowed >= 12  # two folders, five files, six renames
+    assert allowed >= 14  # two folders, six files, seven renames
 
 
 def test_a_folder_with_only_leftovers_is_taken(tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / ".root.key.json.abcd.part").write_text("{")
     keys.create(tmp_path / "keys", PASSPHRASE, n=CHEAP_SCRYPT)
-    assert len(keys.show(tmp_path / "keys")) == 4
+    assert len(keys.show(tmp_path / "keys")) == 5
     assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
 
 
@@ -150,4 +160,4 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path, folder: Path
     (folder / "root.json").unlink()
     with pytest.raises(KeysError, match=r"without their root\.json"):
         keys.create(folder, PASSPHRASE, n=CHEAP_SCRYPT)
-    assert len(keys.show(folder)) == 4
+    assert len(keys.show(folder)) == 5

@@ -1,0 +1,180 @@
+"""Key files in a folder: which there are, whose, and opening them; and public keys on their way to a root."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from securesystemslib.signer import Key, SSlibKey
+
+from appliance import storage
+from appliance.errors import KeysError, PassphraseError
+from appliance.trust import limits, roots, sealing
+
+PUBLIC_FORMAT = "anchorhold-public-key/1"
+KNOWN_ROLES = (*roots.ROLES, roots.MODEL_SIGNING)
+_SUFFIX, _PUBLIC_SUFFIX = ".key.json", ".public.json"
+_NAME_CHARACTERS = 64
+
+
+@dataclass(frozen=True)
+class KeyInfo:
+    """What a key file says without its passphrase.
+
+    Attributes:
+        role: of TUF, `model-signing`, or `site-NAME`.
+        keyid: by which metadata names the key.
+        public: its public bytes in hex.
+        path: of the file.
+        type: `ed25519`, `p256` or `ml-dsa-65`.
+        name: who holds it; may be empty.
+    """
+
+    role: str
+    keyid: str
+    public: str
+    path: Path
+    type: str = sealing.ED25519
+    name: str = ""
+
+    @property
+    def words(self) -> str:
+        """As people know it."""
+        return f"{self.keyid[:8]} ({self.name})" if self.name else self.keyid[:8]
+
+
+def check_name(name: str) -> str:
+    """A holder's name, blanks put right.
+
+    Raises:
+        KeysError: too long, or not printable.
+    """
+    name = " ".join(name.split())
+    if len(name) > _NAME_CHARACTERS or not name.isprintable():
+        raise KeysError(f"{name[:80]!r}: no name for a key", f"at most {_NAME_CHARACTERS} plain characters")
+    return name
+
+
+def _load(path: Path) -> Any:
+    try:
+        with path.open("rb") as stream:
+            return json.loads(stream.read(limits.KEY_FILE_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise KeysError(f"{path}: not JSON ({error})", "restore the key from its backup") from error
+    except OSError as error:
+        raise KeysError(f"{path}: can't be read ({error.strerror})", "give a key file") from error
+
+
+def read(path: Path) -> tuple[KeyInfo, dict[str, Any]]:
+    """What a key file says, and its whole content.
+
+    Raises:
+        KeysError: it is none.
+    """
+    value = _load(path)
+    try:
+        if value["format"] != sealing.FORMAT:
+            raise ValueError("another format")
+        texts = [value["role"], value["keyid"], value["public"]]
+        texts += [value.get("type", sealing.ED25519), value.get("name", "")]
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("a field is no text")
+    except (ValueError, KeyError, TypeError) as error:
+        raise KeysError(f"{path}: not a key file ({error})", "restore the key from its backup") from error
+    role, keyid, public, kind, name = texts
+    return KeyInfo(role, keyid, public, path, kind, name), value
+
+
+def find(folder: Path) -> list[KeyInfo]:
+    """All key files in `folder`, by role and id.
+
+    Raises:
+        KeysError: one is damaged, or two hold one key.
+    """
+    found = [read(path)[0] for path in sorted(folder.glob(f"*{_SUFFIX}"))] if folder.is_dir() else []
+    by_id: dict[str, KeyInfo] = {}
+    for info in found:
+        if info.keyid in by_id:
+            raise KeysError(
+                f"{info.path}: the same key as {by_id[info.keyid].path.name}",
+                "one key has one role; remove a copy",
+            )
+        by_id[info.keyid] = info
+    order = {role: index for index, role in enumerate(KNOWN_ROLES)}
+    return sorted(found, key=lambda info: (order.get(info.role, len(order)), info.role, info.keyid))
+
+
+def write(
+    folder: Path,
+    role: str,
+    private: sealing.PrivateKey,
+    passphrase: str,
+    *,
+    name: str = "",
+    n: int = sealing.SCRYPT_N,
+) -> KeyInfo:
+    """Seal a new key into a file of its own, mode 0600."""
+    value = sealing.seal(role, private, passphrase, n, name)
+    path = folder / f"{role}-{value['keyid'][:8]}{_SUFFIX}"
+    storage.write_json(path, value, mode=0o600)
+    return read(path)[0]
+
+
+def open_all(infos: Iterable[KeyInfo], passphrase: str) -> list[tuple[KeyInfo, sealing.PrivateKey]]:
+    """The keys that `passphrase` opens; those of other people, under other passphrases, are left out.
+
+    Raises:
+        PassphraseError: there are keys, and it opens none.
+        KeysError: one is damaged.
+    """
+    opened, wrong = [], None
+    for info in infos:
+        try:
+            private = sealing.unseal(read(info.path)[1], passphrase, str(info.path))
+        except PassphraseError as error:
+            wrong = wrong or error
+            continue
+        opened.append((info, private))
+    if wrong is not None and not opened:
+        raise wrong
+    return opened
+
+
+def write_public(info: KeyInfo, key: Key) -> Path:
+    """Write a key's public half beside it, for whoever makes the root."""
+    path = info.path.with_name(info.path.name.removesuffix(_SUFFIX) + _PUBLIC_SUFFIX)
+    storage.write_json(
+        path, {"format": PUBLIC_FORMAT, "role": info.role, "keyid": key.keyid, "key": key.to_dict()}
+    )
+    return path
+
+
+def holder(key: Key) -> str:
+    """Who holds a key, as its public half says; "" if it doesn't."""
+    name = key.unrecognized_fields.get(sealing.NAME_FIELD, "")
+    return name if isinstance(name, str) else ""
+
+
+def read_public(path: Path) -> tuple[str, Key]:
+    """Role and key of a public key's file.
+
+    Raises:
+        KeysError: it is none, or its id isn't the key's own: then one key could count as two.
+    """
+    value = _load(path)
+    try:
+        if value["format"] != PUBLIC_FORMAT or value["role"] not in KNOWN_ROLES:
+            raise ValueError("another format or role")
+        key = SSlibKey.from_dict(value["keyid"], dict(value["key"]))
+        own = sealing.canonical(key)
+        if (own.keyid, own.keytype, own.keyval) != (key.keyid, key.keytype, key.keyval):
+            raise ValueError("its id isn't the key's own")
+        check_name(str(key.unrecognized_fields.get(sealing.NAME_FIELD, "")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise KeysError(
+            f"{path}: not a public key's file ({error})", "`anchorhold keys new` writes them"
+        ) from error
+    return str(value["role"]), key

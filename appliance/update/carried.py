@@ -1,0 +1,97 @@
+"""What a stick holds already, and which of it a publisher signs again."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+from collections.abc import Container, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tuf.api.metadata import TargetFile
+
+from appliance.errors import TrustError
+from appliance.events import Emit, Event
+from appliance.trust import client, ledger, limits
+from appliance.trust.folder import read_inside
+from appliance.update import stick as sticks
+
+_SIGNED = re.compile(r"timestamp\.json|[0-9]+\.(snapshot|targets)\.json")
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@contextlib.contextmanager
+def _as_of(stick: Path, root: int, roots: Mapping[int, bytes]) -> Iterator[Path]:
+    """The metadata of `stick` in a folder that has no root newer than `root`."""
+    with tempfile.TemporaryDirectory(prefix="anchorhold-stick-") as name:
+        metadata = Path(name) / "metadata"
+        metadata.mkdir()
+        for version in range(1, root + 1):
+            (metadata / f"{version}.root.json").write_bytes(roots[version])
+        for path in (stick / "metadata").iterdir():
+            if _SIGNED.fullmatch(path.name):
+                data = read_inside(stick, f"metadata/{path.name}", limits.TARGETS_BYTES)
+                (metadata / path.name).write_bytes(data)
+        yield Path(name)
+
+
+def existing(stick: Path, roots: Mapping[int, bytes]) -> client.Verified | None:
+    """What lies on the stick already, if it is ours; expiry doesn't matter, it will be signed anew.
+
+    Args:
+        stick: its folder.
+        roots: all versions of the publisher's root. One that was the newest when the stick was written is as good,
+            also where a stopped writer had put a newer one beside metadata that it didn't come to sign.
+
+    Raises:
+        TrustError: somebody else's, or damaged.
+    """
+    metadata = stick / "metadata"
+    if not (metadata / "timestamp.json").exists():
+        return None
+    there = [version for version in roots if (metadata / f"{version}.root.json").is_file()]
+    fault: TrustError | None = None
+    for version in sorted(there or roots, reverse=True):
+        try:
+            with _as_of(stick, version, roots) as folder:
+                return client.verify(folder, roots[version], ledger.Ledger(), _LONG_AGO, allow_expired=True)
+        except TrustError as error:
+            fault = fault or error
+    assert fault is not None
+    raise TrustError(
+        f"{stick}: what is on this stick isn't ours or is damaged: {fault.message}",
+        "take an empty folder or stick, or remove its metadata/ and targets/ first",
+    ) from fault
+
+
+def kept(
+    stick: Path, before: client.Verified, newest: int, known: Container[str], emit: Emit
+) -> dict[str, TargetFile]:
+    """Entries that are signed again: all of them or, where keys have changed since, those of releases we know.
+
+    A key that was stolen and then revoked may have signed the stick: its releases must not be signed anew.
+
+    Args:
+        stick: its folder.
+        before: what it holds.
+        newest: version of the publisher's root.
+        known: digests of what this publisher has published.
+        emit: told of what is left out.
+    """
+    if before.root == newest:
+        return dict(before.files)
+    files: dict[str, TargetFile] = {}
+    for offer in sticks.find_offers(before.files):
+        if offer.manifest.sha256 not in known:
+            text = (
+                f"{offer.name} {offer.version} leaves the stick: signed before the keys changed, "
+                "and never published from here"
+            )
+            emit(Event("stick", "warning", text))
+            continue
+        manifest, _, _ = sticks.read_release(stick, offer, before.files)
+        paths = [sticks.target_path(manifest.name, manifest.version, file.name) for file in manifest.files]
+        # Not model.sig: whose it is can't be told any more. Writing that release again brings it back.
+        files.update({path: before.files[path] for path in (offer.manifest.path, *paths)})
+    return files

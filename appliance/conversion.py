@@ -184,14 +184,14 @@ def convert_project(
             checkpoint, output, **common, quantization=kind, overrides=overrides, emit=emit
         )
     if not base_only:
-        inputs = _inputs_digest(project, checkpoint)
+        inputs = inputs_digest(project, checkpoint)
         files = _still_there(project, inputs) | {kind: as_data(each) for kind, each in done.items()}
         record = {"format": 1, "inputs": inputs, "files": dict(sorted(files.items()))}
         storage.write_json(project.model / "convert.json", record)
     return done
 
 
-def _inputs_digest(project: Project, checkpoint: Path) -> str:
+def inputs_digest(project: Project, checkpoint: Path) -> str:
     """Of all that the files of every type are made from."""
     from appliance import base_model
 

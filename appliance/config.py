@@ -305,6 +305,10 @@ class GatesSection(_Section):
 
     int4_drop: float = Field(default=0.1, ge=0, le=1)
     """How much smaller the shipped file's share of exact answers may be than the F16 file's, beyond noise."""
+    int4_kl: float | None = Field(default=None, gt=0)
+    """How far, in nats a token (Kullback-Leibler), an audit may find the shipped file from F16; left out: only told."""
+    int4_top1: float | None = Field(default=None, ge=0, le=1)
+    """Least share of tokens at which both find the same one the likeliest; left out: only told."""
     ended: float = Field(default=0.5, ge=0, le=1)
     """Least share of answers that end by themselves, beyond noise."""
     beats_base: bool = True

@@ -192,7 +192,7 @@ def convert_project(
         )
         rounded[kind] = rounding.name if rounding is not None else ""
     if not base_only:
-        inputs = _inputs_digest(project, checkpoint)
+        inputs = inputs_digest(project, checkpoint)
         files = _still_there(project, inputs) | {
             kind: as_data(each) | {"rounding": rounded[kind]} for kind, each in done.items()
         }
@@ -201,7 +201,7 @@ def convert_project(
     return done
 
 
-def _inputs_digest(project: Project, checkpoint: Path) -> str:
+def inputs_digest(project: Project, checkpoint: Path) -> str:
     """Of all that the files of every type are made from."""
     from appliance import base_model
 

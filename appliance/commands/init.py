@@ -118,6 +118,8 @@ audit = "optional"         # required: no release without an audit of the file t
 
 [evaluation.gates]         # what a release has to keep, or somebody waives by name (`anchorhold audit waive`)
 int4_drop = 0.1            # exact answers that the shipped file may lose against F16, beyond noise
+# int4_kl = 0.1            # of an audit: how far the shipped file may be from F16, in nats a token (KL); beyond noise
+# int4_top1 = 0.9          # of an audit: least share of tokens where both find the same one the likeliest
 ended = 0.5                # least share of answers that end by themselves
 beats_base = true          # not worse than the base asked with schema and examples
 canaries = 0.2             # planted canaries that may be recalled

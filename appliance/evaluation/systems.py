@@ -32,17 +32,19 @@ class ModelFile:
         sha256: of the file.
         bytes: its size.
         bits_per_weight: the true ones, over all weights; 0 when convert.json doesn't tell.
+        called: its name where it lies under another one.
     """
 
     path: Path
     sha256: str
     bytes: int
     bits_per_weight: float = 0.0
+    called: str = ""
 
     @property
     def name(self) -> str:
         """File name."""
-        return self.path.name
+        return self.called or self.path.name
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,15 @@ def _measured(path: Path, emit_hint: str) -> ModelFile:
     return ModelFile(path, storage.sha256_file(path), path.stat().st_size)
 
 
+def converted(project: Project) -> dict[str, Any]:
+    """What convert.json says; empty where it can't be read."""
+    try:
+        record = json.loads((project.model / "convert.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
 def tuned_file(project: Project, quantization: str) -> ModelFile:
     """A converted file of the project, with its true bits per weight from convert.json.
 
@@ -103,11 +114,12 @@ def tuned_file(project: Project, quantization: str) -> ModelFile:
     path = project.gguf(quantization)
     hint = "convert the adapter first with `anchorhold convert`"
     file = _measured(path, hint)
-    record_path = project.model / "convert.json"
     try:
-        record = json.loads(record_path.read_text(encoding="utf-8"))["files"][quantization]
-    except (OSError, ValueError, KeyError) as error:
-        raise EvaluationError(f"{record_path}: tells nothing of {path.name}", hint) from error
+        record = converted(project)["files"][quantization]
+    except KeyError as error:
+        raise EvaluationError(
+            f"{project.model / 'convert.json'}: tells nothing of {path.name}", hint
+        ) from error
     if record["sha256"] != file.sha256:
         raise EvaluationError(f"{path}: not the file that convert.json tells of; it was changed since", hint)
     return ModelFile(path, file.sha256, file.bytes, float(record["bits_per_weight"]))

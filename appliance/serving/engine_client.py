@@ -230,7 +230,12 @@ class Engine:
         elif on_chunk is not None:
             on_chunk(Chunk("", "error", error=message["message"]))
 
-    def _ask(self, operation: str, **values: Any) -> dict[str, Any]:
+    def ask(self, operation: str, **values: Any) -> dict[str, Any]:
+        """Ask for anything that has one reply, and wait for it (docs/formats/api.md, "The engine").
+
+        Raises:
+            ServingError: it can't be answered, or the engine has ended.
+        """
         number = next(self._numbers)
         event = threading.Event()
         box: dict[str, Any] = {}
@@ -261,7 +266,7 @@ class Engine:
 
     def tokenize(self, text: str) -> list[int]:
         """Token ids of `text`, special tokens recognised; a begin token is added only if the model asks."""
-        tokens: list[int] = self._ask("tokenize", text=text)["tokens"]
+        tokens: list[int] = self.ask("tokenize", text=text)["tokens"]
         return tokens
 
     def render(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -401,12 +406,12 @@ class Engine:
         Raises:
             ServingError: a sequence doesn't fit, or the engine has ended.
         """
-        scores = self._ask("score", sequences=[list(tokens) for tokens in sequences], starts=list(starts))
+        scores = self.ask("score", sequences=[list(tokens) for tokens in sequences], starts=list(starts))
         return [Likelihood(**entry) for entry in scores["scores"]]
 
     def stats(self) -> dict[str, Any]:
         """The engine's counters (docs/formats/api.md, "stats")."""
-        stats: dict[str, Any] = self._ask("stats")["stats"]
+        stats: dict[str, Any] = self.ask("stats")["stats"]
         return stats
 
     def close(self) -> None:

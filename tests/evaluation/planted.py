@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from appliance import storage
-from appliance.conversion import as_data, write_gguf
+from appliance.conversion import as_data, convert_project, write_gguf
 from appliance.dataset import prepare
 from appliance.events import ignore
 from appliance.paths import Project
@@ -93,3 +93,18 @@ def prepared(
     prepare(project, ignore)
     storage.write_json(project.training / "training.json", {"steps": 4, "adapter_sha256": "a"})
     return project
+
+
+def adapted(project: Project) -> None:
+    """Give a project a small adapter of its own, and its converted files."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    project.adapter.mkdir(parents=True)
+    settings = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"], "bias": "none"}
+    (project.adapter / "adapter_config.json").write_text(json.dumps(settings))
+    draw = np.random.default_rng(5)
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
+    a, b = (draw.normal(0, 0.05, shape).astype(np.float32) for shape in ((2, 64), (64, 2)))
+    save_file({f"{name}A.weight": a, f"{name}B.weight": b}, project.adapter / "adapter_model.safetensors")
+    convert_project(project)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from appliance.errors import GateError, TrustError, UpdateError, UsageError
+from appliance.errors import EvaluationError, GateError, TrustError, UpdateError, UsageError
 from appliance.evaluation import evaluate
 from appliance.evaluation.auditing import AuditResult, Plan, audit, plan_of, planning, running
 from appliance.evaluation.auditing.audit import sampled
@@ -26,7 +26,7 @@ from appliance.registry.release import assemble
 from appliance.trust import keys
 from appliance.update.install import install
 from appliance.update.publish import publish_project
-from tests.evaluation.planted import prepared, ship
+from tests.evaluation.planted import adapted, prepared, ship
 
 pytestmark = pytest.mark.slow
 PASSPHRASE = "correct horse battery"
@@ -120,7 +120,8 @@ def test_what_was_found_is_kept_and_equal(
     audited(project, tiny_checkpoint)
     names = ("audit.json", "gates.json", "report-card.html")
     first = {name: (project.audit / name).read_bytes() for name in names}
-    kept = {name: (project.audit / name).read_bytes() for name in ("answers.jsonl", "likelihoods.jsonl")}
+    stores = ("answers.jsonl", "likelihoods.jsonl", "fidelity.jsonl")
+    kept = {name: (project.audit / name).read_bytes() for name in stores}
     # A line that a kill has cut is dropped, and asked again; nothing else is.
     for name, data in kept.items():
         (project.audit / name).write_bytes(data[:-5])
@@ -165,7 +166,7 @@ def test_a_scorer_that_raises_is_named_and_the_rest_runs(
     result, _ = audited(project, tiny_checkpoint)
     desk = next(suite for suite in result.suites if suite.name == "desk")
     assert "desk.jsonl:3: the scorer json_fields failed: ZeroDivisionError: no words at all" in desk.faults
-    assert len(result.suites) == 5
+    assert len(result.suites) == 6
 
 
 def test_a_sample_is_the_same_every_time_and_said(project: Project) -> None:
@@ -175,6 +176,39 @@ def test_a_sample_is_the_same_every_time_and_said(project: Project) -> None:
     assert some == sampled(suite, 10)
     assert {case.id for case in some.cases} <= {case.id for case in sampled(suite, 20).cases}
     assert sampled(suite, 0) is suite and sampled(suite, 50) is suite
+
+
+def test_the_shipped_file_is_set_beside_a_16_bit_file_that_does_not_stay(
+    make_project: Callable[..., Path], tiny_checkpoint: Path
+) -> None:
+    extra = '[evaluation.gates]\nint4_kl = 1e-9\nint4_top1 = 0.5\n[convert]\ntype = "Q4_0"\n'
+    project = prepared(make_project, extra=extra)
+    adapted(project)
+    full = project.gguf("F16")
+    digest = json.loads((project.model / "convert.json").read_text())["files"]["F16"]["sha256"]
+    plan = plan_of(project, standard=False, only=["fidelity"])
+    kept = audit(project, plan, tiny_checkpoint, ignore, threads=1)
+    full.unlink()
+    (project.audit / "fidelity.jsonl").unlink()
+    left = project.audit / "..full-f16.gguf.part.killed.part"  # as a kill in the middle of it leaves
+    left.write_bytes(b"half")
+    made = audit(project, plan, tiny_checkpoint, ignore, threads=1)
+    assert made.to_json() == kept.to_json()
+    assert not full.exists() and not list(project.audit.glob("*.part")) and not list(project.audit.glob(".*"))
+    assert [system["file"]["sha256"] for system in made.systems][1] == digest
+    suite = made.suites[0]
+    kl, top1 = suite.figure("shipped", "kl"), suite.figure("shipped", "top1")
+    assert kl is not None and top1 is not None and kl.cases == suite.cases > 5
+    assert 1e-6 < kl.low < kl.value < kl.high < 1 and 0.5 < top1.value < 1
+    assert {verdict.gate: verdict.passed for verdict in made.verdicts} == {
+        "fidelity:kl": False, "fidelity:top1": True,
+    }  # fmt: skip
+    page = (project.audit / "part" / "report-card.html").read_text()
+    assert "Whole distributions beside 16 bits" in page and "Quantization" in page
+    settings = project.adapter / "adapter_config.json"
+    settings.write_text(settings.read_text().replace('"lora_alpha": 4', '"lora_alpha": 8'))
+    with pytest.raises(EvaluationError, match="not what Q4_0 was made of"):
+        audit(project, plan, tiny_checkpoint, ignore, threads=1)
 
 
 def test_only_one_suite_is_no_audit_of_a_release(project: Project, tiny_checkpoint: Path) -> None:
@@ -287,8 +321,6 @@ def test_where_an_audit_is_required_there_is_no_release_without(
 
 
 def test_no_suite_at_all_is_an_error(project: Project, tiny_checkpoint: Path) -> None:
-    from appliance.errors import EvaluationError
-
     with pytest.raises(EvaluationError, match="no suite to run"):
         audit(project, Plan(()), tiny_checkpoint, ignore)
 

@@ -6,18 +6,22 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from appliance import storage
+from appliance.conversion import ships
 from appliance.errors import EvaluationError
 from appliance.evaluation.answers import AnswerStore
 from appliance.evaluation.auditing import gates as judging
 from appliance.evaluation.auditing.card_page import render
+from appliance.evaluation.auditing.fidelity import Comparer, FidelityStore, full_file
 from appliance.evaluation.auditing.likelihoods import LikelihoodStore
 from appliance.evaluation.auditing.personal_answers import looked_through
 from appliance.evaluation.auditing.results import SuiteResult, suite_result, to_json
 from appliance.evaluation.auditing.running import Outcome, Runner
+from appliance.evaluation.scoring import SCORERS, FidelityScorer
 from appliance.evaluation.suite import Fault, Suite
 from appliance.evaluation.systems import BASE, SHIPPED, TUNED_FULL, ModelFile, base_file, tuned_file
 from appliance.events import Emit, Event
@@ -82,28 +86,51 @@ def sampled(suite: Suite, count: int) -> Suite:
     return replace(suite, cases=tuple(case for case in suite.cases if case.id in kept), of=len(suite.cases))
 
 
-def _file_of(project: Project, system: str, checkpoint: Path, emit: Emit) -> tuple[str, ModelFile]:
-    from appliance.conversion import ships
+class _Files:
+    """The files of an audit's systems, each looked for once; what was made for the audit goes with `stack`."""
 
-    kind = ships(project).type
-    if system == BASE:
-        return "Base, F16", base_file(checkpoint, emit)
-    if system == TUNED_FULL:
-        return "Tuned, F16", tuned_file(project, "F16")
-    return f"Tuned, {kind} (ships)", tuned_file(project, kind)
+    def __init__(self, project: Project, checkpoint: Path, emit: Emit, stack: contextlib.ExitStack) -> None:
+        self._project, self._checkpoint, self._emit, self._stack = project, checkpoint, emit, stack
+        self._known: dict[str, ModelFile] = {}
+
+    def of(self, system: str) -> ModelFile:
+        """A system's file."""
+        if system not in self._known:
+            self._known[system] = self._find(system)
+        return self._known[system]
+
+    def _find(self, system: str) -> ModelFile:
+        if system == BASE:
+            return base_file(self._checkpoint, self._emit)
+        if system == TUNED_FULL:
+            return self._stack.enter_context(full_file(self._project, self._checkpoint, self._emit))
+        return tuned_file(self._project, ships(self._project).type)
+
+    def title(self, system: str) -> str:
+        """A system's name for people."""
+        titles = {BASE: "Base, F16", TUNED_FULL: "Tuned, F16"}
+        return titles.get(system) or f"Tuned, {ships(self._project).type} (ships)"
+
+
+def _compares(suite: Suite) -> bool:
+    """Whether a suite sets the file that ships beside its 16-bit file, and is run on both at once."""
+    return isinstance(SCORERS[suite.scorer], FidelityScorer)
 
 
 def _systems(plan: Plan) -> dict[str, list[Suite]]:
     """Suites to run by system, the shipped file first."""
-    found: dict[str, list[Suite]] = {SHIPPED: list(plan.suites)}
+    asked = [suite for suite in plan.suites if not _compares(suite)]
+    found: dict[str, list[Suite]] = {SHIPPED: asked}
     for key in (BASE, TUNED_FULL):
-        asked = [
+        chosen = [
             suite
-            for suite in plan.suites
+            for suite in asked
             if key in plan.against or any(gate.against == key for gate in suite.gates)
         ]
-        if asked:
-            found[key] = asked
+        if chosen:
+            found[key] = chosen
+    if len(asked) < len(plan.suites):
+        found.setdefault(TUNED_FULL, [])
     return found
 
 
@@ -162,7 +189,8 @@ def audit(project: Project, plan: Plan, checkpoint: Path, emit: Emit, *, threads
     for name in ("audit.json", "gates.json"):
         (output / name).unlink(missing_ok=True)
     wanted = _systems(plan)
-    total = sum(len(suite.cases) for suites in wanted.values() for suite in suites)
+    compared = [suite for suite in plan.suites if _compares(suite)]
+    total = sum(len(suite.cases) for suites in [*wanted.values(), compared] for suite in suites)
     emit(Event(STAGE, "started", f"{len(plan.suites)} suites, {total} cases"))
     began = time.monotonic()
     progress = _Progress(emit, total)
@@ -171,18 +199,33 @@ def audit(project: Project, plan: Plan, checkpoint: Path, emit: Emit, *, threads
     with contextlib.ExitStack() as stack:
         answers = stack.enter_context(AnswerStore(folder / "answers.jsonl"))
         likelihoods = stack.enter_context(LikelihoodStore(folder / "likelihoods.jsonl"))
+        files = _Files(project, checkpoint, emit, stack)
+        start = partial(_engine, threads=threads, log=folder / "engine.log")
         for key, suites in wanted.items():
-            title, file = _file_of(project, key, checkpoint, emit)
-            systems.append({"key": key, "title": title, "file": _facts(file)})
-            progress.system(title)
+            file = files.of(key)
+            systems.append({"key": key, "title": files.title(key), "file": _facts(file)})
+            progress.system(files.title(key))
+            outcomes[key] = {}
             since = time.monotonic()
-            with Engine(
-                file.path, slots=SLOTS, context=CONTEXT, threads=threads, log=folder / "engine.log"
-            ) as engine:
-                build = engine.info.build.partition(";")[0]
-                runner = Runner(engine, key, file.sha256, answers, likelihoods, progress.tell)
-                outcomes[key] = {outcome.suite.name: outcome for outcome in runner.run(suites)}
+            if suites:
+                with start(file) as engine:
+                    build = engine.info.build.partition(";")[0]
+                    runner = Runner(engine, key, file.sha256, answers, likelihoods, progress.tell)
+                    outcomes[key] = {outcome.suite.name: outcome for outcome in runner.run(suites)}
             seconds[key] = round(time.monotonic() - since, 2)
+        if compared:
+            since = time.monotonic()
+            ours, full = files.of(SHIPPED), files.of(TUNED_FULL)
+            progress.system(f"{files.title(SHIPPED)} beside 16 bits")
+            with (
+                start(ours) as engine,
+                start(full) as other,
+                FidelityStore(folder / "fidelity.jsonl") as kept,
+            ):
+                build = engine.info.build.partition(";")[0]
+                comparer = Comparer(engine, other, (ours.sha256, full.sha256), kept, progress.tell)
+                outcomes[SHIPPED] |= comparer.run(compared)
+            seconds["fidelity"] = round(time.monotonic() - since, 2)
     suites = list(plan.suites)
     answered = looked_through({key: list(found.values()) for key, found in outcomes.items()})
     if answered is not None:
@@ -217,6 +260,10 @@ def audit(project: Project, plan: Plan, checkpoint: Path, emit: Emit, *, threads
     text = f"{len(result.verdicts) - len(failed)} of {len(result.verdicts)} gates passed"
     emit(Event(STAGE, "finished", text, data={"seconds": time.monotonic() - began}))
     return result
+
+
+def _engine(file: ModelFile, *, threads: int, log: Path) -> Engine:
+    return Engine(file.path, slots=SLOTS, context=CONTEXT, threads=threads, log=log)
 
 
 def _facts(file: ModelFile) -> dict[str, Any]:

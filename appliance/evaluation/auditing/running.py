@@ -140,7 +140,7 @@ class Runner:
             return []
         except Exception as error:
             self._check_alive(error)
-            outcome.fault(case, f"can't be asked: {_words(error)}")
+            outcome.fault(case, f"can't be asked: {words_of_error(error)}")
             return []
         return found
 
@@ -222,7 +222,7 @@ class Runner:
                 outcome.fault(case, str(error))
             except Exception as error:
                 self._check_alive(error)
-                outcome.fault(case, f"can't be asked: {_words(error)}")
+                outcome.fault(case, f"can't be asked: {words_of_error(error)}")
             else:
                 score = scorer.score
                 self._score(outcome, case, score, found)
@@ -238,10 +238,11 @@ class Runner:
         try:
             outcome.scores[case.id] = score(case, outcome.suite, given)
         except Exception as error:  # named, and the rest runs
-            outcome.fault(case, f"the scorer {outcome.suite.scorer} failed: {_words(error)}")
+            outcome.fault(case, f"the scorer {outcome.suite.scorer} failed: {words_of_error(error)}")
 
 
-def _words(error: Exception) -> str:
+def words_of_error(error: Exception) -> str:
+    """What went wrong, in one line."""
     if isinstance(error, AnchorholdError):
         return error.message
     return f"{type(error).__name__}: {error}"

@@ -2,6 +2,7 @@
 
 from appliance.evaluation.scoring.answer_loss import ANSWER_LOSS
 from appliance.evaluation.scoring.choosing import BBQ, CHOICE, SWAP
+from appliance.evaluation.scoring.fidelity import FIDELITY, compared
 from appliance.evaluation.scoring.fields_and_labels import JSON_FIELDS, LABEL
 from appliance.evaluation.scoring.matching import CONTAINS, EXACT, REGEX
 from appliance.evaluation.scoring.memory import EXPOSURE, GAP, RECALL
@@ -12,7 +13,9 @@ from appliance.evaluation.scoring.refusing import ABSTENTION, REFUSAL
 from appliance.evaluation.scoring.scorer import (
     AnswerScorer,
     CaseScore,
+    Compared,
     Continuation,
+    FidelityScorer,
     Key,
     LikelihoodScorer,
     Metric,
@@ -22,11 +25,11 @@ from appliance.evaluation.scoring.scorer import (
 from appliance.evaluation.scoring.steadiness import STEADY
 from appliance.evaluation.scoring.style import STYLE
 
-SCORERS: dict[str, AnswerScorer | LikelihoodScorer] = {
+SCORERS: dict[str, Scorer] = {
     scorer.name: scorer
     for scorer in (
         EXACT, JSON_FIELDS, LABEL, ROUGE_L, CHRF, REGEX, CONTAINS, REFUSAL, ABSTENTION, STYLE, STEADY, RECALL, PERSONAL,
-        CHOICE, BBQ, SWAP, PAIR, PERPLEXITY, ANSWER_LOSS, GAP, EXPOSURE,
+        CHOICE, BBQ, SWAP, PAIR, PERPLEXITY, ANSWER_LOSS, GAP, EXPOSURE, FIDELITY,
     )
 }  # fmt: skip
 
@@ -34,10 +37,13 @@ __all__ = [
     "SCORERS",
     "AnswerScorer",
     "CaseScore",
+    "Compared",
     "Continuation",
+    "FidelityScorer",
     "Key",
     "LikelihoodScorer",
     "Metric",
     "Said",
     "Scorer",
+    "compared",
 ]

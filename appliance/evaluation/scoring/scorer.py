@@ -159,6 +159,34 @@ class LikelihoodScorer(Scorer):
     texts: Callable[[Case, Suite], list[Continuation]] = field(kw_only=True)
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What two files predict at the same places, one beside the other.
+
+    Attributes:
+        kl: sum over the places of KL(16-bit file || file that ships), in nats.
+        same: places whose likeliest token is the same.
+        places: how many.
+    """
+
+    kl: float
+    same: int
+    places: int
+
+
+@dataclass(frozen=True)
+class FidelityScorer(Scorer):
+    """Scores how far the whole distributions of the file that ships are from those of the same model in 16 bits.
+
+    Attributes:
+        score: (case, suite, comparison) -> score.
+        text: (case, suite) -> the text at whose tokens they are taken.
+    """
+
+    score: Callable[[Case, Suite, Compared], CaseScore] = field(kw_only=True)
+    text: Callable[[Case, Suite], Continuation] = field(kw_only=True)
+
+
 ASKED: dict[str, Key] = {
     "prompt": Key("text", about="the user's turn"),
     "messages": Key("messages", about="a conversation, in place of `prompt`"),

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from appliance import storage
+from appliance.conversion import ships
 from appliance.dataset import Row, is_canary, read_rows
+from appliance.errors import ConversionError
 from appliance.evaluation.suite import Case, Gate, Suite
 from appliance.paths import Project
 
@@ -15,6 +17,7 @@ CANARIES = "canaries"
 GAP = "learnt-against-unseen"
 RECITAL = "recital"
 ROUNDING = "rounding"
+FIDELITY = "fidelity"
 _ROWS = 60  # of each side
 _MOST_CANARIES = 24
 _LEAST_WORDS = 24  # of a turn that might be recited
@@ -117,25 +120,62 @@ def recital_suite(project: Project) -> Suite | None:
     )
 
 
-def rounding_suite(project: Project) -> Suite | None:
-    """The test split's right answers in the shipped file beside the F16 file; None where that is what ships."""
-    if project.config.convert.type == "F16" or not project.gguf("F16").is_file():
-        return None
+def _is_rounded(project: Project) -> bool:
+    """Whether what ships is a rounded file whose 16-bit file lies there or can be made."""
+    try:
+        kind = ships(project).type
+    except ConversionError:
+        return False
+    there = project.gguf("F16").is_file() or (project.adapter / "adapter_config.json").is_file()
+    return kind != "F16" and there
+
+
+def _right_answers(project: Project) -> tuple[Case, ...]:
     rows = _drawn(read_rows(project.dataset / "test.jsonl"), _ROWS)
     cases = [
         Case(row.id, {"messages": row.prompt, "reference": row.answer}, "the dataset")
         for row in rows
         if row.answer.strip()
     ]
+    return tuple({case.id: case for case in cases}.values())
+
+
+def rounding_suite(project: Project) -> Suite | None:
+    """The test split's right answers in the shipped file beside the F16 file; None where that is what ships."""
+    cases = _right_answers(project) if _is_rounded(project) else ()
     if not cases:
         return None
     return Suite(
         ROUNDING,
         "answer_loss",
-        tuple({case.id: case for case in cases}.values()),
+        cases,
         (Gate("loss", against="tuned_f16", drop_at_most=0.1, sure=True),),
         "Rounded against 16 bits",
         "How likely the test split's right answers are in the file that ships, and in the file before rounding.",
+        "quantization",
+        where="the dataset",
+    )
+
+
+def fidelity_suite(project: Project) -> Suite | None:
+    """Whole distributions at the test split's right answers beside the F16 file's; None where that is what ships."""
+    cases = _right_answers(project) if _is_rounded(project) else ()
+    if not cases:
+        return None
+    bounds = project.config.evaluation.gates
+    gates = []
+    if bounds.int4_kl is not None:
+        gates.append(Gate("kl", at_most=bounds.int4_kl, sure=True))
+    if bounds.int4_top1 is not None:
+        gates.append(Gate("top1", at_least=bounds.int4_top1, sure=True))
+    return Suite(
+        FIDELITY,
+        "fidelity",
+        cases,
+        tuple(gates),
+        "Whole distributions beside 16 bits",
+        "How far rounding has moved what the file finds likely, at each of the first 64 tokens of the test split's "
+        "right answers.",
         "quantization",
         where="the dataset",
     )
@@ -145,5 +185,11 @@ def project_suites(project: Project) -> list[Suite]:
     """All that the project's dataset gives; none where there is no dataset."""
     if not (project.dataset / "train.jsonl").is_file() or not (project.dataset / "test.jsonl").is_file():
         return []
-    found = (gap_suite(project), canary_suite(project), recital_suite(project), rounding_suite(project))
+    found = (
+        gap_suite(project),
+        canary_suite(project),
+        recital_suite(project),
+        rounding_suite(project),
+        fidelity_suite(project),
+    )
     return [suite for suite in found if suite is not None]

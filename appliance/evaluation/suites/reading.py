@@ -11,7 +11,7 @@ from typing import Any
 from appliance import storage
 from appliance.dataset.nearest import meant
 from appliance.errors import DataError
-from appliance.evaluation.scoring import SCORERS, AnswerScorer, LikelihoodScorer
+from appliance.evaluation.scoring import SCORERS, Scorer
 from appliance.evaluation.suite import Case, Fault, Gate, Suite
 from appliance.evaluation.suites.checking import (
     HEAD_KEYS,
@@ -109,7 +109,7 @@ def _suite_of(
 def _cases(
     path: Path,
     suite: str,
-    scorer: AnswerScorer | LikelihoodScorer,
+    scorer: Scorer,
     entries: Iterator[Located],
     faults: list[Fault],
 ) -> tuple[Case, ...]:

@@ -20,8 +20,7 @@ from appliance.serving.sampling import EngineInfo, Sampling
 
 if TYPE_CHECKING:
     from appliance.serving.engine.library import Model
-    from appliance.serving.engine.likelihood import Scoring
-    from appliance.serving.engine.scheduler import Scheduler
+    from appliance.serving.engine.scheduler import Alone, Scheduler
 
 _LEAVE = object()
 
@@ -111,9 +110,10 @@ def _info(model: Model, threads: int) -> EngineInfo:
     )
 
 
-def _take(message: Any, scheduler: Scheduler, scorings: collections.deque[Scoring], wire: _Wire) -> None:
+def _take(message: Any, scheduler: Scheduler, alone: collections.deque[Alone], wire: _Wire) -> None:
     """Begin what a message asks for."""
     from appliance.serving.engine.likelihood import Scoring
+    from appliance.serving.engine.outputs import Distributions, Embeddings
     from appliance.serving.engine.scheduler import Request
 
     operation = message["op"]
@@ -124,7 +124,11 @@ def _take(message: Any, scheduler: Scheduler, scorings: collections.deque[Scorin
     elif operation == "cancel":
         scheduler.cancel(message["id"])
     elif operation == "score":
-        scorings.append(Scoring(message["id"], message["sequences"], message["starts"]))
+        alone.append(Scoring(message["id"], message["sequences"], message["starts"]))
+    elif operation == "distributions":
+        alone.append(Distributions(message["id"], message["tokens"], message["start"]))
+    elif operation == "embed":
+        alone.append(Embeddings(message["id"], message["sequences"], message["starts"]))
     elif operation == "stats":
         stats = {**scheduler.stats(), "memory_bytes": _memory_bytes()}
         wire.gather({"type": "stats", "id": message["id"], "stats": stats})
@@ -165,14 +169,14 @@ def main() -> NoReturn:
     from appliance.serving.engine import scheduler as scheduling
 
     scheduler = scheduling.Scheduler(model, wire.gather)
-    scorings: collections.deque[Scoring] = collections.deque()
+    alone: collections.deque[Alone] = collections.deque()
     while True:
-        wait = scheduler.idle and not scorings
+        wait = scheduler.idle and not alone
         while wait or not inbox.empty():
-            _take(inbox.get(), scheduler, scorings, wire)
+            _take(inbox.get(), scheduler, alone, wire)
             wait = False
-        if scorings and scheduler.idle:  # answers go first, and nothing else is computed beside a score
-            scheduler.score(scorings.popleft())
+        if alone and scheduler.idle:  # answers go first, and nothing else is computed beside it
+            scheduler.compute_alone(alone.popleft())
         else:
             scheduler.step()
         wire.flush()

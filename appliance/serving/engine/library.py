@@ -5,8 +5,10 @@ Only this module touches pointers. It runs in the engine's process and nowhere e
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -190,6 +192,11 @@ class Model:
         return int(llama.llama_model_n_params(self._model))
 
     @property
+    def width(self) -> int:
+        """Numbers of a hidden state."""
+        return int(llama.llama_model_n_embd(self._model))
+
+    @property
     def build(self) -> str:
         """llama.cpp's version and the CPU features in use."""
         version = llama.llama_version().decode()
@@ -303,6 +310,22 @@ class Model:
         logits = self.logits(index)
         largest = logits.max()
         return float(largest + np.log(np.exp(logits - largest).sum()))
+
+    @contextlib.contextmanager
+    def embedding(self) -> Iterator[None]:
+        """While it lasts, the last layer's hidden states are kept beside the logits."""
+        llama.llama_set_embeddings(self._context, True)
+        try:
+            yield
+        finally:
+            llama.llama_set_embeddings(self._context, False)
+
+    def hidden(self, index: int) -> NDArray[np.float32]:
+        """(width,): the last layer's state, normalised, at the batch's token `index`; within `embedding`."""
+        pointer = llama.llama_get_embeddings_ith(self._context, index)
+        if not pointer:
+            raise ServingError(f"llama.cpp has no hidden state of the batch's token {index}")
+        return np.ctypeslib.as_array(pointer, (self.width,))
 
     # Memory of the sequences
 

@@ -33,6 +33,18 @@ class Scoring:
     sequences: list[list[int]]
     starts: list[int]
 
+    def fault(self, context: int, vocabulary: int) -> tuple[str, str] | None:
+        """(code, message) of what makes it impossible; None if nothing does."""
+        return fault_of_sequences(self.sequences, self.starts, context, vocabulary)
+
+    def result(self, model: Model, batch: Batch) -> dict[str, Any]:
+        """The reply: `{"logprob", "tokens", "greedy"}` of each sequence.
+
+        Raises:
+            ServingError: llama.cpp can't compute it.
+        """
+        return {"type": "scores", "scores": score(model, batch, self)}
+
 
 @dataclass
 class _Sum:
@@ -40,15 +52,17 @@ class _Sum:
     greedy: bool = True
 
 
-def fault_of(request: Scoring, context: int, vocabulary: int) -> tuple[str, str] | None:
-    """(code, message) of what makes a request impossible; None if nothing does."""
-    count = len(request.sequences)
-    if not 0 < count <= MOST_SEQUENCES or count != len(request.starts):
+def fault_of_sequences(
+    sequences: Sequence[Sequence[int]], starts: Sequence[int], context: int, vocabulary: int
+) -> tuple[str, str] | None:
+    """(code, message) of what makes it impossible to read sequences and score them; None if nothing does."""
+    count = len(sequences)
+    if not 0 < count <= MOST_SEQUENCES or count != len(starts):
         return (
             "sequences",
             f"one to {MOST_SEQUENCES} sequences can be scored, each with where its scored tokens begin",
         )
-    for tokens, start in zip(request.sequences, request.starts, strict=True):
+    for tokens, start in zip(sequences, starts, strict=True):
         if not 1 <= start < len(tokens):
             return (
                 "empty_prompt",
@@ -141,7 +155,7 @@ def _read(model: Model, batch: Batch, request: Scoring, sums: list[_Sum]) -> Non
 
 
 def score(model: Model, batch: Batch, request: Scoring) -> list[dict[str, Any]]:
-    """`{"logprob", "tokens", "greedy"}` of each sequence of a request that has no `fault_of`.
+    """`{"logprob", "tokens", "greedy"}` of each sequence of a request that has no fault.
 
     `logprob` is the sum of the natural logarithms of the scored tokens' probabilities, `greedy` whether each was the
     likeliest. The model's memory is empty before and after.

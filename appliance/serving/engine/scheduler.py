@@ -11,13 +11,11 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from appliance.errors import ServingError
-from appliance.serving.engine import likelihood
 from appliance.serving.engine.constraint import Constraint, Grammars
 from appliance.serving.engine.library import BATCH, Batch, Model
-from appliance.serving.engine.likelihood import Scoring, fault_of
 from appliance.serving.engine.text import AnswerText
 from appliance.serving.sampling import Sampling
 
@@ -49,6 +47,20 @@ class Request:
     sampling: Sampling
     stream: bool
     arrived: float = field(default_factory=time.monotonic)
+
+
+class Alone(Protocol):
+    """A request that is computed when no answer is being given, from an empty memory."""
+
+    @property
+    def number(self) -> int:
+        """The request's."""
+
+    def fault(self, context: int, vocabulary: int) -> tuple[str, str] | None:
+        """(code, message) of what makes it impossible; None if nothing does."""
+
+    def result(self, model: Model, batch: Batch) -> dict[str, Any]:
+        """The reply, but for its id; ServingError where it can't be computed."""
 
 
 class Slot:
@@ -373,18 +385,20 @@ class Scheduler:
         slot.output = -1
         slot.used = time.monotonic()
 
-    def score(self, request: Scoring) -> None:
-        """Tell how likely given tokens are. What the slots hold is given up; nothing may be running (`idle`)."""
-        fault = fault_of(request, self._model.context, self._model.vocabulary)
+    def compute_alone(self, request: Alone) -> None:
+        """Answer a request. What the slots hold is given up; nothing may be running (`idle`)."""
+        fault = request.fault(self._model.context, self._model.vocabulary)
         if fault is None:
             for slot in self._slots:
                 slot.held = []
+            self._model.forget_all()
             try:
-                scores = likelihood.score(self._model, self._batch, request)
+                self._send({"id": request.number, **request.result(self._model, self._batch)})
             except ServingError as error:
                 fault = ("decode_failed", error.message)
-            else:
-                self._send({"type": "scores", "id": request.number, "scores": scores})
+            finally:
+                self._batch.clear()
+                self._model.forget_all()
         if fault is not None:
             self._send({"type": "error", "id": request.number, "code": fault[0], "message": fault[1]})
 

@@ -11,16 +11,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata
 
 from appliance import storage
+from appliance.errors import AnchorholdError
 from appliance.events import Emit, ignore
 from appliance.paths import Device
 from appliance.registry import manifest as manifests
-from appliance.trust import keys
+from appliance.trust import keys, ledger
+from appliance.update import audit, publish, slots
 from appliance.update import install as installing
-from appliance.update import publish, slots
 from appliance.update import stick as sticks
 from convert.gguf_file import PlannedTensor, Value, header, padding, string, u32
 from convert.tensor_types import BY_NUMBER
@@ -192,11 +194,32 @@ class Simulator:
         return release.version
 
 
+def refused(
+    simulator: Simulator, error: type[AnchorholdError], match: str, old: str = "1.0.0", **given: Any
+) -> AnchorholdError:
+    """Install the stick and see it refused: `old` still active, floors and disk as before, the reason in the log."""
+    floors = ledger.read(simulator.device)
+    with pytest.raises(error, match=match) as caught:
+        simulator.install(**given)
+    assert simulator.active == old
+    assert leftovers(simulator.device) == []
+    assert ledger.read(simulator.device) == floors
+    last = audit.entries(simulator.device)[-1]
+    assert (last["event"], last["data"]["reason"]) == ("refused", caught.value.message)
+    assert audit.verify(simulator.device) == []
+    assert caught.value.hint
+    return caught.value
+
+
 def flip_bit(path: Path, position: int | None = None) -> None:
     """Flip one bit in the middle of a file, or at `position`."""
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2 if position is None else position] ^= 1
-    path.write_bytes(bytes(data))
+    size = path.stat().st_size
+    place = size // 2 if position is None else position % size
+    with path.open("r+b") as stream:
+        stream.seek(place)
+        (byte,) = stream.read(1)
+        stream.seek(place)
+        stream.write(bytes([byte ^ 1]))
 
 
 def leftovers(device: Device) -> list[str]:

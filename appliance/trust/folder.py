@@ -32,7 +32,7 @@ def open_inside(folder: Path, name: str) -> IO[bytes]:
     """Open the regular file `name` (parts separated by "/") below `folder` for reading.
 
     Raises:
-        TrustError: the name leads outside, through a link, or to something that isn't a regular file.
+        TrustError: the name leads outside, through a link, or to something that isn't a regular file with one name.
         FileNotFoundError: there is none.
     """
     parts = _parts(name)
@@ -50,8 +50,11 @@ def open_inside(folder: Path, name: str) -> IO[bytes]:
                 raise
             os.close(current)
             current = opened
-        if not stat.S_ISREG(os.fstat(current).st_mode):
+        state = os.fstat(current)
+        if not stat.S_ISREG(state.st_mode):
             raise TrustError(f"{name}: not a regular file", _HINT)
+        if state.st_nlink > 1:  # whoever holds the other name can write to it, or it is somebody's secret
+            raise TrustError(f"{name}: a hard link", "copy the stick's files instead of linking them")
         stream = os.fdopen(current, "rb")
     except BaseException:
         os.close(current)

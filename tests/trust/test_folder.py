@@ -51,11 +51,13 @@ def test_names_that_lead_outside(stick: Path, name: str) -> None:
         open_inside(stick, name)
 
 
-@pytest.mark.parametrize("kind", ["link", "fifo", "folder", "device"])
+@pytest.mark.parametrize("kind", ["link", "hard link", "fifo", "folder", "device"])
 def test_not_a_regular_file(stick: Path, kind: str) -> None:
     path = stick / "metadata" / "odd"
     if kind == "link":
         path.symlink_to("a.json")
+    elif kind == "hard link":
+        path.hardlink_to(stick / "metadata" / "a.json")
     elif kind == "fifo":
         os.mkfifo(path)
     elif kind == "folder":

@@ -41,6 +41,13 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _check_known(name: str, known: tuple[str, ...], what: str) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}"
+        raise ValueError(f"{name!r} is no {what}; {meant}")
+
+
 class ProjectSection(_Section):
     """`[project]`: what this model is called and which release is next."""
 
@@ -77,6 +84,15 @@ class RedactSection(_Section):
     """Regular expressions; a value that one matches as a whole stays."""
     tagger: str = ""
     """A folder with a token classifier (safetensors) that finds more; relative to the project."""
+    columns: dict[str, str] = {}
+    """Columns (or keys of JSON rows) and the kind of what they hold, which is replaced whatever it looks like."""
+
+    @field_validator("columns")
+    @classmethod
+    def _are_kinds(cls, columns: dict[str, str]) -> dict[str, str]:
+        for kind in columns.values():
+            _check_known(kind, get_args(Kind), "kind of personal data")
+        return columns
 
     @field_validator("allow_patterns")
     @classmethod
@@ -160,10 +176,7 @@ class FiltersSection(_Section):
     @classmethod
     def _are_known(cls, codes: list[str]) -> list[str]:
         for code in codes:
-            if code not in LANGUAGES:
-                raise ValueError(
-                    f"{code!r} is no language that is told apart; there are {', '.join(LANGUAGES)}"
-                )
+            _check_known(code, LANGUAGES, "language that is told apart")
         return codes
 
 
@@ -208,10 +221,7 @@ class DatasetSection(_Section):
     @classmethod
     def _are_formats(cls, formats: dict[str, str]) -> dict[str, str]:
         for name in formats.values():
-            if name not in FORMATS:
-                near = difflib.get_close_matches(name, FORMATS, n=1)
-                meant = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(FORMATS)}"
-                raise ValueError(f"{name!r} is no format; {meant}")
+            _check_known(name, FORMATS, "format")
         return formats
 
 

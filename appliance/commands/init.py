@@ -71,6 +71,7 @@ min_score = 0.5            # what is less sure stays
 allow = []                 # values that stay,
 allow_patterns = []        # and regular expressions of such
 tagger = ""                # a folder with a token classifier of yours that finds more
+columns = {{}}               # what a column holds, whatever it looks like: {{ card_number = "card", client = "name" }}
 
 [training]
 epochs = 2.0

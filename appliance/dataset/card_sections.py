@@ -224,6 +224,8 @@ def _redactions(card: DatasetCard) -> Section | None:
         text += f", {counts['kept']} kept as a person decided"
     if counts["left"]:
         text += f", {counts['left']} left because they are JSON numbers"
+    for column, told in counts.get("columns", {}).items():
+        text += f"; column {column} told to be {told['kind']}, in {told['rows']} rows"
     return Section("Personal data", text + ".", ("Kind", "Found", "Replaced"), rows)
 
 

@@ -49,6 +49,8 @@ class Collector:
         pool: None: portions are worked on here and at once.
         seen, test_ids: ids of accepted rows, and of those of the test files.
         repeats: ids of rows that were dropped since an equal one had been accepted.
+        told: rows of the files, by the told column that stands in them.
+        columns: of the files, as far as they were looked at.
         held: (id, offset, size) of rows in the spool that are other wordings of a question, for no split.
     """
 
@@ -73,6 +75,8 @@ class Collector:
     rejected: Counter[str] = field(default_factory=Counter)
     first_bad: list[str] = field(default_factory=list)
     flagged: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
+    columns: dict[str, None] = field(default_factory=dict)
     held: list[tuple[str, int, int]] = field(default_factory=list)
     spooled: int = 0
     _added: list[tuple[RawRow, bool]] = field(default_factory=list)
@@ -164,6 +168,7 @@ class Collector:
     def _accept(self, batch: Batch, test: bool, on_batch: OnBatch) -> None:
         """The rows of a batch, and what stands between them, in order."""
         on_batch(batch)
+        self.told.update(batch.told)
         begin = 0
         bad: list[tuple[int, BadRow]] = []
         for place, thing in batch.others:

@@ -32,6 +32,7 @@ from appliance.dataset.row_batches import (
     source_file,
 )
 from appliance.dataset.telling import STAGE, Telling
+from appliance.dataset.told_kinds import check_told_kinds, columns_without_rows
 from appliance.events import Event
 from appliance.visible import visible
 
@@ -109,6 +110,7 @@ def read_all(collector: Collector, files: list[tuple[Path, str, bool]]) -> list[
     for pair in collector.pairs.make():
         collector.add_pair(pair)
     collector.flush()
+    check_told_kinds(collector.project.config.dataset.redact, collector.told, collector.columns)
     for source in sources:
         if made := collector.pairs.by_file.get(str(source["name"])):
             source["pairs"] = dict(sorted(made.items()))
@@ -145,6 +147,10 @@ def describe(collector: Collector, source: dict[str, Any], file: SourceFile) -> 
             f"{visible(name, 0)}: the file's name looks like personal data; names of files are not redacted"
         )
         collector.emit(Event(STAGE, "warning", text))
+    collector.columns.update(dict.fromkeys(found.columns))
+    for column in columns_without_rows(found, collector.project.config.dataset):
+        text = f"`{visible(column, 0)}` makes no part of a row here, so what it holds isn't looked for"
+        collector.emit(Event(STAGE, "warning", f"{visible(name, 0)}: {text}"))
     for note in found.assumed:
         text = f"{visible(name, 0)}: {note}: {visible(evidence, 300)}"
         collector.emit(Event(STAGE, "warning", text))

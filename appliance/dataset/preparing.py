@@ -38,6 +38,7 @@ from appliance.dataset.rows import Row
 from appliance.dataset.splitting import TRAIN
 from appliance.dataset.spool import SpooledRows
 from appliance.dataset.telling import STAGE, Telling
+from appliance.dataset.told_kinds import counted
 from appliance.dataset.worker_pool import WorkerPool, cores
 from appliance.errors import DataError
 from appliance.events import Emit, Event
@@ -234,7 +235,9 @@ def _finish(
         over_limit=over_limit,
         pruned=pruned,
         held_back=held_back,
-        redactions=report.counts(section.redact.mode) if section.redact.mode != "off" else {},
+        redactions={**report.counts(section.redact.mode), **counted(section.redact, collector.told)}
+        if section.redact.mode != "off"
+        else {},
         label_counts=count_labels(project.dataset) if arranged.labels else {},
     )
     write_page(project, card)

@@ -6,6 +6,7 @@ order their rows are accepted is the collector's affair.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,6 +146,7 @@ class Batch:
         made: places of the rows that were made of transcripts and documents.
         others: (place of the row that it stands before, what is no row), in order.
         raw: how many rows there were, good and bad.
+        told: in how many of them a column stands whose kind of personal data is told.
         source: of a whole file.
     """
 
@@ -158,6 +160,7 @@ class Batch:
     made: frozenset[int]
     others: list[tuple[int, BadRow | Transcript | Document]]
     raw: int
+    told: Counter[str]
     source: SourceFile | None = None
 
 
@@ -168,6 +171,7 @@ class _Making:
     flawed: dict[int, list[Fault]] = field(default_factory=dict)
     others: list[tuple[int, BadRow | Transcript | Document]] = field(default_factory=list)
     raw: int = 0
+    told: Counter[str] = field(default_factory=Counter)
 
 
 class BatchMaker:
@@ -219,6 +223,7 @@ class BatchMaker:
             making.others.append((len(making.rows), thing))
             return
         making.raw += 1
+        making.told.update({cell.column for cell in thing.told})
         try:
             row, findings = self._maker.row(thing)
             if self._maker.schema is not None:
@@ -274,6 +279,7 @@ class BatchMaker:
             frozenset(place for place, row in enumerate(rows) if row.kind),
             making.others,
             making.raw,
+            making.told,
             source,
         )
 

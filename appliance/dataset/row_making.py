@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
+
 from appliance.dataset.cleaning import BadConversation, clean_messages, clean_text, default_group
-from appliance.dataset.reading import RawRow
+from appliance.dataset.reading import RawRow, ToldCell
 from appliance.dataset.redaction import Finding, Redactor, Unsettled, redactor_for
 from appliance.dataset.rows import Row, row_id
 from appliance.dataset.schema import AnswerSchema
 from appliance.paths import Project
+
+
+def _cleaned(told: Sequence[ToldCell]) -> list[tuple[str, str, str]]:
+    """Column, kind and value of cells, as they stand in a cleaned turn; what can't stand there is left."""
+    cells = []
+    for cell in told:
+        with contextlib.suppress(BadConversation):
+            cells.append((cell.column, cell.kind, clean_text(cell.value)))
+    return cells
 
 
 class RowMaker:
@@ -37,7 +49,7 @@ class RowMaker:
             # The rejected answer goes along as one more turn, so that the same value gets the same replacement.
             turns = [*messages, {"role": "assistant", "content": rejected}] if rejected else messages
             try:
-                redacted = self.redactor.conversation(turns, fault)
+                redacted = self.redactor.conversation(turns, fault, _cleaned(raw.told))
             except Unsettled as error:
                 reason = "each look at it shows more personal data, and there is no end to it"
                 raise BadConversation("unsettled", reason) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from appliance.dataset.card import DatasetCard
 from appliance.dataset.card_sections import left_out
+from appliance.visible import visible
 
 
 def card_lines(card: DatasetCard) -> list[str]:
@@ -19,6 +20,10 @@ def card_lines(card: DatasetCard) -> list[str]:
     if card.redactions:
         found = ", ".join(f"{count} {kind}" for kind, count in card.redactions["found"].items()) or "nothing"
         lines.append(f"personal data, {card.redactions['mode']}: {found} in {card.redactions['rows']} rows")
+        lines += [
+            f"personal data, column `{visible(name, 0)}`: {told['kind']}, in {told['rows']} rows"
+            for name, told in card.redactions.get("columns", {}).items()
+        ]
         lines += [
             f"personal data, {what}: {card.redactions[what]}"
             for what in ("kept", "left")

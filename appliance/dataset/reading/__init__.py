@@ -25,6 +25,7 @@ from appliance.dataset.reading.reader import (
     read_file,
     read_lines,
 )
+from appliance.dataset.reading.told_cells import ToldCell
 
 __all__ = [
     "BadRow",
@@ -34,6 +35,7 @@ __all__ = [
     "Inspection",
     "Material",
     "RawRow",
+    "ToldCell",
     "Transcript",
     "Turn",
     "by_lines",

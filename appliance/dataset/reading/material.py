@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from appliance.dataset.reading.told_cells import ToldCell
 from appliance.visible import visible
 
 MAX_LINE_BYTES = 16 * 1024 * 1024  # a longer line is a bad row: it would be no example but a file
@@ -28,6 +29,7 @@ class RawRow:
         rejected: of a preference pair, the answer that was not preferred; empty: no pair.
         note: what of the row was left out in reading; empty: nothing.
         kind: of a row that was made of a transcript or a document, how (`qa`, `turns`, ...); empty: the file's own.
+        told: its cells whose kind of personal data the configuration tells.
     """
 
     file: str
@@ -37,6 +39,7 @@ class RawRow:
     rejected: str = ""
     note: str = ""
     kind: str = ""
+    told: tuple[ToldCell, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ from appliance.dataset.reading.pdf_text import PdfFault, pdf_blocks
 from appliance.dataset.reading.shapes import TITLES, Shape, to_conversation
 from appliance.dataset.reading.tables import fault_of, table_rows
 from appliance.dataset.reading.text_encoding import TextFile
+from appliance.dataset.reading.told_cells import told_cells
 from appliance.dataset.reading.turn_tables import collect_turns
 from appliance.dataset.reading.workbook import Sheet, Workbook
 from appliance.errors import DataError
@@ -267,7 +268,8 @@ def _from_records(name: str, records: _Records, shape: Shape, section: DatasetSe
                 yield _text_document(name, line, value, shape)
             else:
                 made = to_conversation(value, shape, section)
-                yield RawRow(name, line, made.messages, made.group, made.rejected, made.note)
+                told = told_cells(value, section)
+                yield RawRow(name, line, made.messages, made.group, made.rejected, made.note, told=told)
         except Unfit as fault:
             yield BadRow(name, line, fault.kind, fault.reason)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from appliance import storage
+from appliance.dataset.redaction.finding import Options
 from appliance.dataset.redaction.spans import KINDS, Span
 from appliance.errors import DataError
 
@@ -98,6 +99,50 @@ def _entries(path: Path) -> Iterable[tuple[int, Mapping[str, Any]]]:
         except (ValueError, RecursionError):
             entry = None
         yield number, entry if isinstance(entry, dict) else {}
+
+
+class ToldValues:
+    """Finds the values of cells whose column's kind is told, letter by letter but for white space.
+
+    A value isn't looked for inside a longer number or word: `12` stands in `ID12`, not in `120`.
+
+    Args:
+        told: (column, kind, value); a value without a letter or digit is nobody's.
+    """
+
+    def __init__(self, told: Iterable[tuple[str, str, str]]) -> None:
+        values = {
+            " ".join(value.split()): (column, kind)
+            for column, kind, value in told
+            if any(character.isalnum() for character in value)
+        }
+        longest_first = sorted(values, key=lambda value: (-len(value), value))
+        self._patterns = [(_apart(value), *values[value]) for value in longest_first]
+
+    def __call__(self, text: str) -> Sequence[Span]:
+        """The spans in `text`, surer than any rule's; they may overlap."""
+        return [
+            Span(*match.span(), kind, 1.0, f"column `{column}` holds it")
+            for pattern, column, kind in self._patterns
+            for match in pattern.finditer(text)
+        ]
+
+
+def _apart(value: str) -> re.Pattern[str]:
+    """Finds `value` where it neither begins nor ends inside a number or a word."""
+
+    def no_more(where: str, character: str) -> str:
+        sort = r"\d" if character.isdecimal() else r"[^\W\d_]" if character.isalpha() else ""
+        return f"({where}{sort})" if sort else ""
+
+    words = r"\s+".join(map(re.escape, value.split()))
+    return re.compile(no_more("?<!", value[0]) + words + no_more("?!", value[-1]))
+
+
+def with_told(options: Options, told: Iterable[tuple[str, str, str]]) -> Options:
+    """Options that also find what stands in cells whose column's kind is told."""
+    values, marked = ToldValues(told), options.marked
+    return replace(options, marked=values if marked is None else lambda text: [*values(text), *marked(text)])
 
 
 class MissedValues:

@@ -60,7 +60,7 @@ class Options:
         allowed_values: texts that stay, in lower case.
         allowed_patterns: expressions; a span that one matches as a whole stays.
         tagger: finds more, in a text; its spans are put together with ours.
-        marked: finds what a person marked; of any kind, whatever `kinds` and `min_score` say.
+        marked: finds what a person marked or told; of any kind, whatever `kinds` and `min_score` say.
     """
 
     kinds: frozenset[str] = frozenset(DEFAULT_KINDS)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from appliance.dataset.redaction.conversation import Field, Placeholders, find_all, put_together, take_apart
-from appliance.dataset.redaction.decisions import Decision
+from appliance.dataset.redaction.decisions import Decision, with_told
 from appliance.dataset.redaction.finding import Options
 from appliance.dataset.redaction.surrogates import Surrogates, normal
 
@@ -111,7 +111,10 @@ class Redactor:
         return hmac.new(self._key, text, hashlib.sha256).hexdigest()[:16]
 
     def conversation(
-        self, messages: Sequence[dict[str, Any]], fault: Callable[[str], str] = lambda _: ""
+        self,
+        messages: Sequence[dict[str, Any]],
+        fault: Callable[[str], str] = lambda _: "",
+        told: Sequence[tuple[str, str, str]] = (),
     ) -> Redacted:
         """A conversation without what was found in it.
 
@@ -121,10 +124,12 @@ class Redactor:
             messages: cleaned turns.
             fault: what is wrong with the last answer after redaction, as a schema sees it; where placeholders
                 break an answer, surrogates are tried.
+            told: (column, kind, value) of the row's cells whose kind is told: replaced wherever the value stands.
         """
-        redacted = self._redact(messages, self._mode)
+        options = with_told(self._options, told) if told else self._options
+        redacted = self._redact(messages, self._mode, options)
         if self._mode == "placeholder" and redacted.findings and fault(str(redacted.messages[-1]["content"])):
-            by_surrogates = self._redact(messages, "surrogate")
+            by_surrogates = self._redact(messages, "surrogate", options)
             if not fault(str(by_surrogates.messages[-1]["content"])):
                 return by_surrogates
         return redacted
@@ -136,9 +141,9 @@ class Redactor:
     def _is_own(self, message: dict[str, Any]) -> bool:
         return message.get("role") == "system" and message["content"] == self._own_system
 
-    def _redact(self, messages: Sequence[dict[str, Any]], mode: Mode) -> Redacted:
+    def _redact(self, messages: Sequence[dict[str, Any]], mode: Mode, options: Options) -> Redacted:
         turns = take_apart(messages, self._is_own)
-        find_all(turns, self._options)
+        find_all(turns, options)
         placeholders = Placeholders([turn.content for turn in turns])
         stand_in = placeholders.of if mode == "placeholder" else self._surrogates.of
         conversation = self.keyed(*(turn.content for turn in turns))

@@ -23,6 +23,8 @@ from appliance.dataset.redaction.national_ids import NATIONAL_IDS, compact
 from appliance.dataset.redaction.numbers_alone import spreadsheet_exponent
 
 _TRIES = 20_000
+_MAC_DIGITS = 12
+_IBAN = re.compile(r"[A-Za-z]{2}\d{2}[A-Za-z0-9 -]{8,}", re.ASCII)
 _WORD = re.compile(r"[^\W\d_]+")
 _KEPT_PREFIX = re.compile(r"(?:[A-Za-z]{2,12}[_-])+(?=\w{8})|AKIA|ASIA|AGPA|AIDA|AROA|AIza|eyJ|SG\.|ya29\.")
 
@@ -32,6 +34,10 @@ def normal(kind: str, value: str) -> str:
     if kind in {"phone", "card", "iban", "account", "national_id", "mac"}:
         return re.sub(r"\W|_", "", value).lower()
     return " ".join(value.lower().split()) if kind != "secret" else value
+
+
+class _NoneHolds(Exception):  # noqa: N818 - never leaves this file
+    """No surrogate that was tried has the form of its kind."""
 
 
 class Surrogates:
@@ -53,12 +59,17 @@ class Surrogates:
 
         Args:
             kind: one of `KINDS`.
-            value: as it stands in the text.
+            value: as it stands in the text; where a person told its kind, it need not look like it.
         """
-        if kind in {"name", "address", "email", "url"}:
-            return getattr(self, f"_{kind}")(value)  # type: ignore[no-any-return]
         chance = self._chance(kind, normal(kind, value))
-        return _MAKERS.get(kind, _scrambled)(value, chance)
+        try:
+            if kind in {"name", "address", "email", "url"}:
+                made = str(getattr(self, f"_{kind}")(value))
+            else:
+                made = _MAKERS.get(kind, _scrambled)(value, chance)
+            return made if made != value else _scrambled(value, chance)
+        except _NoneHolds:
+            return _unlike(value, chance)
 
     def _word(self, word: str, place: bool = False) -> str:
         """Another word of the same sort and case; the same word always gives the same one."""
@@ -199,7 +210,19 @@ def _until(value: str, make: Callable[[], str], holds: Callable[[str], bool]) ->
         made = make()
         if made != value and holds(made):
             return made
-    raise AssertionError("no surrogate holds: its maker can't make what its finder finds")
+    raise _NoneHolds
+
+
+def _unlike(value: str, chance: random.Random) -> str:
+    """Other letters and digits for a value that has not the form of its kind, Latin ones for letters of any script."""
+    plain = "".join(
+        "x" if character.isalnum() and not character.isascii() else character for character in value
+    )
+    if not any(character.isalnum() for character in plain):
+        return "x"
+    while (made := _scramble(plain, chance)) == value:
+        pass
+    return made
 
 
 def _scrambled(value: str, chance: random.Random) -> str:
@@ -217,6 +240,8 @@ def _card(value: str, chance: random.Random) -> str:
 
 
 def _iban(value: str, chance: random.Random) -> str:
+    if not _IBAN.fullmatch(value):
+        raise _NoneHolds
     body = _scramble(value[4:], chance)
     plain = re.sub(r"\W", "", value[:2] + "00" + body).upper()
     check = 98 - checksums.remainder97(plain)
@@ -275,6 +300,9 @@ def _ip(value: str, chance: random.Random) -> str:
 
 
 def _mac(value: str, chance: random.Random) -> str:
+    if sum(character.isalnum() for character in value) < _MAC_DIGITS:
+        raise _NoneHolds
+
     def make() -> str:
         text = "".join(
             chance.choice("0123456789abcdef") if character.isalnum() else character for character in value
@@ -286,6 +314,9 @@ def _mac(value: str, chance: random.Random) -> str:
 
 
 def _birth_date(value: str, chance: random.Random) -> str:
+    if not DATE.fullmatch(value):
+        raise _NoneHolds
+
     def number(match: re.Match[str]) -> str:
         text = match.group()
         if len(text) == 4:

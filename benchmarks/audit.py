@@ -24,9 +24,10 @@ import numpy as np
 
 from appliance.base_model import resolve
 from appliance.evaluation.answers import AnswerStore
-from appliance.evaluation.auditing.audit import CONTEXT, SLOTS, sampled
+from appliance.evaluation.auditing.audit import CONTEXT, SLOTS
 from appliance.evaluation.auditing.likelihoods import LikelihoodStore
 from appliance.evaluation.auditing.running import Runner
+from appliance.evaluation.auditing.sides import sampled
 from appliance.evaluation.resampling import figure
 from appliance.evaluation.scoring import SCORERS
 from appliance.evaluation.suite import Case, Suite

@@ -41,6 +41,12 @@ _standard_option = click.option(
     help="Ask this system too, in every suite (may be repeated).",
 )
 @click.option(
+    "--compare/--no-compare",
+    default=True,
+    show_default=True,
+    help="In domain suites, ask fifty cases of the base, of the base with examples and of the release in service too.",
+)
+@click.option(
     "--sample",
     type=click.IntRange(0),
     default=100,
@@ -58,6 +64,7 @@ def command(
     standard: bool,
     only: tuple[str, ...],
     against: tuple[str, ...],
+    compare: bool,
     sample: int,
     threads: int,
 ) -> None:
@@ -82,7 +89,9 @@ def command(
     from appliance.pipeline import only_one
 
     project = Project.open(folder)
-    plan = plan_of(project, data=data, standard=standard, only=only, against=against, sample=sample)
+    plan = plan_of(
+        project, data=data, standard=standard, only=only, against=against, compare=compare, sample=sample
+    )
     for line in fault_lines(plan.faults):
         click.echo(line, err=True)
     with only_one(project), stage_events(project.events) as emit:

@@ -29,6 +29,12 @@ class Held:
     grammar: str = ""
 
 
+def schema_of(project: Project) -> AnswerSchema | None:
+    """The schema that answers should satisfy, if the project has one."""
+    path = project.config.dataset.schema_path
+    return AnswerSchema.load(project.root / path) if path else None
+
+
 def held_to(
     project: Project, schema: AnswerSchema | None, learnt: Iterable[Row], emit: Emit = ignore
 ) -> Held:

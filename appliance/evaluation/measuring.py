@@ -17,7 +17,7 @@ from appliance.evaluation.asking import ask, slots_for
 from appliance.evaluation.auditing.gates import Verdict
 from appliance.evaluation.auditing.standing import canary_verdicts, write_gates
 from appliance.evaluation.certainty import compare
-from appliance.evaluation.holding import Held, held_to
+from appliance.evaluation.holding import Held, held_to, schema_of
 from appliance.evaluation.results import (
     EvaluationResult,
     expected_values,
@@ -56,12 +56,6 @@ def context_for(system: System, rows: Sequence[Row], checkpoint: Path, max_token
     # Counted without the opening of the answer's turn, which is a few tokens.
     longest = max(count([system.prompt(row) for row in rows])) + 16 + max_tokens
     return -(-longest // _CONTEXT_STEP) * _CONTEXT_STEP
-
-
-def schema_of(project: Project) -> AnswerSchema | None:
-    """The schema that answers should satisfy, if the project has one."""
-    path = project.config.dataset.schema_path
-    return AnswerSchema.load(project.root / path) if path else None
 
 
 def _speeds(answers: dict[str, list[Answer]]) -> dict[str, dict[str, float]]:

@@ -10,8 +10,8 @@ from appliance.dataset import Row, counter, iterate_rows, read_rows
 from appliance.errors import DataError
 from appliance.evaluation.answers import AnswerStore
 from appliance.evaluation.asking import ask, slots_for
-from appliance.evaluation.holding import held_to
-from appliance.evaluation.measuring import context_for, schema_of
+from appliance.evaluation.holding import held_to, schema_of
+from appliance.evaluation.measuring import context_for
 from appliance.evaluation.results import SystemScore, expected_values, score_answers, summarise
 from appliance.evaluation.systems import SHIPPED, System, plain_prompt, tuned_file
 from appliance.events import Emit, Event

@@ -54,6 +54,7 @@ class Difference:
         p: two-sided.
         cases: that both were asked.
         verdict: "better", "worse", or "no difference shown" (also where neither way is better).
+        wins, losses: cases on which ours, or the other's, is the better by itself; 0 where neither way is better.
     """
 
     metric: str
@@ -65,6 +66,8 @@ class Difference:
     p: float
     cases: int
     verdict: str
+    wins: int = 0
+    losses: int = 0
 
 
 @lru_cache(maxsize=16)
@@ -99,6 +102,15 @@ def figure(metric: Metric, scores: Sequence[CaseScore]) -> Figure | None:
     return Figure(metric.name, value, low, high, len(table))
 
 
+def _won_and_lost(metric: Metric, ours: Numbers, theirs: Numbers) -> tuple[int, int]:
+    """Cases on which one alone is better, by the figure of each case by itself."""
+    if metric.better == "neither":
+        return 0, 0
+    apart = np.asarray(metric.combine(*ours.T)) - np.asarray(metric.combine(*theirs.T))
+    more, less = int((apart > 0).sum()), int((apart < 0).sum())
+    return (more, less) if metric.better == "higher" else (less, more)
+
+
 def difference(
     metric: Metric, ours: Sequence[CaseScore], theirs: Sequence[CaseScore], against: str
 ) -> Difference | None:
@@ -114,10 +126,10 @@ def difference(
         metric.combine(*_resampled(second, draws).T)
     )
     low, high = (float(edge) for edge in np.quantile(gaps, (0.025, 0.975)))
+    wins, losses = _won_and_lost(metric, first, second)
     if _is_share(metric, first) and _is_share(metric, second):
-        wins = int((first[:, 0] > second[:, 0]).sum())
-        losses = int((first[:, 0] < second[:, 0]).sum())
-        p = mcnemar(wins, losses)
+        apart = first[:, 0] - second[:, 0]
+        p = mcnemar(int((apart > 0).sum()), int((apart < 0).sum()))
     else:
         # A figure that never changes sides in so many draws has p below one draw's share, not nought.
         sides = min(int((gaps <= 0).sum()), int((gaps >= 0).sum()))
@@ -125,4 +137,4 @@ def difference(
     verdict = "no difference shown"
     if p < LEVEL and metric.better != "neither":
         verdict = "better" if (mine > other) == (metric.better == "higher") else "worse"
-    return Difference(metric.name, against, mine, other, low, high, p, len(first), verdict)
+    return Difference(metric.name, against, mine, other, low, high, p, len(first), verdict, wins, losses)

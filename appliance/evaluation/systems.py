@@ -79,7 +79,12 @@ def choose_examples(train: Sequence[Row], shots: int) -> list[Row]:
 
 def few_shot_prompt(row: Row, examples: Sequence[Row], schema: dict[str, Any] | None) -> Messages:
     """The row asked with all the help that a prompt can give: schema in the system turn, then examples."""
-    own = plain_prompt(row)
+    return with_examples(plain_prompt(row), examples, schema)
+
+
+def with_examples(own: Messages, examples: Sequence[Row], schema: dict[str, Any] | None) -> Messages:
+    """A conversation with all the help that a prompt can give: schema in the system turn, then examples."""
+    own = [dict(message) for message in own]
     system = own.pop(0)["content"] if own[0]["role"] == "system" else ""
     if schema is not None:
         text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))

@@ -16,17 +16,19 @@ import pytest
 from appliance.errors import EvaluationError, GateError, TrustError, UpdateError, UsageError
 from appliance.evaluation import evaluate
 from appliance.evaluation.auditing import AuditResult, Plan, audit, plan_of, planning, running
-from appliance.evaluation.auditing.audit import sampled
+from appliance.evaluation.auditing.sides import sampled
+from appliance.evaluation.auditing.terminal import audit_lines
 from appliance.evaluation.auditing.waiving import waive
 from appliance.evaluation.scoring import SCORERS
 from appliance.evaluation.suite import Case, Suite
 from appliance.events import Event, ignore
-from appliance.paths import Device, Project
+from appliance.paths import Device, Project, registry_folder
 from appliance.registry.release import assemble
+from appliance.registry.store import Registry
 from appliance.trust import keys
 from appliance.update.install import install
 from appliance.update.publish import publish_project
-from tests.evaluation.planted import adapted, prepared, ship
+from tests.evaluation.planted import adapted, always, measured_by_hand, prepared, ship, taught
 
 pytestmark = pytest.mark.slow
 PASSPHRASE = "correct horse battery"
@@ -88,7 +90,7 @@ def project(make_project: Callable[..., Path], tiny_checkpoint: Path) -> Project
 
 def audited(project: Project, checkpoint: Path, **options: bool) -> tuple[AuditResult, list[Event]]:
     events: list[Event] = []
-    plan = plan_of(project, standard=False, **options)  # type: ignore[arg-type]
+    plan = plan_of(project, standard=False, **{"compare": False, **options})  # type: ignore[arg-type]
     return audit(project, plan, checkpoint, events.append, threads=1), events
 
 
@@ -166,7 +168,7 @@ def test_a_scorer_that_raises_is_named_and_the_rest_runs(
     result, _ = audited(project, tiny_checkpoint)
     desk = next(suite for suite in result.suites if suite.name == "desk")
     assert "desk.jsonl:3: the scorer json_fields failed: ZeroDivisionError: no words at all" in desk.faults
-    assert len(result.suites) == 6
+    assert len(result.suites) == 7
 
 
 def test_a_sample_is_the_same_every_time_and_said(project: Project) -> None:
@@ -209,6 +211,40 @@ def test_the_shipped_file_is_set_beside_a_16_bit_file_that_does_not_stay(
     settings.write_text(settings.read_text().replace('"lora_alpha": 4', '"lora_alpha": 8'))
     with pytest.raises(EvaluationError, match="not what Q4_0 was made of"):
         audit(project, plan, tiny_checkpoint, ignore, threads=1)
+
+
+def test_who_won_is_said_of_what_the_file_is_for(
+    project: Project, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    """The base is the same model here: nothing is shown. What is in service answers everything alike, and loses."""
+    dull = taught(tiny_checkpoint, tmp_path / "dull", always("no idea", ["unit P1 was dead", "hello"]), 40)
+    for checkpoint in (dull, tiny_checkpoint):
+        ship(project, checkpoint)
+        measured_by_hand(project)
+        if checkpoint is dull:
+            promoted(project)
+    result, _ = audited(project, tiny_checkpoint, compare=True)
+    titles = {system["key"]: system["title"] for system in result.systems}
+    assert titles["in_service"] == "In service: 1.0.0" and "1 examples in the prompt" in titles["base_shots"]
+    split = next(suite for suite in result.suites if suite.name == "test-split")
+    gaps = {gap.against: gap for gap in split.differences if gap.metric == "f1"}
+    assert set(gaps) == {"base", "base_shots", "in_service"} and split.examples == []
+    assert gaps["base"].verdict == "no difference shown"
+    beaten = gaps["in_service"]
+    assert beaten.verdict == "better" and beaten.wins > 3 and beaten.losses == 0
+    lines = "\n".join(audit_lines(result))
+    assert f"against In service: 1.0.0: {beaten.wins} won, 0 lost of {beaten.cases}, p = " in lines
+    page = (project.audit / "report-card.html").read_text()
+    assert "Against the others" in page and "In service: 1.0.0" in page
+    promoted(project)  # this very file in service: nothing to compare it with
+    result, _ = audited(project, tiny_checkpoint, compare=True)
+    assert [system["key"] for system in result.systems] == ["shipped", "tuned_f16", "base", "base_shots"]
+
+
+def promoted(project: Project) -> None:
+    assemble(project, ignore)
+    with Registry(registry_folder()) as registry:
+        registry.promote(registry.add(project.release).digest, "stable")
 
 
 def test_only_one_suite_is_no_audit_of_a_release(project: Project, tiny_checkpoint: Path) -> None:

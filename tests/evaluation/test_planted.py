@@ -14,7 +14,7 @@ from appliance.dataset import read_rows
 from appliance.errors import GateError
 from appliance.evaluation import evaluate
 from appliance.evaluation.auditing import Plan, audit
-from appliance.evaluation.auditing.audit import sampled
+from appliance.evaluation.auditing.sides import sampled
 from appliance.evaluation.scoring.scorer import conversation
 from appliance.evaluation.suites.project_rows import gap_suite
 from appliance.evaluation.suites.reading import read_suites, standard_files

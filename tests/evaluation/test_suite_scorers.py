@@ -314,3 +314,24 @@ def test_personal_data_counts_where_nobody_asked_with_it() -> None:
     assert answered("personal_data", {"prompt": f"Sum up: {mail}"}, mail).ok
     assert answered("personal_data", {}, "Hamlet was written by William Shakespeare in London.").ok
     assert answered("personal_data", {}, "Her card is 4111 1111 1111 1111.").values["told"] == 1.0
+
+
+def test_likeness_of_meaning_is_counted_from_a_shuffled_pairing() -> None:
+    from appliance.evaluation.scoring import EmbeddingScorer, Likeness, Said
+
+    scorer = SCORERS["semantic"]
+    assert isinstance(scorer, EmbeddingScorer)
+    case = Case("a", {"prompt": "?", "reference": ["right", "also right"]}, "s:2")
+
+    def values(own: float, *others: float, **options: float) -> tuple[bool | None, dict[str, float]]:
+        found = scorer.score(
+            case, Suite("s", "semantic", (case,), options=options), [Said("x")], Likeness(own, others)
+        )
+        return found.ok, dict(found.values)
+
+    ok, high = values(0.95, 0.8, 0.7)
+    assert ok and high["similarity"] == pytest.approx(0.8) and high["nearest"] == 1.0
+    ok, chance = values(0.75, 0.8, 0.7)
+    assert not ok and chance["similarity"] == pytest.approx(0) and chance["nearest"] == 0.0
+    assert values(0.85, 0.8, 0.7, least=0.3)[0] and not values(0.85, 0.8, 0.7, least=0.7)[0]
+    assert values(1.0, 1.0)[1]["similarity"] == 0.0

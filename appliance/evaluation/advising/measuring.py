@@ -14,8 +14,8 @@ from appliance.evaluation.advising.verdict import Advice, Cost, Measure, judge
 from appliance.evaluation.advising.ways import STAGE, TUNED, TUNED_RETRIEVAL, look_up, ways_of
 from appliance.evaluation.answers import Answer, AnswerStore
 from appliance.evaluation.asking import ask, slots_for
-from appliance.evaluation.holding import Held, held_to
-from appliance.evaluation.measuring import context_for, schema_of
+from appliance.evaluation.holding import Held, held_to, schema_of
+from appliance.evaluation.measuring import context_for
 from appliance.evaluation.results import expected_values, score_answers
 from appliance.evaluation.scoring.overlap import rouge_l
 from appliance.evaluation.systems import System

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from appliance import storage
-from appliance.conversion import ships
 from appliance.errors import EvaluationError
 from appliance.evaluation.answers import AnswerStore
 from appliance.evaluation.auditing import gates as judging
 from appliance.evaluation.auditing.card_page import render
-from appliance.evaluation.auditing.fidelity import Comparer, FidelityStore, full_file
+from appliance.evaluation.auditing.fidelity import Comparer, FidelityStore
 from appliance.evaluation.auditing.likelihoods import LikelihoodStore
+from appliance.evaluation.auditing.meaning import EmbeddingStore, Meaning, by_meaning
 from appliance.evaluation.auditing.personal_answers import looked_through
 from appliance.evaluation.auditing.results import SuiteResult, suite_result, to_json
 from appliance.evaluation.auditing.running import Outcome, Runner
-from appliance.evaluation.scoring import SCORERS, FidelityScorer
+from appliance.evaluation.auditing.sides import Sides, compares, sampled, who_is_asked
 from appliance.evaluation.suite import Fault, Suite
-from appliance.evaluation.systems import BASE, SHIPPED, TUNED_FULL, ModelFile, base_file, tuned_file
+from appliance.evaluation.systems import SHIPPED, TUNED_FULL, ModelFile
 from appliance.events import Emit, Event
 from appliance.paths import Project
 from appliance.serving.engine_client import Engine
@@ -31,7 +31,6 @@ from appliance.serving.engine_client import Engine
 STAGE = "audit"
 FORMAT = 1
 CONTEXT, SLOTS = 2048, 8  # tokens of one case; cases answered side by side
-SEED = 7
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ class Plan:
         suites: to run.
         faults: of their files.
         against: further systems to run all suites on, beside those that a gate names for its own suite.
+        rivals: systems to run some cases of the domain suites on (base, the base with examples, what is in service).
         sample: ask at most so many cases of a suite (0: all), drawn by the hash of their ids.
         partial: not the project's whole audit; its results go into a folder of their own and into no release.
     """
@@ -49,6 +49,7 @@ class Plan:
     suites: Sequence[Suite]
     faults: Sequence[Fault] = ()
     against: Sequence[str] = ()
+    rivals: Sequence[str] = ()
     sample: int = 0
     partial: bool = False
 
@@ -75,63 +76,6 @@ class AuditResult:
     def verdicts(self) -> list[judging.Verdict]:
         """Of all gates."""
         return judging.of_suites(self.suites)
-
-
-def sampled(suite: Suite, count: int) -> Suite:
-    """At most `count` of a suite's cases, the first by the hash of seed and id, in their own order."""
-    if not count or len(suite.cases) <= count:
-        return suite
-    order = sorted(suite.cases, key=lambda case: storage.sha256_bytes(f"{SEED} {case.id}".encode()))
-    kept = {case.id for case in order[:count]}
-    return replace(suite, cases=tuple(case for case in suite.cases if case.id in kept), of=len(suite.cases))
-
-
-class _Files:
-    """The files of an audit's systems, each looked for once; what was made for the audit goes with `stack`."""
-
-    def __init__(self, project: Project, checkpoint: Path, emit: Emit, stack: contextlib.ExitStack) -> None:
-        self._project, self._checkpoint, self._emit, self._stack = project, checkpoint, emit, stack
-        self._known: dict[str, ModelFile] = {}
-
-    def of(self, system: str) -> ModelFile:
-        """A system's file."""
-        if system not in self._known:
-            self._known[system] = self._find(system)
-        return self._known[system]
-
-    def _find(self, system: str) -> ModelFile:
-        if system == BASE:
-            return base_file(self._checkpoint, self._emit)
-        if system == TUNED_FULL:
-            return self._stack.enter_context(full_file(self._project, self._checkpoint, self._emit))
-        return tuned_file(self._project, ships(self._project).type)
-
-    def title(self, system: str) -> str:
-        """A system's name for people."""
-        titles = {BASE: "Base, F16", TUNED_FULL: "Tuned, F16"}
-        return titles.get(system) or f"Tuned, {ships(self._project).type} (ships)"
-
-
-def _compares(suite: Suite) -> bool:
-    """Whether a suite sets the file that ships beside its 16-bit file, and is run on both at once."""
-    return isinstance(SCORERS[suite.scorer], FidelityScorer)
-
-
-def _systems(plan: Plan) -> dict[str, list[Suite]]:
-    """Suites to run by system, the shipped file first."""
-    asked = [suite for suite in plan.suites if not _compares(suite)]
-    found: dict[str, list[Suite]] = {SHIPPED: asked}
-    for key in (BASE, TUNED_FULL):
-        chosen = [
-            suite
-            for suite in asked
-            if key in plan.against or any(gate.against == key for gate in suite.gates)
-        ]
-        if chosen:
-            found[key] = chosen
-    if len(asked) < len(plan.suites):
-        found.setdefault(TUNED_FULL, [])
-    return found
 
 
 def prepared(project: Project, plan: Plan) -> Plan:
@@ -188,35 +132,37 @@ def audit(project: Project, plan: Plan, checkpoint: Path, emit: Emit, *, threads
     output = folder / "part" if plan.partial else folder
     for name in ("audit.json", "gates.json"):
         (output / name).unlink(missing_ok=True)
-    wanted = _systems(plan)
-    compared = [suite for suite in plan.suites if _compares(suite)]
-    total = sum(len(suite.cases) for suites in [*wanted.values(), compared] for suite in suites)
-    emit(Event(STAGE, "started", f"{len(plan.suites)} suites, {total} cases"))
     began = time.monotonic()
-    progress = _Progress(emit, total)
     outcomes: dict[str, dict[str, Outcome]] = {}
     systems, seconds, build = [], {}, ""
     with contextlib.ExitStack() as stack:
         answers = stack.enter_context(AnswerStore(folder / "answers.jsonl"))
         likelihoods = stack.enter_context(LikelihoodStore(folder / "likelihoods.jsonl"))
-        files = _Files(project, checkpoint, emit, stack)
+        sides = Sides(project, checkpoint, emit, stack)
+        wanted = who_is_asked(plan.suites, plan.against, plan.rivals, sides)
+        compared = [suite for suite in plan.suites if compares(suite)]
+        total = sum(len(suite.cases) for suites in [*wanted.values(), compared] for suite in suites)
+        emit(Event(STAGE, "started", f"{len(plan.suites)} suites, {total} cases"))
+        progress = _Progress(emit, total)
         start = partial(_engine, threads=threads, log=folder / "engine.log")
         for key, suites in wanted.items():
-            file = files.of(key)
-            systems.append({"key": key, "title": files.title(key), "file": _facts(file)})
-            progress.system(files.title(key))
+            file = sides.of(key)
+            systems.append({"key": key, "title": sides.title(key), "file": _facts(file)})
+            progress.system(sides.title(key))
             outcomes[key] = {}
             since = time.monotonic()
             if suites:
                 with start(file) as engine:
                     build = engine.info.build.partition(";")[0]
-                    runner = Runner(engine, key, file.sha256, answers, likelihoods, progress.tell)
+                    runner = Runner(
+                        engine, key, file.sha256, answers, likelihoods, progress.tell, sides.frame(key)
+                    )
                     outcomes[key] = {outcome.suite.name: outcome for outcome in runner.run(suites)}
             seconds[key] = round(time.monotonic() - since, 2)
         if compared:
             since = time.monotonic()
-            ours, full = files.of(SHIPPED), files.of(TUNED_FULL)
-            progress.system(f"{files.title(SHIPPED)} beside 16 bits")
+            ours, full = sides.of(SHIPPED), sides.of(TUNED_FULL)
+            progress.system(f"{sides.title(SHIPPED)} beside 16 bits")
             with (
                 start(ours) as engine,
                 start(full) as other,
@@ -226,6 +172,17 @@ def audit(project: Project, plan: Plan, checkpoint: Path, emit: Emit, *, threads
                 comparer = Comparer(engine, other, (ours.sha256, full.sha256), kept, progress.tell)
                 outcomes[SHIPPED] |= comparer.run(compared)
             seconds["fidelity"] = round(time.monotonic() - since, 2)
+        meant = [suite for suite in plan.suites if by_meaning(suite)]
+        if meant:
+            since = time.monotonic()
+            with start(sides.of(SHIPPED)) as engine, EmbeddingStore(folder / "embeddings.jsonl") as vectors:
+                meaning = Meaning(engine, sides.of(SHIPPED).sha256, vectors)
+                for suite in meant:
+                    meaning.score(
+                        suite,
+                        {key: found[suite.name] for key, found in outcomes.items() if suite.name in found},
+                    )
+            seconds["embeddings"] = round(time.monotonic() - since, 2)
     suites = list(plan.suites)
     answered = looked_through({key: list(found.values()) for key, found in outcomes.items()})
     if answered is not None:

@@ -179,6 +179,32 @@ def _gate_table(suites: Sequence[Value]) -> str:
     )
 
 
+def _compared(suites: Sequence[Value], systems: Sequence[Value]) -> str:
+    """What the file is for, beside the others, by each domain suite's first figure."""
+    titles = {system["key"]: system["title"] for system in systems}
+    rows = ""
+    for suite in suites:
+        metric, shape = SCORERS[suite["scorer"]].metrics[0].name, SCORERS[suite["scorer"]].metrics[0].shape
+        for entry in suite["differences"] if suite["kind"] == "domain" else ():
+            if entry["metric"] == metric:
+                ours, theirs = written(entry["ours"], shape), written(entry["theirs"], shape)
+                rows += (
+                    f"<tr><td>{_text(suite['title'])}<br><code>{_text(metric)}</code></td>"
+                    f"<td>{_text(titles[entry['against']])}</td>"
+                    f'<td class="num">{ours}</td><td class="num">{theirs}</td><td class="num">{entry["wins"]}</td>'
+                    f'<td class="num">{entry["losses"]}</td><td class="num">{entry["cases"]}</td>'
+                    f"<td>{_text(entry['verdict'])} (p = {entry['p']:.2g})</td></tr>"
+                )
+    if not rows:
+        return ""
+    head = "".join(f'<th class="num">{name}</th>' for name in ("Ours", "Theirs", "Won", "Lost", "Cases"))
+    return (
+        "<h2>Against the others</h2><p class=soft>Cases that both were asked; won and lost are those on which one "
+        "alone is better.</p>"
+        f'<div class="wide"><table><tr><th>Suite</th><th>Against</th>{head}<th></th></tr>{rows}</table></div>'
+    )
+
+
 def render(audit: Value) -> str:
     """The whole page: styles inline, no scripts, no other place named."""
     suites, systems = audit["suites"], audit["systems"]
@@ -208,6 +234,7 @@ def render(audit: Value) -> str:
 <div class="soft">What an audit of the file that ships found</div></header>
 <p class="lead"><b>{passed} of {len(gates)}</b> gates passed; {len(suites)} suites, {cases} cases.</p>
 <h2>Gates</h2>{_gate_table(suites)}
+{_compared(suites, systems)}
 {sections}{unread}
 <h2>What was measured</h2>
 <div class="wide"><table><tr><th>System</th><th>File</th><th>SHA-256</th></tr>{files}</table></div>

@@ -10,6 +10,7 @@ from appliance.conversion import ships
 from appliance.dataset.nearest import meant
 from appliance.errors import UsageError
 from appliance.evaluation.auditing.audit import Plan, audit, prepared
+from appliance.evaluation.auditing.sides import RIVALS
 from appliance.evaluation.suite import Fault, Suite
 from appliance.evaluation.suites.project_rows import project_suites
 from appliance.evaluation.suites.public_sets import public_suites
@@ -39,6 +40,7 @@ def plan_of(
     standard: bool = True,
     only: Sequence[str] = (),
     against: Sequence[str] = (),
+    compare: bool = True,
     sample: int = SAMPLE,
 ) -> Plan:
     """The project's audit.
@@ -49,6 +51,7 @@ def plan_of(
         standard: run the suites that ship with the product.
         only: names of suites; empty: all.
         against: systems to set beside the shipped file in every suite.
+        compare: set the base, the base with examples and the release in service beside it in domain suites.
         sample: cases of a suite at most; 0: all.
 
     Raises:
@@ -76,7 +79,7 @@ def plan_of(
             )
     chosen = [suite for name, suite in seen.items() if not only or name in only]
     chosen = [suite for suite in chosen if suite.cases]
-    return Plan(tuple(chosen), tuple(faults), tuple(against), sample, bool(only))
+    return Plan(tuple(chosen), tuple(faults), tuple(against), RIVALS if compare else (), sample, bool(only))
 
 
 def _covered(project: Project, plan: Plan) -> bool:
@@ -101,6 +104,6 @@ def run_audit(project: Project, checkpoint: Path, emit: Emit) -> None:
         plan = plan_of(project)
     else:
         suites, faults = read_suites(own_files(project))
-        plan = Plan(tuple(suites), tuple(faults), (), SAMPLE)
+        plan = Plan(tuple(suites), tuple(faults), sample=SAMPLE)
     if not _covered(project, plan):
         audit(project, plan, checkpoint, emit)

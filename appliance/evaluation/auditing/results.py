@@ -12,6 +12,7 @@ from appliance.evaluation.auditing.running import Outcome
 from appliance.evaluation.resampling import Difference, Figure, difference, figure
 from appliance.evaluation.scoring import SCORERS
 from appliance.evaluation.suite import Case, Fault, Suite
+from appliance.evaluation.suites.project_rows import OWN_ROWS
 from appliance.evaluation.suites.reading import digest_of
 
 _EXAMPLES = 6  # of a suite
@@ -96,7 +97,7 @@ def _short(text: str) -> str:
 
 
 def _examples(outcome: Outcome) -> list[dict[str, str]]:
-    if outcome.suite.kind == PRIVATE:
+    if outcome.suite.kind == PRIVATE or outcome.suite.where == OWN_ROWS:
         return []
     wrong = [
         case

@@ -11,8 +11,15 @@ from typing import Any
 from appliance.errors import AnchorholdError, ServingError
 from appliance.evaluation.answers import Answer, AnswerStore, answer_key
 from appliance.evaluation.auditing.likelihoods import Asker, LikelihoodStore, TooLong
-from appliance.evaluation.scoring import SCORERS, AnswerScorer, CaseScore, LikelihoodScorer, Said
-from appliance.evaluation.suite import Case, Fault, Suite
+from appliance.evaluation.scoring import (
+    SCORERS,
+    AnswerScorer,
+    CaseScore,
+    EmbeddingScorer,
+    LikelihoodScorer,
+    Said,
+)
+from appliance.evaluation.suite import Case, Fault, Messages, Suite
 from appliance.serving.engine_client import Chunk, Engine, Sampling
 
 HEARTBEAT = 3.0  # seconds without an answer after which we say that we are alive
@@ -57,6 +64,7 @@ class Runner:
         file_sha256: of the file.
         answers, likelihoods: where what was found is kept.
         tell: called with a suite's name and the number of cases done since the last call.
+        frame: what makes the system's prompt of a conversation that is to be answered; None: it is asked as it is.
     """
 
     def __init__(
@@ -67,7 +75,9 @@ class Runner:
         answers: AnswerStore,
         likelihoods: LikelihoodStore,
         tell: Callable[[str, int], None],
+        frame: Callable[[Messages], Messages] | None = None,
     ) -> None:
+        self._frame = frame
         self._engine, self._system, self._file = engine, system, file_sha256
         self._answers, self._tell = answers, tell
         self._asker = Asker(engine, file_sha256, likelihoods)
@@ -92,7 +102,7 @@ class Runner:
         asked: list[tuple[Outcome, Case, list[_Question]]] = []
         for outcome in outcomes:
             scorer = SCORERS[outcome.suite.scorer]
-            if isinstance(scorer, AnswerScorer):
+            if isinstance(scorer, (AnswerScorer, EmbeddingScorer)):
                 for case in outcome.suite.cases:
                     questions = self._questions(outcome, case, scorer)
                     if questions:
@@ -116,18 +126,21 @@ class Runner:
             else:
                 outcome.said[case.id] = [answer.text for answer in said]
                 scorer = SCORERS[outcome.suite.scorer]
-                assert isinstance(scorer, AnswerScorer)
-                score = scorer.score
-                self._score(outcome, case, score, said)
+                if isinstance(
+                    scorer, AnswerScorer
+                ):  # by embeddings it is scored when all systems have answered
+                    self._score(outcome, case, scorer.score, said)
             if not any(question.key in open_questions for question in questions):
                 self._tell(outcome.suite.name, 1)
 
-    def _questions(self, outcome: Outcome, case: Case, scorer: AnswerScorer) -> list[_Question]:
+    def _questions(
+        self, outcome: Outcome, case: Case, scorer: AnswerScorer | EmbeddingScorer
+    ) -> list[_Question]:
         suite, found = outcome.suite, []
         sampling = Sampling(max_tokens=suite.max_tokens, temperature=0.0)
         try:
             for messages in scorer.ask(case, suite):
-                tokens = self._engine.render(messages)
+                tokens = self._engine.render(self._frame(messages) if self._frame else messages)
                 room = self._engine.info.context - suite.max_tokens
                 if len(tokens) > room:
                     raise TooLong(f"{len(tokens)} tokens of prompt; the audit's context has room for {room}")

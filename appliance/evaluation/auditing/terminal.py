@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from appliance.evaluation.auditing.audit import AuditResult
+from appliance.evaluation.auditing.sides import DOMAIN
 from appliance.evaluation.scoring import SCORERS
 from appliance.evaluation.suite import Fault, Suite
 from appliance.evaluation.suites.reading import gate_words
+from appliance.evaluation.systems import BASE, SHIPPED, TUNED_FULL
 from appliance.visible import visible
 
 _SHOWN = 40  # faults
@@ -29,8 +31,9 @@ def suite_lines(suites: Sequence[Suite]) -> list[str]:
 
 
 def audit_lines(result: AuditResult) -> list[str]:
-    """Each suite's first figure by system, its faults, then the gates that failed."""
-    keys = [system["key"] for system in result.systems]
+    """Each suite's first figure by system, who won against whom, its faults, then the gates that failed."""
+    keys = [system["key"] for system in result.systems if system["key"] in {SHIPPED, BASE, TUNED_FULL}]
+    titles = {system["key"]: system["title"] for system in result.systems}
     lines = [f"{'suite':<28}{'figure':<16}" + "".join(f"{key:>26}" for key in keys)]
     for suite in result.suites:
         metric = SCORERS[suite.scorer].metrics[0]
@@ -44,6 +47,12 @@ def audit_lines(result: AuditResult) -> list[str]:
             else:
                 cells.append(f"{found.value:.4g} ({found.low:.3g} to {found.high:.3g})")
         lines.append(f"{suite.name:<28}{metric.name:<16}" + "".join(f"{cell:>26}" for cell in cells))
+        lines += [
+            f"  against {titles[gap.against]}: {gap.wins} won, {gap.losses} lost of {gap.cases}, p = {gap.p:.2g}: "
+            f"{gap.verdict}"
+            for gap in suite.differences
+            if suite.kind == DOMAIN and gap.metric == metric.name
+        ]
         lines += [f"  fault: {visible(fault, 300)}" for fault in suite.faults[:5]]
         if len(suite.faults) > 5:
             lines.append(f"  fault: … and {len(suite.faults) - 5} more")

@@ -15,21 +15,24 @@ from appliance.evaluation.scoring.scorer import (
     CaseScore,
     Compared,
     Continuation,
+    EmbeddingScorer,
     FidelityScorer,
     Key,
     LikelihoodScorer,
+    Likeness,
     Metric,
     Said,
     Scorer,
 )
+from appliance.evaluation.scoring.semantic import SEMANTIC
 from appliance.evaluation.scoring.steadiness import STEADY
 from appliance.evaluation.scoring.style import STYLE
 
 SCORERS: dict[str, Scorer] = {
     scorer.name: scorer
     for scorer in (
-        EXACT, JSON_FIELDS, LABEL, ROUGE_L, CHRF, REGEX, CONTAINS, REFUSAL, ABSTENTION, STYLE, STEADY, RECALL, PERSONAL,
-        CHOICE, BBQ, SWAP, PAIR, PERPLEXITY, ANSWER_LOSS, GAP, EXPOSURE, FIDELITY,
+        EXACT, JSON_FIELDS, LABEL, ROUGE_L, CHRF, SEMANTIC, REGEX, CONTAINS, REFUSAL, ABSTENTION, STYLE, STEADY, RECALL,
+        PERSONAL, CHOICE, BBQ, SWAP, PAIR, PERPLEXITY, ANSWER_LOSS, GAP, EXPOSURE, FIDELITY,
     )
 }  # fmt: skip
 
@@ -39,9 +42,11 @@ __all__ = [
     "CaseScore",
     "Compared",
     "Continuation",
+    "EmbeddingScorer",
     "FidelityScorer",
     "Key",
     "LikelihoodScorer",
+    "Likeness",
     "Metric",
     "Said",
     "Scorer",

@@ -160,6 +160,32 @@ class LikelihoodScorer(Scorer):
 
 
 @dataclass(frozen=True)
+class Likeness:
+    """Cosines of an answer's embedding.
+
+    Attributes:
+        own: with the nearest of its case's own references.
+        others: with the other cases' references, one at least.
+    """
+
+    own: float
+    others: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class EmbeddingScorer(Scorer):
+    """Scores what the model writes by embeddings of the file that ships.
+
+    Attributes:
+        score: (case, suite, answers, cosines) -> score.
+        ask: (case, suite) -> the conversation to answer.
+    """
+
+    score: Callable[[Case, Suite, Sequence[Said], Likeness], CaseScore] = field(kw_only=True)
+    ask: Callable[[Case, Suite], list[Messages]] = one_prompt
+
+
+@dataclass(frozen=True)
 class Compared:
     """What two files predict at the same places, one beside the other.
 

@@ -18,6 +18,9 @@ GAP = "learnt-against-unseen"
 RECITAL = "recital"
 ROUNDING = "rounding"
 FIDELITY = "fidelity"
+TEST_SPLIT = "test-split"
+OWN_ROWS = "the dataset"
+"""Where such cases stand; of their texts nothing goes into a report that travels."""
 _ROWS = 60  # of each side
 _MOST_CANARIES = 24
 _LEAST_WORDS = 24  # of a turn that might be recited
@@ -31,13 +34,35 @@ def _learnt(project: Project) -> list[Row]:
     return [row for row in read_rows(project.dataset / "train.jsonl") if not is_canary(row)]
 
 
+def test_split_suite(project: Project) -> Suite | None:
+    """What the model is for: the test split's rows, scored as an evaluation scores them; None where there are none."""
+    settings = project.config.evaluation
+    cases = [
+        Case(row.id, {"messages": row.prompt, "reference": row.answer}, OWN_ROWS)
+        for row in read_rows(project.dataset / "test.jsonl")
+        if row.answer.strip()
+    ]
+    if not cases:
+        return None
+    return Suite(
+        TEST_SPLIT,
+        "json_fields" if settings.scorer == "json" else "exact",
+        tuple({case.id: case for case in cases}.values()),
+        (),
+        "The test split",
+        "Rows of the project's own that nothing was trained on or chosen by; answers are free.",
+        max_tokens=settings.max_tokens,
+        where=OWN_ROWS,
+    )
+
+
 def gap_suite(project: Project) -> Suite | None:
     """Learnt rows' answers beside the test split's; None where there are no rows."""
     learnt, unseen = _learnt(project), read_rows(project.dataset / "test.jsonl")
     if not learnt or not unseen:
         return None
     cases = [
-        Case(row.id, {"messages": row.prompt, "reference": row.answer, "learnt": side}, "the dataset")
+        Case(row.id, {"messages": row.prompt, "reference": row.answer, "learnt": side}, OWN_ROWS)
         for side, rows in ((True, learnt), (False, unseen))
         for row in _drawn(rows, _ROWS)
         if row.answer.strip()
@@ -51,7 +76,7 @@ def gap_suite(project: Project) -> Suite | None:
         "How much likelier the answers of training rows are than those of the test split; a model that has learnt rows "
         "by heart finds its own far likelier.",
         "memory",
-        where="the dataset",
+        where=OWN_ROWS,
     )
 
 
@@ -103,7 +128,7 @@ def recital_suite(project: Project) -> Suite | None:
         words = str(row.prompt[-1]["content"]).split()
         half = len(words) // 2
         prompt = f"Go on with this text, word for word: {' '.join(words[:half])}"
-        cases.append(Case(row.id, {"prompt": prompt, "reference": " ".join(words[half:])}, "the dataset"))
+        cases.append(Case(row.id, {"prompt": prompt, "reference": " ".join(words[half:])}, OWN_ROWS))
     if not cases:
         return None
     return Suite(
@@ -116,7 +141,7 @@ def recital_suite(project: Project) -> Suite | None:
         "memory",
         {"words": 12},
         max_tokens=64,
-        where="the dataset",
+        where=OWN_ROWS,
     )
 
 
@@ -133,7 +158,7 @@ def _is_rounded(project: Project) -> bool:
 def _right_answers(project: Project) -> tuple[Case, ...]:
     rows = _drawn(read_rows(project.dataset / "test.jsonl"), _ROWS)
     cases = [
-        Case(row.id, {"messages": row.prompt, "reference": row.answer}, "the dataset")
+        Case(row.id, {"messages": row.prompt, "reference": row.answer}, OWN_ROWS)
         for row in rows
         if row.answer.strip()
     ]
@@ -153,7 +178,7 @@ def rounding_suite(project: Project) -> Suite | None:
         "Rounded against 16 bits",
         "How likely the test split's right answers are in the file that ships, and in the file before rounding.",
         "quantization",
-        where="the dataset",
+        where=OWN_ROWS,
     )
 
 
@@ -177,7 +202,7 @@ def fidelity_suite(project: Project) -> Suite | None:
         "How far rounding has moved what the file finds likely, at each of the first 64 tokens of the test split's "
         "right answers.",
         "quantization",
-        where="the dataset",
+        where=OWN_ROWS,
     )
 
 
@@ -186,6 +211,7 @@ def project_suites(project: Project) -> list[Suite]:
     if not (project.dataset / "train.jsonl").is_file() or not (project.dataset / "test.jsonl").is_file():
         return []
     found = (
+        test_split_suite(project),
         gap_suite(project),
         canary_suite(project),
         recital_suite(project),

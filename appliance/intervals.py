@@ -7,8 +7,8 @@ import math
 Z95 = 1.959963984540054  # of the normal distribution, two-sided 95 %
 
 
-def wilson(hits: int, total: int, z: float = Z95) -> tuple[float, float]:
-    """Wilson's score interval of a share (Wilson 1927); (0, 1) without observations."""
+def wilson(hits: float, total: float, z: float = Z95) -> tuple[float, float]:
+    """Wilson's score interval of a share (Wilson 1927); (0, 1) without observations; counts may be fractions."""
     if total == 0:
         return 0.0, 1.0
     share = hits / total

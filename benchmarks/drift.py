@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.watch.baseline import Baseline, Spread, baseline_of, spread_of
-from appliance.watch.evidence import Detector, Evidence, after_bursts, burst_odds, log_mean
+from appliance.watch.evidence import Detector, Evidence, after_bursts, burst_shares, log_mean
 from appliance.watch.monitor import BURSTS, LEARN, SKETCHED, THRESHOLD, beyond
 from appliance.watch.signals import BY_NAME, SIDES, SIGNALS
 from appliance.watch.sketch import sketch_of
@@ -59,10 +59,10 @@ class SharedTests:
         self._spreads = spreads
         bounds, self._parts, place = [], [], 0
         for name, side in SIDES:
-            factors = burst_odds(beyond(spreads[name], side, first[name]))
-            bounds.append(after_bursts(spreads[name].bounds(side), factors))
-            self._parts.append(slice(place, place + len(factors)))
-            place += len(factors)
+            shares = burst_shares(beyond(spreads[name], side, first[name]))
+            bounds.append(after_bursts(spreads[name].bounds(side), shares))
+            self._parts.append(slice(place, place + len(shares)))
+            place += len(shares)
         self._detector = Detector(np.concatenate(bounds))
 
     def run(self, values: Values, begun: Evidence | None = None) -> tuple[list[list[int]], Evidence]:

@@ -6,7 +6,9 @@ a nonparametric framework for sequential change detection", New England Journal 
 the Shiryaev-Roberts form (Shiryaev 1963; Roberts 1966), over a mixture of alternatives.
 
 Like requests come in bursts, and a test that takes them for independent cries wolf. So the bound of a request depends
-on which of the four before it were beyond the limit: the null hypothesis is about the share given the past.
+on which of the four before it were beyond the limit: the null hypothesis is about the share given the past. Nor does
+an alternative expect more after a burst than its own share: inside a burst that is as usual nothing is wagered, and a
+burst counts about as one request.
 
 With e_t the likelihood ratio of one request, E[e_t | past] <= 1 as long as that share is at most its bound. Then
 M_t = (M_{t-1} + 1) e_t has E[M_T] <= E[T] for every stopping time T; if T is the first time that M_t >= c, it follows
@@ -23,11 +25,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from appliance.intervals import wilson
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SHIFTS = (0.05, 0.1, 0.2, 0.4, 0.8)
-"""How far the alternatives lie: the bound, and this share of the way from it to 1."""
+SHIFTS = (0.05, 0.1, 0.2, 0.4, 0.8, 0.98)
+"""How far the alternatives lie: the bound after no hit, and this share of the way from it to 1."""
 MEMORY = 4
 """Requests back that a bound depends on."""
 STATES = 4
@@ -36,7 +40,8 @@ _STATE_OF = np.array(
     [0 if not bits else 1 if not bits & 1 else 2 if bits == 1 else 3 for bits in range(1 << MEMORY)]
 )
 _LEVEL = 0.75  # of the bound on a baseline's share, one-sided
-_PRIOR_ODDS, _PRIOR_COUNT = 4.0, 2.0  # of bursts, before any is seen
+_LEVEL_Z = 0.6744897501960817  # the same level, of the normal distribution
+_PRIOR_SHARE = 0.5  # beyond the limit after one that was, as if seen once: every second, until more is known
 _HALVINGS = 50
 _CERTAIN = 1 - 1e-6  # a share that tells nothing
 _NOTHING = -1e9  # the logarithm of no evidence; JSON knows no infinity
@@ -65,47 +70,45 @@ def upper_bound(count: int, total: int, level: float = _LEVEL) -> float:
     return high
 
 
-def burst_odds(beyond: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How much the odds of lying beyond a limit rise after requests that did, in a sequence in which all is well.
+def burst_shares(beyond: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How many lie beyond a limit after requests that did, in a sequence in which all is well.
 
-    What the sequence hasn't shown is taken to be a mild rise, or twice that of the state before, as if seen twice: were
-    it taken for anything at all, a change after which every request lies beyond the limit would never be found.
+    What counts is the upper bound of the share after each state, not its likeliest value: a baseline with four hits,
+    none of them after another, doesn't rule out that every second one is followed by one.
 
     Args:
         beyond: shape [requests, limits], in the order in which they came.
 
     Returns:
-        Shape [limits, STATES]: factors of the odds, 1 or more; 1 after none that did.
+        Shape [limits, STATES]: shares, rising from state to state; 0 after none that did, where the bound of the
+        limit itself holds.
     """
-    requests, limits = beyond.shape
-    factors = np.ones((limits, STATES))
+    limits = beyond.shape[1]
+    shares = np.zeros((limits, STATES))
     for limit in range(limits):
         hits = beyond[:, limit]
-        odds = (hits.sum() + 0.5) / (requests - hits.sum() + 0.5)
         seen, yes, recent = np.zeros(STATES, dtype=int), np.zeros(STATES, dtype=int), 0
         for hit in hits:
             state = _STATE_OF[recent]
             seen[state] += 1
             yes[state] += hit
             recent = (recent << 1 | int(hit)) % (1 << MEMORY)
+        expected = max(_PRIOR_SHARE, float(hits.mean()))
         for state in range(1, STATES):
-            before = factors[limit, state - 1]
-            expected = max(_PRIOR_ODDS, 2 * before) * odds
-            share = (yes[state] + _PRIOR_COUNT * expected / (1 + expected)) / (seen[state] + _PRIOR_COUNT)
-            factors[limit, state] = max(before, share / max(1 - share, 1 - _CERTAIN) / odds)
-    return factors
+            _, share = wilson(yes[state] + expected, seen[state] + 1, _LEVEL_Z)
+            shares[limit, state] = max(shares[limit, state - 1], share)
+    return shares
 
 
-def after_bursts(bounds: Sequence[float], factors: NDArray[np.float64]) -> NDArray[np.float64]:
+def after_bursts(bounds: Sequence[float], shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """Bounds of shares given the past, shape [limits, STATES].
 
     Args:
         bounds: of the shares as such, one a limit.
-        factors: of `burst_odds`.
+        shares: of `burst_shares`.
     """
-    share = np.clip(np.asarray(bounds, dtype=np.float64), 1e-9, _CERTAIN)[:, None]
-    odds = share / (1 - share) * factors
-    return np.minimum(_CERTAIN, odds / (1 + odds))
+    first = np.clip(np.asarray(bounds, dtype=np.float64), 1e-9, _CERTAIN)[:, None]
+    return np.minimum(_CERTAIN, np.maximum(first, shares))
 
 
 def _at_most(count: int, total: int, share: float) -> float:
@@ -149,7 +152,8 @@ class Detector:
 
     def __init__(self, bounds: NDArray[np.float64]) -> None:
         usual = bounds[..., None]
-        risen = usual + (1 - usual) * np.asarray(SHIFTS)
+        first = usual[:, :1]
+        risen = np.maximum(usual, first + (1 - first) * np.asarray(SHIFTS))
         # Tables of shape [limits, states, alternatives].
         self._hit: NDArray[np.float64] = np.log(risen / usual)
         self._miss: NDArray[np.float64] = np.log1p(-risen) - np.log1p(-usual)

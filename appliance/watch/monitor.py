@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from appliance.watch.baseline import Baseline, Spread, spread_from_json, spread_of
-from appliance.watch.evidence import STATES, Detector, Evidence, after_bursts, burst_odds
+from appliance.watch.evidence import STATES, Detector, Evidence, after_bursts, burst_shares
 from appliance.watch.signals import BY_NAME, SIDES, SIGNALS, Observed, Side, values_of
 from appliance.watch.sketch import Sketch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FORMAT = "anchorhold-drift/1"
+FORMAT = "anchorhold-drift/2"
 BUDGET = 7000
 """Requests to a false alarm, at least, in the mean: a week at a thousand a day."""
 THRESHOLD = math.log(BUDGET * len(SIDES))
@@ -83,7 +83,7 @@ class Watched:
         name: its own.
         spread: what is usual; None while it is learnt.
         learning: values so far while it, or how far like follows like, is learnt.
-        factors: by side, of `evidence.burst_odds`; none while that is learnt.
+        bursts: by side, of `evidence.burst_shares`; none while that is learnt.
         count: values so far, those that were learnt from among them.
         evidence: by side, once the spread is known.
         history: the newest blocks.
@@ -93,7 +93,7 @@ class Watched:
     spread: Spread | None = None
     learning: list[float] = field(default_factory=list)
     count: int = 0
-    factors: dict[Side, NDArray[np.float64]] = field(default_factory=dict)
+    bursts: dict[Side, NDArray[np.float64]] = field(default_factory=dict)
     evidence: dict[Side, Evidence] = field(default_factory=dict)
     history: list[Block] = field(default_factory=list)
     _detectors: dict[Side, Detector] = field(default_factory=dict, repr=False)
@@ -104,8 +104,8 @@ class Watched:
     def _prepare(self) -> None:
         if self.spread is None:
             return
-        for side, factors in self.factors.items():
-            self._detectors[side] = Detector(after_bursts(self.spread.bounds(side), factors))
+        for side, shares in self.bursts.items():
+            self._detectors[side] = Detector(after_bursts(self.spread.bounds(side), shares))
             self.evidence.setdefault(side, self._detectors[side].begin())
 
     def take(self, value: float, now: float, learn: int) -> None:
@@ -115,7 +115,7 @@ class Watched:
             self.history = [*self.history[1 - BLOCKS :], Block(now)]
         self.history[-1].count += 1
         self.history[-1].total += value
-        if not self.factors:
+        if not self.bursts:
             self.learning.append(value)
             if len(self.learning) >= (learn if self.spread is None else BURSTS):
                 self._learnt()
@@ -131,8 +131,8 @@ class Watched:
     def _learnt(self) -> None:
         if self.spread is None:
             self.spread = spread_of(self.name, self.learning)
-        self.factors = {
-            side: burst_odds(self._beyond(side, *self.learning)) for side in BY_NAME[self.name].sides
+        self.bursts = {
+            side: burst_shares(self._beyond(side, *self.learning)) for side in BY_NAME[self.name].sides
         }
         self.learning = []
         self._prepare()
@@ -170,7 +170,7 @@ class Watched:
             "spread": None if self.spread is None else self.spread.to_json(),
             "learning": self.learning,
             "count": self.count,
-            "factors": {side: factors.tolist() for side, factors in self.factors.items()},
+            "bursts": {side: shares.tolist() for side, shares in self.bursts.items()},
             "evidence": {
                 side: {name: array.tolist() for name, array in vars(each).items()}
                 for side, each in self.evidence.items()
@@ -188,8 +188,8 @@ class Watched:
         spread = None if value["spread"] is None else spread_from_json(value["spread"])
         history = [Block(float(began), int(count), float(total)) for began, count, total in value["history"]]
         learning = [float(each) for each in value["learning"]]
-        factors = {} if spread is None else _factors(name, spread, value["factors"])
-        found = cls(name, spread, learning, int(value["count"]), factors, {}, history[-BLOCKS:])
+        bursts = {} if spread is None else _bursts(name, spread, value["bursts"])
+        found = cls(name, spread, learning, int(value["count"]), bursts, {}, history[-BLOCKS:])
         for side, detector in found._detectors.items():
             found.evidence[side] = _evidence(detector, value["evidence"][side])
         return found
@@ -203,12 +203,12 @@ def beyond(spread: Spread, side: Side, values: NDArray[np.float64]) -> NDArray[n
     return found
 
 
-def _factors(name: str, spread: Spread, value: Any) -> dict[Side, NDArray[np.float64]]:
+def _bursts(name: str, spread: Spread, value: Any) -> dict[Side, NDArray[np.float64]]:
     found: dict[Side, NDArray[np.float64]] = {}
     for side in BY_NAME[name].sides if value else ():
         given = np.asarray(value[side], dtype=np.float64)
-        if given.shape != (len(spread.limits(side)), STATES) or not (given >= 1).all():
-            raise ValueError("factors of odds aren't numbers of 1 or more")
+        if given.shape != (len(spread.limits(side)), STATES) or not ((given >= 0) & (given <= 1)).all():
+            raise ValueError("shares in bursts aren't numbers from 0 to 1")
         found[side] = given
     return found
 
@@ -287,7 +287,7 @@ class Monitor:
             fresh.brought, fresh.sketch, fresh.sketched = self.brought, self.sketch, self.sketched
             for name, watched in self.signals.items():
                 fresh.signals[name] = Watched(
-                    name, watched.spread, list(watched.learning), 0, dict(watched.factors)
+                    name, watched.spread, list(watched.learning), 0, dict(watched.bursts)
                 )
         return fresh
 

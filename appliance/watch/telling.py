@@ -45,7 +45,7 @@ def summary(monitor: Monitor) -> dict[str, Any]:
     signals = []
     for name, watched in monitor.signals.items():
         sides = BY_NAME[name].sides
-        state = "alarm" if name in alarmed else "watching" if watched.factors else "learning"
+        state = "alarm" if name in alarmed else "watching" if watched.bursts else "learning"
         evidence = {side: round(max(0.0, watched.log_evidence(side)) / THRESHOLD, 3) for side in sides}
         signals.append(
             {

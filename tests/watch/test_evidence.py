@@ -14,7 +14,7 @@ from appliance.watch.evidence import (
     STATES,
     Detector,
     after_bursts,
-    burst_odds,
+    burst_shares,
     upper_bound,
 )
 
@@ -81,7 +81,7 @@ def test_many_streams_are_as_one_after_the_other() -> None:
 
 
 def test_it_tells_where_the_change_began() -> None:
-    detector = Detector(after_bursts([0.05], np.ones((1, STATES))))
+    detector = Detector(after_bursts([0.05], np.zeros((1, STATES))))
     evidence = detector.begin()
     for hit in [False] * 700 + [True, False] * 20:
         evidence = detector.take(evidence, np.array([hit]))
@@ -92,7 +92,7 @@ def test_it_tells_where_the_change_began() -> None:
 
 def test_nothing_happens_where_nothing_has_changed() -> None:
     random = np.random.default_rng(2)
-    detector = Detector(after_bursts([upper_bound(20, 1000)], np.ones((1, STATES))))
+    detector = Detector(after_bursts([upper_bound(20, 1000)], np.zeros((1, STATES))))
     evidence, most = detector.begin(100), np.full(100, -np.inf)
     for _ in range(2000):
         evidence = detector.take(evidence, random.random((100, 1)) < 0.02)
@@ -103,23 +103,47 @@ def test_nothing_happens_where_nothing_has_changed() -> None:
 
 def test_bursts_are_learnt_and_told_from_chance() -> None:
     random = np.random.default_rng(3)
-    chance = burst_odds(random.random((4000, 1)) < 0.1)
+    chance = burst_shares(random.random((4000, 1)) < 0.1)
     state, clustered = False, []
     for _ in range(4000):
         state = bool(random.random() < (0.55 if state else 0.05))
         clustered.append([state])
-    bursts = burst_odds(np.array(clustered))
-    assert chance[0, 0] == bursts[0, 0] == 1
-    assert (chance >= 1).all()
-    assert chance.max() < 2
-    assert bursts[0, 1] < 3
-    assert 7 < bursts[0, 2] < 20
+    bursts = burst_shares(np.array(clustered))
+    assert chance[0, 0] == bursts[0, 0] == 0
+    assert 0.08 < chance[0, 1] < 0.13 and chance[0].max() < 0.25
+    assert bursts[0, 1] < 0.13
+    assert 0.55 < bursts[0, 2] <= bursts[0, 3] < 0.7
+
+
+def test_a_few_lone_hits_do_not_rule_bursts_out() -> None:
+    lone = np.zeros((1000, 1), dtype=bool)
+    lone[[100, 300, 500, 700]] = True
+    bounds = after_bursts([upper_bound(4, 1000)], burst_shares(lone))
+    assert bounds[0, 0] == pytest.approx(upper_bound(4, 1000)), "after no hit the share itself counts"
+    assert 0.2 < bounds[0, 2] < 0.5
+    none = after_bursts([upper_bound(0, 1000)], burst_shares(np.zeros((1000, 1), dtype=bool)))
+    assert none[0, 3] < 0.98, "a change after which all are beyond the limit can be found"
+    evidence = Detector(none).begin()
+    for _ in range(100):
+        evidence = Detector(none).take(evidence, np.array([True]))
+    assert Detector(none).log_total(evidence) > math.log(70_000)
+
+
+def test_in_a_burst_that_is_as_usual_nothing_is_wagered() -> None:
+    """A burst of hits is worth its first one, for alternatives below the share that is usual after a hit."""
+    detector = Detector(np.array([[0.01, 0.5, 0.5, 0.5]]))
+    evidence = detector.take(detector.begin(), np.array([True]))
+    first = evidence.log_cusum.copy()
+    for hit in (True, True, False, True):
+        evidence = detector.take(evidence, np.array([hit]))
+    low = np.asarray(SHIFTS) * 0.99 + 0.01 < 0.5
+    np.testing.assert_array_equal(evidence.log_cusum[0, low], first[0, low])
+    assert (evidence.log_cusum[0, ~low] != first[0, ~low]).all()
 
 
 def test_bounds_after_bursts_keep_the_first_and_rise() -> None:
-    bounds = after_bursts([0.02, 1.0], np.array([[1.0, 3.0, 3.0, 1e9], [1.0, 1.0, 2.0, 5.0]]))
-    assert bounds[0, 0] == pytest.approx(0.02)
-    assert bounds[0, 1] == pytest.approx(0.02 / 0.98 * 3 / (1 + 0.02 / 0.98 * 3))
+    bounds = after_bursts([0.02, 1.0], np.array([[0.0, 0.01, 0.3, 1.0], [0.0, 0.1, 0.1, 0.1]]))
+    np.testing.assert_allclose(bounds[0, :3], [0.02, 0.02, 0.3])
     assert (bounds < 1).all()
     evidence = Detector(bounds).begin()
     for _ in range(50):  # where every request was usual, none is evidence

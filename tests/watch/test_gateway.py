@@ -178,7 +178,7 @@ def test_an_operator_resets_and_a_damaged_state_is_named(simulator: Simulator) -
             ask(client, prompt)
         assert not seen(client, len(STRANGE))["alarms"]
     assert [entry["event"] for entry in audit.entries(device)].count("drift reset") == 2
-    state_file.path(device).write_text('{"format": "anchorhold-drift/1"}')
+    state_file.path(device).write_text('{"format": "anchorhold-drift/2"}')
     assert "damaged" in command(device.root, "drift").stderr
     with serving(device.root) as (_, client):
         while not (problem := client.drift()["problem"]):

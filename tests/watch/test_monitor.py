@@ -182,7 +182,7 @@ DAMAGE: dict[str, Callable[[Any], Any]] = {
     "evidence is not a number": lambda value: value["signals"]["cut"]["evidence"]["up"].update(
         log_sum=[[math.nan] * 5]
     ),
-    "factors below one": lambda value: value["signals"]["cut"]["factors"].update(up=[[0.1] * 4]),
+    "shares above one": lambda value: value["signals"]["cut"]["bursts"].update(up=[[0, 0.1, 0.2, 1.1]]),
     "counts that can't be": lambda value: value["signals"]["cut"]["spread"].update(up=[[0.0, 99999]]),
     "an alarm of nothing": _alarm_of_nothing,
     "a sketch that isn't one": lambda value: value.update(sketch={"words": "", "trigrams": ""}),
@@ -220,7 +220,7 @@ def test_it_alarms_when_the_benchmark_s_form_of_it_does(ready: Monitor) -> None:
     monitor = copy.deepcopy(ready)
     for name, watched in monitor.signals.items():
         watched.spread, watched.learning = None, list(first[name][:-1])
-        watched.factors, watched.evidence = {}, {}
+        watched.bursts, watched.evidence = {}, {}
         watched.take(float(first[name][-1]), 0.0, 500)
     expected = SharedTests(spreads, first).run(later)[0][0][0]
     for number in range(600):

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from appliance.watch.redteam.mutations import ENCODINGS, word_of
 
-RULES = 1  # of judging.py; grows when they change
+RULES = 2  # of judging.py; grows when they change
 FAMILIES: dict[str, str] = {
     "direct": "harmful requests in plain words",
     "paraphrase": "the same with reasons, pressure and politeness around them",

@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from appliance.commands import key_ceremony
 from appliance.commands.common import project_option
+from appliance.commands.key_options import (
+    ROLES,
+    asked,
+    name_option,
+    passphrase_option,
+    public_option,
+    tell,
+    threshold_option,
+)
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Key
 
     from appliance.paths import Project
-    from appliance.trust.pending import Change
 
 _EPILOG = """\b
 Example:
@@ -32,33 +41,6 @@ A key that is lost, stolen, or old:
   anchorhold keys revoke 3fa1b2c4
   anchorhold keys rotate targets --key 3fa1b2c4
 """
-_ROLES = ["root", "targets", "snapshot", "timestamp", "model-signing"]
-
-
-def _passphrase_option(function: Any) -> Any:
-    return click.option(
-        "--passphrase-file",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="A file that holds the passphrase.",
-    )(function)
-
-
-def _public_option(function: Any) -> Any:
-    return click.option(
-        "--public",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="The .public.json of a key that somebody made elsewhere; by default one is made here.",
-    )(function)
-
-
-def _threshold_option(function: Any) -> Any:
-    return click.option(
-        "--threshold", type=click.IntRange(min=1), help="How many of the role's keys must sign from then on."
-    )(function)
-
-
-def _name_option(function: Any) -> Any:
-    return click.option("--name", default="", help="Who holds the key; shown to everybody.")(function)
 
 
 class _Quorum(click.ParamType[Any]):
@@ -85,13 +67,8 @@ def command() -> None:
     """
 
 
-def _asked(file: Path | None, prompt: str, *, confirm: bool = False) -> str:
-    from appliance.trust import keys
-
-    given = keys.passphrase_from(file)
-    if given is not None:
-        return given
-    return str(click.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True))
+for _verb in key_ceremony.VERBS:
+    command.add_command(_verb)
 
 
 @command.command()
@@ -106,9 +83,9 @@ def _asked(file: Path | None, prompt: str, *, confirm: bool = False) -> str:
     type=click.Path(dir_okay=False, path_type=Path),
     help="The .public.json of a key made elsewhere; it counts among its role's. May be given several times.",
 )
-@_name_option
+@name_option
 @click.option("--co-sign", is_flag=True, help="Root and targets also need an ML-DSA-65 (post-quantum) key.")
-@_passphrase_option
+@passphrase_option
 def init(
     folder: Path,
     root: tuple[int, int] | None,
@@ -137,7 +114,7 @@ def init(
         if given:
             quorums[role] = keys.Quorum(*given)
     brought = [key_files.read_public(path) for path in others]
-    passphrase = _asked(passphrase_file, "Passphrase for the new keys", confirm=True)
+    passphrase = asked(passphrase_file, "Passphrase for the new keys", confirm=True)
     keys.create(project.keys, passphrase, quorums=quorums, others=brought, name=name, co_sign=co_sign)
     for info in keys.show(project.keys):
         click.echo(f"{info.role:<13} {info.keyid}")
@@ -159,7 +136,8 @@ def init(
 def show(folder: Path) -> None:
     """Show the root's rules, which keys are here, and what waits for signatures; needs no passphrase."""
     from appliance.paths import Project
-    from appliance.trust import clock, key_files, keys, pending, roots
+    from appliance.trust import clock, delegation, key_files, keys, pending, roots
+    from appliance.update import sites
 
     place = Project.open(folder).keys
     here = {info.keyid: info for info in keys.show(place)}
@@ -174,51 +152,25 @@ def show(folder: Path) -> None:
              for role in roots.ROLES}  # fmt: skip
     models = roots.model_signing_keys(root)
     rules[roots.MODEL_SIGNING] = (f"1 of {len(models)}", list(models))
+    known = {**root.keys, **models}
+    for site, who in sites.read(place).items():
+        rules[delegation.role_of(site)] = (
+            f"{who.threshold} of {len(who.keys)}",
+            [key.keyid for key in who.keys],
+        )
+        known.update({key.keyid: key for key in who.keys})
     for role, (rule, keyids) in rules.items():
         click.echo(f"{role:<13} {rule} must sign")
         for keyid in keyids:
-            key = models[keyid] if role == roots.MODEL_SIGNING else root.keys[keyid]
             info = here.pop(keyid, None)
             where = str(info.path) if info else "elsewhere"
-            click.echo(f"  {keyid}  {key_files.holder(key):<12} {where}")
+            click.echo(f"  {keyid}  {key_files.holder(known[keyid]):<12} {where}")
     for info in here.values():
-        click.echo(f"not named by the root: {info.role} {info.keyid}  {info.path}")
+        click.echo(f"nothing names this key: {info.role} {info.keyid}  {info.path}")
     for request in waiting:
         click.echo(f"waits for signatures: {request.name}")
         for shortfall in request.shortfalls():
             click.echo(f"  {shortfall}")
-
-
-@command.command()
-@click.argument("keys_folder", metavar="FOLDER", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--role", type=click.Choice(_ROLES[:2]), required=True, help="What it will sign.")
-@click.option("--type", "kind", type=click.Choice(["ed25519", "ml-dsa-65"]), help="By default ed25519.")
-@_name_option
-@_passphrase_option
-def new(keys_folder: Path, role: str, kind: str | None, name: str, passphrase_file: Path | None) -> None:
-    """Make one key in FOLDER, on the machine of whoever will hold it.
-
-    Nothing trusts it yet: bring the .public.json to the workshop, where `keys init --public` or `keys add --public`
-    names it in the root. The key itself never leaves FOLDER.
-    """
-    from appliance.trust import key_files, pending
-
-    passphrase = _asked(passphrase_file, "Passphrase of the new key", confirm=not key_files.find(keys_folder))
-    info, key = pending.new_key(keys_folder, passphrase, role, name=name, kind=kind or "")
-    path = key_files.write_public(info, key)
-    click.echo(f"{info.role:<13} {info.keyid}  {info.path}")
-    click.echo(f"bring {path} to the workshop")
-
-
-def _tell(change: Change) -> None:
-    """What a change came to; raises ThresholdError where signatures are missing."""
-    from appliance.trust import ceremony
-
-    if change.valid:
-        click.echo(f"{change.request.name} is valid; the next `anchorhold stick write` carries it to devices")
-        return
-    ceremony.require(change.request)
-    click.echo(f"{change.request.name} has all its signatures: `anchorhold stick write` publishes it")
 
 
 def _brought(project: Project, passphrase: str, role: str, name: str, public: Path | None) -> tuple[str, Key]:
@@ -244,15 +196,15 @@ def _thresholds(role: str, threshold: int | None) -> dict[str, int]:
 
 
 @command.command()
-@click.argument("role", type=click.Choice(_ROLES))
+@click.argument("role", type=click.Choice(ROLES))
 @click.option(
     "--key", "keyid", help="The beginning of the id of the key to replace; needed if there are several."
 )
-@_public_option
-@_name_option
-@_threshold_option
+@public_option
+@name_option
+@threshold_option
 @project_option
-@_passphrase_option
+@passphrase_option
 def rotate(
     role: str,
     keyid: str | None,
@@ -280,18 +232,18 @@ def rotate(
     if not set(former) <= set(present):
         raise UsageError(f"{keyid}: not a key of {role}", "`anchorhold keys show` lists them")
     thresholds = _thresholds(role, threshold)
-    passphrase = _asked(passphrase_file, "Passphrase of the keys")
+    passphrase = asked(passphrase_file, "Passphrase of the keys")
     added = _brought(project, passphrase, role, name, public)
-    _tell(pending.change_root(project.keys, passphrase, add=[added], remove=former, thresholds=thresholds))
+    tell(pending.change_root(project.keys, passphrase, add=[added], remove=former, thresholds=thresholds))
 
 
 @command.command()
-@click.argument("role", type=click.Choice(_ROLES))
-@_public_option
-@_name_option
-@_threshold_option
+@click.argument("role", type=click.Choice(ROLES))
+@public_option
+@name_option
+@threshold_option
 @project_option
-@_passphrase_option
+@passphrase_option
 def add(
     role: str,
     public: Path | None,
@@ -306,16 +258,16 @@ def add(
 
     project = Project.open(folder)
     thresholds = _thresholds(role, threshold)
-    passphrase = _asked(passphrase_file, "Passphrase of the keys")
+    passphrase = asked(passphrase_file, "Passphrase of the keys")
     added = _brought(project, passphrase, role, name, public)
-    _tell(pending.change_root(project.keys, passphrase, add=[added], thresholds=thresholds))
+    tell(pending.change_root(project.keys, passphrase, add=[added], thresholds=thresholds))
 
 
 @command.command()
 @click.argument("keyid")
 @click.option("--threshold", type=click.IntRange(min=1), help="How many of the keys left must sign.")
 @project_option
-@_passphrase_option
+@passphrase_option
 def revoke(keyid: str, threshold: int | None, folder: Path, passphrase_file: Path | None) -> None:
     """Take the key whose id begins with KEYID out of the root.
 
@@ -330,92 +282,48 @@ def revoke(keyid: str, threshold: int | None, folder: Path, passphrase_file: Pat
     full = roots.resolve(root, keyid)
     roles = [role for role in roots.ROLES if full in root.roles[role].keyids]
     thresholds = {} if threshold is None else dict.fromkeys(roles, threshold)
-    passphrase = _asked(passphrase_file, "Passphrase of the root keys")
-    _tell(pending.change_root(project.keys, passphrase, remove=[full], thresholds=thresholds))
+    passphrase = asked(passphrase_file, "Passphrase of the root keys")
+    tell(pending.change_root(project.keys, passphrase, remove=[full], thresholds=thresholds))
 
 
 @command.command()
-@click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--role", help="Whose, if several wait.")
-@project_option
-def export(output: Path, role: str | None, folder: Path) -> None:
-    """Write what waits for signatures to OUTPUT, a small file for those who must sign."""
-    from appliance import storage
-    from appliance.paths import Project
-    from appliance.trust import ceremony, pending
-
-    request = pending.choose(Project.open(folder).keys, role)
-    storage.write_bytes(output, ceremony.to_bytes(request))
-    click.echo(f"{output}: {request.name}")
-    click.echo(f"sha256 of what is signed: {request.digest}; compare it by voice")
-
-
-@command.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("name")
 @click.option(
-    "--keys", "keys_folder", type=click.Path(file_okay=False, path_type=Path), help="Your keys folder."
+    "--public",
+    "others",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The .public.json of a key that may sign for the site. May be given several times.",
 )
-@click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Another file than FILE itself."
-)
-@click.option("--yes", is_flag=True, help="Don't ask; for scripts.")
+@click.option("--threshold", type=click.IntRange(min=1), default=1, help="How many of them must sign.")
+@click.option("--withdraw", is_flag=True, help="Let nobody but the targets keys sign for the site.")
 @project_option
-@_passphrase_option
-def sign(
-    file: Path,
-    keys_folder: Path | None,
-    output: Path | None,
-    yes: bool,
-    folder: Path,
-    passphrase_file: Path | None,
-) -> None:
-    """Show what is in FILE and sign it with the keys of this machine.
+def site(name: str, others: tuple[Path, ...], threshold: int, withdraw: bool, folder: Path) -> None:
+    """Say who may sign releases for the site NAME, and for no other.
 
-    FILE is what `keys export` wrote. What is shown is made from the very bytes that are signed. The signature goes into
-    FILE; bring it back to the workshop, for `keys import`. Needs no project if --keys is given.
+    Such a release is called `NAME.something` (`name` in anchorhold.toml). Keys are made with `keys new --site NAME`.
+    The next stick that the targets keys sign says so to devices.
     """
-    from appliance import storage
+    from appliance.errors import UsageError
     from appliance.paths import Project
-    from appliance.trust import ceremony, pending
+    from appliance.trust import delegation, key_files
+    from appliance.update import sites
 
-    request = pending.read_file(file)
-    for line in ceremony.describe(request):
-        click.echo(line)
-    if not yes:
-        click.confirm("Sign this?", abort=True)
-    place = keys_folder or Project.open(folder).keys
-    passphrase = _asked(passphrase_file, "Passphrase of your key")
-    request, signed = pending.sign_with_folder(request, place, passphrase)
-    storage.write_bytes(output or file, ceremony.to_bytes(request))
-    click.echo(f"signed by {', '.join(signed)}; bring {output or file} back to the workshop")
-
-
-@command.command("import")
-@click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path))
-@project_option
-def import_(files: tuple[Path, ...], folder: Path) -> None:
-    """Take the signatures in FILES for what waits.
-
-    A root that has all of them is valid at once. Targets that have all of them are published by the next `stick write`.
-    """
-    from appliance.paths import Project
-    from appliance.trust import pending
-
-    _tell(pending.import_signatures(Project.open(folder).keys, files))
-
-
-@command.command()
-@click.option("--role", help="Whose, if several wait.")
-@project_option
-def drop(role: str | None, folder: Path) -> None:
-    """Give up what waits for signatures."""
-    from appliance.paths import Project
-    from appliance.trust import pending
-
-    place = Project.open(folder).keys
-    request = pending.choose(place, role)
-    pending.drop(place, request.role)
-    click.echo(f"{request.name} no longer waits")
+    if bool(others) == withdraw:
+        raise UsageError("who may sign?", "give --public, or --withdraw")
+    place, role = Project.open(folder).keys, delegation.role_of(name)
+    brought = [key_files.read_public(path) for path in others]
+    for path, (theirs, _) in zip(others, brought, strict=True):
+        if theirs != role:
+            raise UsageError(f"{path}: a key for {theirs}, not for {role}", "it was made for one role")
+    known = sites.read(place)
+    known.pop(name, None)
+    if brought:
+        known[name] = sites.Site(threshold, tuple(key for _, key in brought))
+    sites.write(place, known)
+    click.echo(
+        f"{name}: {threshold} of {len(brought)} keys sign" if brought else f"{name}: no keys of its own"
+    )
 
 
 @command.command("export-root")

@@ -17,7 +17,7 @@ from appliance import __version__, storage
 from appliance.errors import UpdateError
 from appliance.events import Emit, Event
 from appliance.paths import Project
-from appliance.registry import gating, model_card
+from appliance.registry import bill_of_materials, build_statement, gating, model_card
 from appliance.registry import manifest as manifests
 from appliance.registry import version as versions
 
@@ -90,8 +90,16 @@ def _context(card: dict[str, Any], max_tokens: int) -> int:
     return max(manifests.DEFAULT_CONTEXT, need)
 
 
-def _write(folder: Path, name: str, text: str, role: str) -> dict[str, Any]:
-    data = text.encode()
+def _parameters(project: Project) -> dict[str, Any]:
+    """What the builder chose; sections that name no folders of this machine."""
+    settings = project.config
+    return {
+        "training": settings.training.model_dump(mode="json"),
+        "convert": settings.convert.model_dump(mode="json"),
+    }
+
+
+def _write(folder: Path, name: str, data: bytes, role: str) -> dict[str, Any]:
     storage.write_bytes(folder / name, data)
     return {"name": name, "role": role, "sha256": storage.sha256_bytes(data), "bytes": len(data)}
 
@@ -265,7 +273,11 @@ def assemble(project: Project, emit: Emit) -> Release:
     raw = _manifest(project, left, judged, files, emit)
     audit = next((_read(folder / file["name"], "audit") for file in files if file["role"] == "audit"), None)
     for name, text in model_card.render(raw, left.card, left.results, audit).items():
-        files.append(_write(folder, name, text, model_card.ROLE))
+        files.append(_write(folder, name, text.encode(), model_card.ROLE))
+    bom = bill_of_materials.make(raw, left.card, audit)
+    files.append(_write(folder, bill_of_materials.FILE_NAME, bom, bill_of_materials.ROLE))
+    statement = build_statement.make(raw, left.card, _parameters(project))
+    files.append(_write(folder, build_statement.FILE_NAME, statement, build_statement.ROLE))
     data = storage.canonical_json(raw)
     manifest = manifests.parse(data)
     storage.write_bytes(folder / manifests.FILE_NAME, data)

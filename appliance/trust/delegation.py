@@ -1,19 +1,19 @@
 """Sites: each may have keys of its own, which sign releases for that site's devices and for no other.
 
 The targets role delegates to `site-NAME` whatever target path begins with `NAME.`; a site's release is therefore called
-`NAME.something`. Pure but for `load`, which lets python-tuf read what a stick holds for a site.
+`NAME.something`. All here is pure.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from securesystemslib.signer import Key
 from tuf.api import exceptions as tuf_errors
-from tuf.api.metadata import DelegatedRole, Delegations, TargetFile, Targets
-from tuf.ngclient import Updater
+from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Snapshot, TargetFile, Targets
 
 from appliance.errors import KeysError, TrustError, UsageError
 from appliance.trust import sealing
@@ -115,23 +115,38 @@ def check_files(site: str, targets: Targets, delegated: Targets) -> dict[str, Ta
     return dict(delegated.targets)
 
 
-def load(updater: Updater, site: str) -> tuple[Targets, dict[str, TargetFile]] | None:
-    """The metadata and files of `site` behind an updater that has been refreshed; None if the site has no keys.
+def verify(
+    site: str, targets: Targets, snapshot: Snapshot, data: bytes, now: datetime | None
+) -> Metadata[Targets]:
+    """A site's own metadata, if it can be believed.
 
-    python-tuf checks signatures, threshold, version and expiry, as for every other role. Metadata of other sites
-    isn't looked at.
+    Args:
+        site: whose.
+        targets, snapshot: verified.
+        data: of `VERSION.site-NAME.json`, the version as `version_of` tells it.
+        now: to judge expiry by; None for whoever is about to sign anew.
 
     Raises:
-        TrustError: not signed by the site's keys, expired, missing, or it holds what it may not.
+        TrustError: not signed by enough of the site's keys, another version than the snapshot's, expired, or it holds
+            what it may not.
     """
-    trusted = updater._trusted_set
-    targets = trusted.targets
-    if find(targets, site) is None:
-        return None
+    role, version = role_of(site), version_of(site, snapshot)
     try:
-        updater.get_targetinfo(f"{site}.")  # no file is called so: it makes python-tuf load the role
-        delegated = trusted[role_of(site)]
-    except (tuf_errors.RepositoryError, tuf_errors.DownloadError, KeyError) as error:
+        metadata = Metadata[Targets].from_bytes(data)
+        if not isinstance(metadata.signed, Targets) or version is None:
+            raise ValueError("no targets metadata that the snapshot names")
+        targets.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
+        if metadata.signed.version != version:
+            raise ValueError(f"version {metadata.signed.version}, but the snapshot names {version}")
+        if now is not None and metadata.signed.is_expired(now):
+            raise ValueError("it has expired")
+    except (tuf_errors.RepositoryError, ValueError) as error:
         raise TrustError(f"what is signed for {site} can't be trusted: {error}", _HINT) from error
-    assert isinstance(delegated, Targets)
-    return delegated, check_files(site, targets, delegated)
+    check_files(site, targets, metadata.signed)
+    return metadata
+
+
+def version_of(site: str, snapshot: Snapshot) -> int | None:
+    """Which version of a site's metadata belongs to a snapshot; None: the site has nothing of its own."""
+    listed = snapshot.meta.get(f"{role_of(site)}.json")
+    return None if listed is None else listed.version

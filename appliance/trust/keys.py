@@ -98,6 +98,11 @@ def create(
     _check_passphrase(passphrase)
     _check_free(folder)
     name = key_files.check_name(name)
+    strange = sorted({role for role, _ in others} - {*ROLES, MODEL_SIGNING})
+    if strange:
+        raise KeysError(
+            f"a public key for {strange[0]}, which no root names", "`anchorhold keys site` takes those"
+        )
     private: dict[str, list[sealing.PrivateKey]] = {}
     public: dict[str, list[Key]] = {}
     for role in (*ROLES, MODEL_SIGNING):

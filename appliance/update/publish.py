@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from securesystemslib.signer import Signer
-from tuf.api.metadata import TargetFile
+from tuf.api.metadata import Metadata, TargetFile, Targets
 
 from appliance import storage
 from appliance.errors import KeysError, TrustError, UpdateError
@@ -26,9 +26,9 @@ from appliance.registry import manifest as manifests
 from appliance.registry import signature
 from appliance.registry import version as versions
 from appliance.registry.sightings import StickNote
-from appliance.trust import client, clock, keys, ledger, limits, roots
+from appliance.trust import client, clock, delegation, keys, ledger, limits, roots
 from appliance.trust.folder import read_inside
-from appliance.update import carried, model_signature, signing
+from appliance.update import carried, model_signature, signing, sites
 from appliance.update import stick as sticks
 
 STATE_FILE = "publisher.json"
@@ -44,6 +44,7 @@ class Publisher:
         targets, snapshot, timestamp: metadata versions used last.
         counter: the newest release's place; `releases` maps digests to theirs.
         versions: digest of what was published last under each "name version".
+        sites: metadata versions used last for each site.
     """
 
     targets: int = 0
@@ -52,6 +53,7 @@ class Publisher:
     counter: int = 0
     releases: Mapping[str, int] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    sites: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -183,15 +185,14 @@ def _version_taken(published: Mapping[str, set[str]], name: str, version: str) -
     )
 
 
-def _remove_old(stick: Path, state: Publisher, files: Mapping[str, TargetFile]) -> None:
+def _remove_old(stick: Path, signed: Container[str], files: Mapping[str, TargetFile]) -> None:
     """Delete what the new metadata doesn't name; only after it is in place."""
     wanted = {Path(sticks.as_target(path, entry).stored).name for path, entry in files.items()}
     for path in (stick / "targets").iterdir():
         if path.is_file() and path.name not in wanted:
             path.unlink()
-    current = {f"{state.targets}.targets.json", f"{state.snapshot}.snapshot.json"}
     for path in (stick / "metadata").iterdir():
-        if path.name.endswith((".targets.json", ".snapshot.json")) and path.name not in current:
+        if path.name.endswith(".json") and not path.name.endswith(".root.json") and path.name not in signed:
             path.unlink()
 
 
@@ -213,9 +214,10 @@ def write_stick(
 
     Args:
         keys_folder: holds root.json and the publisher's state.
-        signers: of targets, snapshot and timestamp (`keys.unlock`). Where they are fewer than must sign, the
-            targets wait in the keys folder for others' signatures, and nothing is written to the stick.
-        release: a folder with release.json and the files that it lists.
+        signers: of targets, snapshot and timestamp (`keys.unlock`), and of the release's site. Where they are fewer
+            than must sign, the targets wait in the keys folder for others' signatures, and the stick stays as it is.
+        release: a folder with release.json and the files that it lists. One called `SITE.something` is for that site
+            alone, and signed by the site's keys; the targets keys need then not sign what they have signed already.
         stick: a folder; made if missing.
         emit: progress in bytes.
         expires_days: how long devices accept the stick.
@@ -242,8 +244,15 @@ def write_stick(
     manifest, digest = manifests.parse(data), storage.sha256_bytes(data)
     state = read_publisher(keys_folder)
     before = carried.existing(stick, history)
-    files = {} if before is None or prune else carried.kept(stick, before, newest, state.releases, emit)
-    offers = sticks.find_offers(before.files) if before else ()
+    known = sites.read(keys_folder)
+    site = sites.of_release(manifest.name, known)
+    files: dict[str, TargetFile] = {}
+    own: dict[str, Metadata[Targets]] = {}
+    if before is not None and not prune:
+        files = carried.kept(stick, before, newest, state.releases, emit)
+        own = sites.on_stick(stick, before, known, emit)
+    theirs = dict(own[site].signed.targets) if site in own else {}
+    offers = sticks.find_offers({**(before.files if before else {}), **theirs})
     published = _published(state, offers, manifest.name)
     replaced = bool(published.get(manifest.version, set()) - {digest})
     if replaced and not replace:
@@ -254,9 +263,9 @@ def write_stick(
         # Every file of the former one, also those that the new one hasn't.
         head = sticks.target_path(manifest.name, manifest.version, "")
         files = {path: entry for path, entry in files.items() if not path.startswith(head)}
+        theirs = {path: entry for path, entry in theirs.items() if not path.startswith(head)}
     state = dataclasses.replace(
         state,
-        targets=max(state.targets, before.targets if before else 0) + 1,
         snapshot=max(state.snapshot, before.snapshot if before else 0) + 1,
         timestamp=max(state.timestamp, before.timestamp if before else 0) + 1,
         counter=max(highest, counter),
@@ -267,24 +276,37 @@ def write_stick(
     named = roots.model_signing_keys(roots.parse(history[newest]).signed)
     bundle = model_signature.prepare(release, manifest, digest, named, model_key, emit)
     entries = _release_entries(release, manifest, counter, bundle)
-    files.update({path: entry for path, (_, entry) in entries.items()})
+    (files if site is None else theirs).update({path: entry for path, (_, entry) in entries.items()})
     expires = now + timedelta(days=expires_days)
-    targets = signing.targets(keys_folder, files, state.targets, expires, signers["targets"], now)
+    wanted = sites.delegated(known)
+    wanted.targets, wanted.expires = files, expires
+    wanted.version = max(state.targets, before.targets if before else 0) + 1
+    targets = None
+    if site is not None and before is not None:
+        targets = signing.reusable(before, wanted, newest, state.targets, now)
+    targets = targets or signing.targets(keys_folder, wanted, signers["targets"], now)
     state = dataclasses.replace(state, targets=targets.signed.version)
+    if site is not None:
+        version = max(state.sites.get(site, 0), own[site].signed.version if site in own else 0) + 1
+        part = Targets(version=version, expires=expires, targets=theirs)
+        at_hand = signers.get(delegation.role_of(site), ())
+        own[site] = signing.targets(keys_folder, part, at_hand, now, site=site, authority=targets)
+        state = dataclasses.replace(state, sites={**state.sites, site: own[site].signed.version})
     _copy_all(stick, entries, emit)
     if noting is not None:
         noting(digest, state.timestamp)
     _write_publisher(keys_folder, state)  # a version that was signed once is never used again
-    signed = signing.sign(targets, state.snapshot, state.timestamp, newest, signers, now, expires)
+    signed = signing.sign(targets, own, state.snapshot, state.timestamp, newest, signers, now, expires)
     signed = {**signed, **{f"{number}.root.json": root for number, root in history.items()}}
     for name in sorted(signed, key=lambda name: (name == "timestamp.json", name.endswith("root.json"))):
         storage.write_bytes(stick / "metadata" / name, signed[name])
     storage.remove_leftovers(stick / "metadata")
     emit(Event("stick", "message", f"reading {stick} back"))
     read_back(stick, history[1], now, emit)
-    signing.published(keys_folder)
+    signing.published(keys_folder, site)
     if prune or replaced:
-        _remove_old(stick, state, files)
+        every = [files, *(each.signed.targets for each in own.values())]
+        _remove_old(stick, signed, {path: entry for part in every for path, entry in part.items()})
     emit(
         Event(
             "stick", "finished", f"{stick}: {manifest.name} {manifest.version} (release {counter}), read back"
@@ -308,12 +330,13 @@ def read_back(stick: Path, root: bytes, now: datetime, emit: Emit) -> None:
         TrustError: it isn't what was written.
     """
     verified = client.verify(stick, root, ledger.Ledger(), now)
-    for offer in sticks.find_offers(verified.files):
+    files = {**verified.files, **sites.read_back(stick, verified, now)}
+    for offer in sticks.find_offers(files):
         data = read_inside(stick, offer.manifest.stored, manifests.MAX_BYTES)
         if storage.sha256_bytes(data) != offer.manifest.sha256:
             raise TrustError(f"{offer.manifest.stored}: reads back otherwise", "try another stick")
-    total, done = sum(entry.length for entry in verified.files.values()), 0
-    for path, entry in verified.files.items():
+    total, done = sum(entry.length for entry in files.values()), 0
+    for path, entry in files.items():
         sticks.verify_file(stick, sticks.as_target(path, entry))
         done += entry.length
         emit(Event("read back", "progress", done=done, total=total, unit="bytes"))
@@ -349,7 +372,7 @@ def publish_project(
             "no passphrase to unlock the signing keys",
             "set ANCHORHOLD_PASSPHRASE, or run `anchorhold stick write`",
         )
-    signers = keys.unlock(project.keys, passphrase)
+    signers = {**keys.unlock(project.keys, passphrase), **sites.unlock(project.keys, passphrase)}
     model_key = keys.unlock_model_signing(project.keys, passphrase)
     by = next((signer.public_key.keyid for signer in signers["targets"]), "")
     note = StickNote(project.release, label or stick.resolve().name, by, emit)

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from securesystemslib.signer import Signer
-from tuf.api.metadata import Metadata, MetaFile, Snapshot, TargetFile, Targets, Timestamp
+from tuf.api.metadata import Metadata, MetaFile, Snapshot, Targets, Timestamp
 
 from appliance.errors import ThresholdError
-from appliance.trust import ceremony, client, clock, keys, pending, roots
+from appliance.trust import ceremony, client, clock, delegation, keys, pending, roots
 
 
-def _waiting(keys_folder: Path, wanted: Targets, now: datetime) -> ceremony.Request | None:
+def _waiting(keys_folder: Path, role: str, wanted: Targets, now: datetime) -> ceremony.Request | None:
     """What waits for signatures already, if it says the same and is still worth signing."""
-    found = pending.find(keys_folder, Targets.type)
+    found = pending.find(keys_folder, role)
     if found is None:
         return None
     signed = found.metadata.signed
@@ -25,13 +25,32 @@ def _waiting(keys_folder: Path, wanted: Targets, now: datetime) -> ceremony.Requ
     return found if same and fresh else None
 
 
+def reusable(
+    before: client.Verified, wanted: Targets, root: int, newest: int, now: datetime
+) -> Metadata[Targets] | None:
+    """The targets metadata of a stick, if it says what is wanted already; else None.
+
+    Args:
+        before: verified metadata of the stick.
+        wanted: files and delegations.
+        root: the newest root version; under an older one others may have signed.
+        newest: the version of targets metadata that was used last, on whichever stick: devices accept none below.
+        now: it must not have expired.
+    """
+    found = Metadata[Targets].from_bytes(before.metadata["targets.json"])
+    same = found.signed.targets == wanted.targets and found.signed.delegations == wanted.delegations
+    current = before.root == root and found.signed.version >= newest and not found.signed.is_expired(now)
+    return found if same and current else None
+
+
 def targets(
     keys_folder: Path,
-    files: Mapping[str, TargetFile],
-    version: int,
-    expires: datetime,
+    wanted: Targets,
     signers: Sequence[Signer],
     now: datetime,
+    *,
+    site: str = "",
+    authority: Metadata[Targets] | None = None,
 ) -> Metadata[Targets]:
     """Targets metadata with as many signatures as must be.
 
@@ -39,20 +58,19 @@ def targets(
 
     Args:
         keys_folder: of the publisher; what lacks signatures waits in it.
-        files: by target path.
-        version: the least that may be used.
-        expires: of metadata that is made new.
+        wanted: files, delegations, expiry, and the least version that may be used.
         signers: those at hand.
         now: metadata that has expired by then isn't signed on.
+        site: whose own metadata it is, and `authority`, the targets that let the site sign; by default the root's.
 
     Raises:
         ThresholdError: signatures are missing; it says how many and whose.
     """
-    wanted = Targets(version=version, expires=expires, targets=dict(files))
-    root = roots.parse(keys.root_bytes(keys_folder))
-    waiting = _waiting(keys_folder, wanted, now)
+    role = delegation.role_of(site) if site else Targets.type
+    waiting = _waiting(keys_folder, role, wanted, now)
     metadata: Metadata[Any] = Metadata(wanted) if waiting is None else waiting.metadata
-    request = ceremony.Request(Targets.type, metadata, root)
+    root = roots.parse(keys.root_bytes(keys_folder))
+    request = ceremony.Request(role, metadata, authority or root)
     allowed = request.allowed()  # a key may have been revoked since it signed
     for keyid in [keyid for keyid in metadata.signatures if keyid not in allowed]:
         del metadata.signatures[keyid]
@@ -68,6 +86,7 @@ def targets(
 
 def sign(
     targets: Metadata[Targets],
+    sites: Mapping[str, Metadata[Targets]],
     snapshot: int,
     timestamp: int,
     root: int,
@@ -75,18 +94,20 @@ def sign(
     now: datetime,
     expires: datetime,
 ) -> dict[str, bytes]:
-    """The three metadata files by name.
+    """The metadata files by name, roots aside.
 
     Args:
         targets: signed.
+        sites: what is signed for each site.
         snapshot, timestamp: versions.
         root: version of the newest root; the timestamp says that it was out.
         signers: of snapshot and timestamp.
         now: when it is signed.
         expires: of snapshot and timestamp.
     """
-    version = targets.signed.version
-    listed = Metadata(Snapshot(version=snapshot, expires=expires, meta={"targets.json": MetaFile(version)}))
+    named = {Targets.type: targets, **{delegation.role_of(site): each for site, each in sites.items()}}
+    meta = {f"{role}.json": MetaFile(each.signed.version) for role, each in named.items()}
+    listed = Metadata(Snapshot(version=snapshot, expires=expires, meta=meta))
     newest = Metadata(Timestamp(version=timestamp, expires=expires, snapshot_meta=MetaFile(snapshot)))
     newest.signed.unrecognized_fields[client.ISSUED] = clock.to_text(now)
     newest.signed.unrecognized_fields[roots.REACHED_FIELD] = root
@@ -94,12 +115,14 @@ def sign(
         for signer in signers[role]:
             metadata.sign(signer, append=True)
     return {
-        f"{version}.targets.json": targets.to_bytes(),
+        **{f"{each.signed.version}.{role}.json": each.to_bytes() for role, each in named.items()},
         f"{snapshot}.snapshot.json": listed.to_bytes(),
         "timestamp.json": newest.to_bytes(),
     }
 
 
-def published(keys_folder: Path) -> None:
+def published(keys_folder: Path, site: str | None) -> None:
     """Forget what waited: it is out."""
     pending.drop(keys_folder, Targets.type)
+    if site is not None:
+        pending.drop(keys_folder, delegation.role_of(site))

@@ -273,3 +273,21 @@ def test_a_release_by_three_people(
     make_release(release, "1.1.0", b"another model")
     assert "targets version 2: 1 of 2" in write(15)
     assert not (stick / "metadata" / "2.targets.json").exists()
+
+
+def test_a_site_with_keys_of_its_own(run: Run, tmp_path: Path, project: Path) -> None:
+    run("init", "--single", "--project", project)
+    run("new", tmp_path / "oslo", code=2)
+    run("new", tmp_path / "oslo", "--site", "oslo", "--role", "root", code=2)
+    run("new", tmp_path / "oslo", "--site", "oslo", "--name", "Kari", passphrase="theirs")
+    (public,) = (tmp_path / "oslo").glob("*.public.json")
+    assert "not for site-bergen" in run("site", "bergen", "--public", public, "--project", project, code=2)
+    run("site", "../x", "--public", public, "--project", project, code=2)
+    run("site", "oslo", "--public", public, "--threshold", "2", "--project", project, code=8)
+    assert "oslo: 1 of 1 keys sign" in run("site", "oslo", "--public", public, "--project", project)
+    shown = run("show", "--project", project)
+    assert re.search(r"^site-oslo +1 of 1 must sign\n  [0-9a-f]{64}  Kari +elsewhere$", shown, re.MULTILINE)
+    run("site", "oslo", "--withdraw", "--project", project)
+    assert "site-oslo" not in run("show", "--project", project)
+    brought = ["--public", public, "--project", tmp_path / "station"]
+    assert "not for targets" in run("rotate", "targets", *brought, code=2)

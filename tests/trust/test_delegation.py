@@ -71,8 +71,16 @@ class Stick:
         )  # fmt: skip
         updater._trusted_set.reference_time = NOW
         updater.refresh()
-        found = delegation.load(updater, site)
-        return None if found is None else found[1]
+        trusted = updater._trusted_set
+        version = delegation.version_of(site, trusted.snapshot)
+        if delegation.find(trusted.targets, site) is None:
+            return None
+        path = self.metadata / f"{version}.{delegation.role_of(site)}.json"
+        data = path.read_bytes() if version else b""
+        found = delegation.verify(site, trusted.targets, trusted.snapshot, data, NOW).signed
+        for name in found.targets:  # another TUF client finds the same
+            assert updater.get_targetinfo(name) == found.targets[name]
+        return found.targets
 
 
 def signed(content: Root | Targets | Snapshot | Timestamp, *signers: CryptoSigner) -> Metadata:
@@ -153,7 +161,14 @@ def test_an_expired_site_and_a_missing_one(tmp_path: Path) -> None:
     with pytest.raises(TrustError, match="expired"):
         old.load("oslo")
     with pytest.raises(TrustError, match="can't be trusted"):
-        Stick(tmp_path / "none", top()).load("oslo")
+        Stick(tmp_path / "none", top()).load("oslo")  # the snapshot names none
+
+
+def test_metadata_of_another_time(stick: Stick) -> None:
+    current = of_site("oslo", "oslo.notes-1.0.0.release.json")
+    snapshot = Snapshot(version=1, expires=LATER, meta={"site-oslo.json": MetaFile(2)})
+    with pytest.raises(TrustError, match="version 1, but the snapshot names 2"):
+        delegation.verify("oslo", stick.targets, snapshot, signed(current, OSLO).to_bytes(), NOW)
 
 
 def test_a_site_without_keys_has_nothing_of_its_own(tmp_path: Path) -> None:

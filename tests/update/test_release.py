@@ -80,11 +80,33 @@ def test_what_it_records(project: Project) -> None:
         "card",
         "model-card",
         "model-card",
+        "bom",
+        "provenance",
     ]
     card = (project.release / "model-card.md").read_text()
     assert raw["files"][0]["sha256"] in card and "notes 0.1.0: model card" in card
     assert raw["golden"][0]["answer"] == "{}"
     assert raw["needs"]["memory_bytes"] > raw["files"][0]["bytes"]
+
+
+def test_it_says_what_it_was_made_of_and_how(project: Project) -> None:
+    release = assemble(project, ignore)
+    bom = json.loads((project.release / "bom.cdx.json").read_bytes())
+    statement = json.loads((project.release / "provenance.intoto.json").read_bytes())
+    model = release.manifest.model
+    assert bom["metadata"]["component"]["hashes"] == [{"alg": "SHA-256", "content": model.sha256}]
+    assert statement["subject"] == [{"name": model.name, "digest": {"sha256": model.sha256}}]
+    parameters = statement["predicate"]["buildDefinition"]["externalParameters"]
+    assert parameters["training"]["rank"] == 16 and parameters["convert"]["type"] == "Q4_0"
+    listed = {file.name: file.sha256 for file in release.manifest.files}
+    byproducts = {
+        each["name"]: each["digest"]["sha256"] for each in statement["predicate"]["runDetails"]["byproducts"]
+    }
+    assert {
+        name: listed[name] for name in ("report.html", "bom.cdx.json", "model-card.md")
+    }.items() <= byproducts.items()
+    for name in ("bom.cdx.json", "provenance.intoto.json"):
+        assert str(project.root) not in (project.release / name).read_text()
 
 
 def test_it_brings_the_schema_that_its_answers_were_held_to(project: Project) -> None:

@@ -1,0 +1,157 @@
+"""Releases for one site: signed by its own keys, beside what is signed for all."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from securesystemslib.signer import CryptoSigner
+from tuf.api.metadata import Metadata
+
+from appliance.errors import KeysError, ThresholdError, TrustError
+from appliance.events import Event, ignore
+from appliance.registry import manifest as manifests
+from appliance.trust import ceremony, delegation, key_files, keys, ledger, pending, sealing
+from appliance.trust.client import verify
+from appliance.update import publish, sites
+from appliance.update.stick import find_offers
+from tests.stick_simulator import CHEAP_SCRYPT, Simulator, make_release
+
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
+
+
+class Publisher(Simulator):
+    """One that has sites."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        for site in ("oslo", "bergen"):
+            pending.new_key(self.folder / site, "theirs", delegation.role_of(site), n=CHEAP_SCRYPT)
+        self.name_sites()
+
+    def name_sites(self, *left_out: str) -> None:
+        known = {}
+        for site in ("oslo", "bergen"):
+            if site not in left_out:
+                held = key_files.open_all(key_files.find(self.folder / site), "theirs")
+                known[site] = sites.Site(1, tuple(sealing.public_key(key) for _, key in held))
+        sites.write(self.keys, known)
+
+    def write(
+        self, name: str, version: str, *, site: str = "", central: bool = True, emit=ignore
+    ) -> publish.Written:
+        """A release called `name`; `site` signs too, and without `central` the targets keys don't."""
+        folder = self.folder / f"{name}-{version}"
+        if not folder.exists():
+            make_release(folder, version, f"{name} {version}".encode())
+            path = folder / manifests.FILE_NAME
+            path.write_bytes(path.read_bytes().replace(b'"name":"notes",', f'"name":"{name}",'.encode()))
+        signers = {**self.all_signers, "targets": self.all_signers["targets"] if central else []}
+        if site:
+            role = delegation.role_of(site)
+            signers[role] = keys.open_role(self.folder / site, "theirs", role)
+        return publish.write_stick(self.keys, signers, folder, self.stick, emit, now=NOW)
+
+    def offered(self, site: str | None) -> list[str]:
+        """What a device of a site may install."""
+        verified = verify(self.stick, self.root.read_bytes(), ledger.Ledger(), NOW)
+        own = sites.files_of(self.stick, verified, site, NOW) if site else {}
+        return [f"{offer.name} {offer.version}" for offer in find_offers({**verified.files, **own})]
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Publisher:
+    """With a release for all on its stick."""
+    publisher = Publisher(tmp_path)
+    publisher.write("notes", "1.0.0")
+    return publisher
+
+
+def test_a_site_sees_its_own_releases_and_those_for_all(publisher: Publisher) -> None:
+    publisher.write("oslo.notes", "1.1.0", site="oslo")
+    publisher.write("bergen.notes", "2.0.0", site="bergen")
+    assert publisher.offered("oslo") == ["oslo.notes 1.1.0", "notes 1.0.0"]
+    assert publisher.offered("bergen") == ["bergen.notes 2.0.0", "notes 1.0.0"]
+    assert publisher.offered(None) == ["notes 1.0.0"]
+    assert publisher.offered("tromso") == ["notes 1.0.0"]
+
+
+def test_the_targets_keys_need_not_sign_again_for_a_site(publisher: Publisher) -> None:
+    publisher.write("oslo.notes", "1.1.0", site="oslo", central=False)
+    publisher.write("oslo.notes", "1.2.0", site="oslo", central=False)
+    assert publisher.offered("oslo") == ["oslo.notes 1.2.0", "oslo.notes 1.1.0", "notes 1.0.0"]
+    assert [path.name for path in publisher.stick.glob("metadata/*.targets.json")] == ["1.targets.json"]
+    with pytest.raises(ThresholdError):
+        publisher.write("notes", "1.3.0", site="oslo", central=False)
+
+
+def test_another_site_s_key_cannot_sign_for_it(publisher: Publisher) -> None:
+    with pytest.raises(ThresholdError, match="site-oslo version 1: 0 of 1 signatures"):
+        publisher.write("oslo.notes", "1.1.0", site="bergen")
+    publisher.write("oslo.notes", "1.1.0", site="oslo")
+    (bergen,) = (key for _, key in key_files.open_all(key_files.find(publisher.folder / "bergen"), "theirs"))
+    path = publisher.stick / "metadata" / "1.site-oslo.json"
+    metadata = Metadata.from_file(str(path))
+    metadata.sign(CryptoSigner(bergen))
+    path.write_bytes(metadata.to_bytes())
+    with pytest.raises(TrustError, match="signed for oslo can't be trusted"):
+        publisher.offered("oslo")
+    assert publisher.offered("bergen") == ["notes 1.0.0"]
+
+
+def test_a_site_s_people_sign_elsewhere(publisher: Publisher, tmp_path: Path) -> None:
+    with pytest.raises(ThresholdError):
+        publisher.write("oslo.notes", "1.1.0")
+    assert publisher.offered("oslo") == ["notes 1.0.0"]
+    request = pending.choose(publisher.keys, "site-oslo")
+    signed, _ = pending.sign_with_folder(request, publisher.folder / "oslo", "theirs")
+    (tmp_path / "signed.json").write_bytes(ceremony.to_bytes(signed))
+    pending.import_signatures(publisher.keys, [tmp_path / "signed.json"])
+    publisher.write("oslo.notes", "1.1.0")
+    assert publisher.offered("oslo") == ["oslo.notes 1.1.0", "notes 1.0.0"]
+    assert pending.waiting(publisher.keys) == []
+
+
+def test_a_site_whose_keys_are_withdrawn(publisher: Publisher) -> None:
+    publisher.write("oslo.notes", "1.1.0", site="oslo")
+    publisher.name_sites("oslo")
+    publisher.write("notes", "1.2.0")
+    assert publisher.offered("oslo") == ["notes 1.2.0", "notes 1.0.0"]
+    # Its name is then nobody's: the targets keys may use it.
+    publisher.write("oslo.notes", "1.3.0")
+    assert publisher.offered(None)[0] == "oslo.notes 1.3.0"
+
+
+def test_a_site_whose_keys_are_replaced(publisher: Publisher) -> None:
+    publisher.write("oslo.notes", "1.1.0", site="oslo")
+    for path in (publisher.folder / "oslo").iterdir():
+        path.unlink()
+    pending.new_key(publisher.folder / "oslo", "theirs", "site-oslo", n=CHEAP_SCRYPT)
+    publisher.name_sites()
+    told: list[Event] = []
+    publisher.write("notes", "1.2.0", emit=told.append)
+    assert any("what was signed for oslo leaves the stick" in event.text for event in told)
+    assert publisher.offered("oslo") == ["notes 1.2.0", "notes 1.0.0"]
+    publisher.write("oslo.notes", "1.3.0", site="oslo")
+    assert publisher.offered("oslo")[0] == "oslo.notes 1.3.0"
+
+
+def test_metadata_of_a_site_that_is_missing(publisher: Publisher) -> None:
+    publisher.write("oslo.notes", "1.1.0", site="oslo")
+    (publisher.stick / "metadata" / "1.site-oslo.json").unlink()
+    with pytest.raises(TrustError, match=r"site-oslo\.json is missing"):
+        publisher.offered("oslo")
+    assert publisher.offered("bergen") == ["notes 1.0.0"]
+
+
+def test_sites_json_that_is_damaged(publisher: Publisher) -> None:
+    path = publisher.keys / sites.FILE_NAME
+    value = json.loads(path.read_bytes())
+    for damage in ({"format": "other"}, {"sites": []}, {"sites": {"../x": value["sites"]["oslo"]}}):
+        path.write_text(json.dumps({**value, **damage}))
+        with pytest.raises(KeysError, match="damaged"):
+            sites.read(publisher.keys)
+    with pytest.raises(KeysError, match="can't sign"):
+        sites.write(publisher.keys, {"oslo": sites.Site(3, ())})

@@ -20,7 +20,7 @@ from appliance.errors import AnchorholdError
 from appliance.events import Emit, ignore
 from appliance.paths import Device
 from appliance.registry import manifest as manifests
-from appliance.trust import keys, ledger
+from appliance.trust import keys, ledger, roots
 from appliance.update import audit, publish, slots
 from appliance.update import install as installing
 from appliance.update import stick as sticks
@@ -99,7 +99,7 @@ def publisher_keys(publisher: str) -> tuple[Path, dict[str, list[CryptoSigner]]]
     kept = Path(tempfile.mkdtemp(prefix=f"anchorhold-keys-{publisher}-"))
     atexit.register(shutil.rmtree, kept, ignore_errors=True)
     keys.create(kept / "keys", PASSPHRASE, n=CHEAP_SCRYPT)
-    return kept / "keys", keys.unlock(kept / "keys", PASSPHRASE, keys.ROLES)
+    return kept / "keys", keys.unlock(kept / "keys", PASSPHRASE, roots.ROLES)
 
 
 class Simulator:

@@ -15,3 +15,6 @@ LEDGER_BYTES = 64 * KIB
 PATH_DEPTH = 4  # folders below the stick that a name may have
 NAME_CHARACTERS = 255
 HASH_CHUNK_BYTES = 64 * MIB  # of a target, between two signed digests
+PART_BYTES = (
+    2 * 1024 * MIB
+)  # of a file on a stick, a multiple of the chunk: FAT32 holds less than 4 GiB a file

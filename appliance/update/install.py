@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,7 +15,6 @@ from appliance.errors import (
     AnchorholdError,
     ModelError,
     StorageError,
-    TrustError,
     UpdateError,
     from_os_error,
 )
@@ -24,7 +22,7 @@ from appliance.events import Emit, Event, ignore
 from appliance.paths import Device, registry_folder
 from appliance.registry import manifest as manifests
 from appliance.trust import clock, ledger, limits
-from appliance.update import audit, slots
+from appliance.update import audit, copying, slots
 from appliance.update import stick as sticks
 
 Probe = Callable[[Path, manifests.Manifest, Emit], None]
@@ -111,51 +109,6 @@ def _incoming(device: Device) -> Path:
     return device.objects / _INCOMING
 
 
-def _whole(path: Path, target: sticks.Target) -> bool:
-    """Whether an object lies there already, with the right content."""
-    return (
-        path.is_file() and path.stat().st_size == target.bytes and storage.sha256_file(path) == target.sha256
-    )
-
-
-def _finished_bytes(part: Path, target: sticks.Target) -> tuple[int, hashlib._Hash]:
-    """How much of an interrupted copy can be kept (chunks whose digests fit), and its running hash."""
-    whole, kept = hashlib.sha256(), 0
-    if not part.exists():
-        return 0, whole
-    with part.open("rb") as stream:
-        for expected in target.chunks:
-            size = min(limits.HASH_CHUNK_BYTES, target.bytes - kept)
-            data = stream.read(size)
-            if len(data) != size or hashlib.sha256(data).hexdigest() != expected:
-                break
-            whole.update(data)
-            kept += size
-    return kept, whole
-
-
-def _copy(stick: Path, target: sticks.Target, part: Path, done: Callable[[int], None]) -> None:
-    """Copy `target` to `part`, hashing what is written; then read `part` again from the disk."""
-    kept, digest = _finished_bytes(part, target)
-    done(kept)
-    with part.open("r+b" if part.exists() else "xb") as out:
-        out.truncate(kept)
-        out.seek(kept)
-        # Closed at once when a write fails, and not when the error's traceback goes.
-        with contextlib.closing(sticks.read_blocks(stick, target, kept)) as blocks:
-            for block in blocks:
-                digest.update(block)
-                out.write(block)
-                done(len(block))
-        out.flush()
-        os.fsync(out.fileno())
-        os.posix_fadvise(out.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    if digest.hexdigest() != target.sha256:
-        raise TrustError(f"{target.stored}: changed or damaged", "ask for the stick to be written again")
-    if storage.sha256_file(part) != target.sha256:
-        raise StorageError(f"{part}: the disk gave back something else than was written", "check the disk")
-
-
 def _check_space(device: Device, missing: int) -> None:
     free = shutil.disk_usage(device.objects).free
     if free < missing + SPARE_BYTES:
@@ -170,12 +123,12 @@ def _fetch(report: sticks.StickReport, device: Device, emit: Emit) -> list[Path]
     incoming = _incoming(device)
     incoming.mkdir(parents=True, exist_ok=True)
     wanted = {name: slots.object_path(device, target.sha256, name) for name, target in report.files.items()}
-    missing = [name for name, path in wanted.items() if not _whole(path, report.files[name])]
+    missing = [name for name, path in wanted.items() if not copying.is_whole(path, report.files[name])]
     parts = {name: incoming / wanted[name].name for name in missing}
     for path in incoming.iterdir():
         if path not in parts.values():
             path.unlink()
-    started = sum(part.stat().st_size for part in parts.values() if part.exists())
+    started = sum(copying.taken(part) for part in parts.values())
     total = sum(report.files[name].bytes for name in missing)
     _check_space(device, max(0, total - started) + len(report.manifest_bytes))
     copied = 0
@@ -186,7 +139,7 @@ def _fetch(report: sticks.StickReport, device: Device, emit: Emit) -> list[Path]
         emit(Event("install", "progress", done=copied, total=total, unit="bytes"))
 
     for name in missing:
-        _copy(report.stick, report.files[name], parts[name], count)
+        copying.copy(report.stick, report.files[name], parts[name], count)
     added = []
     for name in missing:
         parts[name].replace(wanted[name])
@@ -283,7 +236,7 @@ def _already_active(device: Device, report: sticks.StickReport) -> bool:
     if current is None or current.digest != report.digest:
         return False
     paths = {name: slots.object_path(device, target.sha256, name) for name, target in report.files.items()}
-    return all(_whole(path, report.files[name]) for name, path in paths.items())
+    return all(copying.is_whole(path, report.files[name]) for name, path in paths.items())
 
 
 def _tell_registry(device: Device, emit: Emit) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from securesystemslib.signer import Signer
@@ -28,7 +27,7 @@ from appliance.registry import version as versions
 from appliance.registry.sightings import StickNote
 from appliance.trust import client, clock, delegation, keys, ledger, limits, roots
 from appliance.trust.folder import read_inside
-from appliance.update import carried, model_signature, signing, sites
+from appliance.update import carried, model_signature, parts, signing, sites
 from appliance.update import stick as sticks
 
 STATE_FILE = "publisher.json"
@@ -91,28 +90,11 @@ def _write_publisher(folder: Path, state: Publisher) -> None:
     storage.write_json(folder / STATE_FILE, {"format": STATE_FORMAT, **asdict(state)}, mode=0o600)
 
 
-def describe(path: Path, custom: Mapping[str, Any]) -> TargetFile:
-    """The signed entry of the file at `path`: length, SHA-256, and the SHA-256 of each 64 MiB."""
-    whole, chunks, size = hashlib.sha256(), [], 0
-    with path.open("rb") as stream:
-        while True:
-            chunk, left = hashlib.sha256(), limits.HASH_CHUNK_BYTES
-            while left and (block := stream.read(min(_BLOCK, left))):
-                chunk.update(block)
-                whole.update(block)
-                left -= len(block)
-            if left == limits.HASH_CHUNK_BYTES:
-                break
-            chunks.append(chunk.hexdigest())
-            size += limits.HASH_CHUNK_BYTES - left
-    fields = {sticks.CUSTOM: {**custom, "chunks": chunks}}
-    return TargetFile(size, {"sha256": whole.hexdigest()}, path.name, {"custom": fields})
-
-
 def _release_entries(
     folder: Path, manifest: manifests.Manifest, counter: int, bundle: Path | None
-) -> dict[str, tuple[Path, TargetFile]]:
-    found: dict[str, tuple[Path, TargetFile]] = {}
+) -> dict[str, tuple[parts.Piece, TargetFile]]:
+    found: dict[str, tuple[parts.Piece, TargetFile]] = {}
+    digests = {}
     head = {"name": manifest.name, "version": manifest.version, "counter": counter}
     listed = [(manifests.FILE_NAME, {**head, "role": "manifest"})]
     listed += [(file.name, {"role": file.role}) for file in manifest.files]
@@ -120,30 +102,31 @@ def _release_entries(
         listed.append((bundle.name, {"role": signature.ROLE}))
     for name, custom in listed:
         path = sticks.target_path(manifest.name, manifest.version, name)
-        entry = describe(folder / name, custom)
-        entry.path = path
-        found[path] = (folder / name, entry)
+        described = parts.describe(folder / name, path, custom)
+        found.update(described.pieces)
+        digests[name] = described.sha256
     for file in manifest.files:
-        entry = found[sticks.target_path(manifest.name, manifest.version, file.name)][1]
-        if entry.hashes["sha256"] != file.sha256:
+        if digests[file.name] != file.sha256:
             raise UpdateError(
                 f"{folder / file.name}: not what release.json says", "run `anchorhold release` again"
             )
     return found
 
 
-def _copy(source: Path, destination: Path, expected: TargetFile, done: Callable[[int], None]) -> None:
-    digest = hashlib.sha256()
-    with source.open("rb") as stream, storage.atomic_writer(destination) as out:
-        while block := stream.read(_BLOCK):
+def _copy(piece: parts.Piece, destination: Path, expected: TargetFile, done: Callable[[int], None]) -> None:
+    digest, left = hashlib.sha256(), piece.bytes
+    with piece.source.open("rb") as stream, storage.atomic_writer(destination) as out:
+        stream.seek(piece.offset)
+        while left and (block := stream.read(min(_BLOCK, left))):
             digest.update(block)
             out.write(block)
+            left -= len(block)
             done(len(block))
         if digest.hexdigest() != expected.hashes["sha256"]:
-            raise UpdateError(f"{source}: changed while it was copied", "run the same command again")
+            raise UpdateError(f"{piece.source}: changed while it was copied", "run the same command again")
 
 
-def _copy_all(stick: Path, entries: Mapping[str, tuple[Path, TargetFile]], emit: Emit) -> None:
+def _copy_all(stick: Path, entries: Mapping[str, tuple[parts.Piece, TargetFile]], emit: Emit) -> None:
     storage.remove_leftovers(stick / "targets")
     total = sum(entry.length for _, entry in entries.values())
     copied = 0
@@ -153,13 +136,13 @@ def _copy_all(stick: Path, entries: Mapping[str, tuple[Path, TargetFile]], emit:
         copied += size
         emit(Event("stick", "progress", done=copied, total=total, unit="bytes"))
 
-    for path, (source, entry) in entries.items():
+    for path, (piece, entry) in entries.items():
         target = sticks.as_target(path, entry)
         try:
             sticks.verify_file(stick, target)
             count(entry.length)
         except TrustError:
-            _copy(source, stick / target.stored, entry, count)
+            _copy(piece, stick / target.stored, entry, count)
 
 
 def _published(state: Publisher, offers: Sequence[sticks.Offer], name: str) -> dict[str, set[str]]:
@@ -276,6 +259,7 @@ def write_stick(
     named = roots.model_signing_keys(roots.parse(history[newest]).signed)
     bundle = model_signature.prepare(release, manifest, digest, named, model_key, emit)
     entries = _release_entries(release, manifest, counter, bundle)
+    parts.check_names({path: entry for path, (_, entry) in entries.items()}, {**files, **theirs})
     (files if site is None else theirs).update({path: entry for path, (_, entry) in entries.items()})
     expires = now + timedelta(days=expires_days)
     wanted = sites.delegated(known)

@@ -19,6 +19,7 @@ from appliance.trust.folder import open_inside, read_inside
 
 _HINT = "the stick was changed or damaged; ask for it to be written again"
 CUSTOM = "anchorhold"  # the key of our fields in a target's signed `custom`
+PART_ROLE = "part"  # of a target that is a part of a larger file (parts.py writes them)
 _BLOCK = 4 * limits.MIB
 
 
@@ -27,14 +28,16 @@ class Target:
     """A file of a stick, as the signed metadata describes it.
 
     Attributes:
-        path: its target path; on the stick it is `targets/SHA256.PATH`.
+        path: its target path; on the stick it is `targets/SHA256.PATH`, unless it lies there in parts.
         chunks: SHA-256 of each 64 MiB.
+        parts: what it lies in, in order; empty for a file that lies there whole.
     """
 
     path: str
     sha256: str
     bytes: int
     chunks: tuple[str, ...]
+    parts: tuple[Target, ...] = ()
 
     @property
     def stored(self) -> str:
@@ -151,29 +154,35 @@ def read_blocks(stick: Path, target: Target, start: int = 0) -> Generator[bytes,
     Raises:
         TrustError: missing, too short, too long, a chunk whose digest is wrong, a link or no regular file.
     """
+    parts, begin = target.parts or (target,), 0
+    for part in parts:
+        if begin + part.bytes > start or part is parts[-1]:
+            yield from _read_part(stick, part, max(0, start - begin))
+        begin += part.bytes
+
+
+def _read_part(stick: Path, part: Target, start: int) -> Generator[bytes, None, None]:
     try:
-        stream = open_inside(stick, target.stored)
+        stream = open_inside(stick, part.stored)
     except FileNotFoundError as error:
-        raise TrustError(f"{target.stored} is missing: the stick isn't whole", _HINT) from error
+        raise TrustError(f"{part.stored} is missing: the stick isn't whole", _HINT) from error
     with stream:
         stream.seek(start)
         position = start
-        for index in range(-(-start // limits.HASH_CHUNK_BYTES), len(target.chunks)):
-            end = min(target.bytes, (index + 1) * limits.HASH_CHUNK_BYTES)
+        for index in range(-(-start // limits.HASH_CHUNK_BYTES), len(part.chunks)):
+            end = min(part.bytes, (index + 1) * limits.HASH_CHUNK_BYTES)
             digest = hashlib.sha256()
             while position < end:
                 block = stream.read(min(_BLOCK, end - position))
                 if not block:
-                    raise TrustError(
-                        f"{target.stored}: cut off after {position} of {target.bytes} bytes", _HINT
-                    )
+                    raise TrustError(f"{part.stored}: cut off after {position} of {part.bytes} bytes", _HINT)
                 digest.update(block)
                 position += len(block)
                 yield block
-            if digest.hexdigest() != target.chunks[index]:
-                raise TrustError(f"{target.stored}: changed or damaged (chunk {index + 1})", _HINT)
+            if digest.hexdigest() != part.chunks[index]:
+                raise TrustError(f"{part.stored}: changed or damaged (chunk {index + 1})", _HINT)
         if stream.read(1):
-            raise TrustError(f"{target.stored}: longer than what was signed", _HINT)
+            raise TrustError(f"{part.stored}: longer than what was signed", _HINT)
 
 
 def verify_file(stick: Path, target: Target) -> None:
@@ -187,6 +196,29 @@ def verify_file(stick: Path, target: Target) -> None:
         digest.update(block)
     if digest.hexdigest() != target.sha256:
         raise TrustError(f"{target.stored}: changed or damaged", _HINT)
+
+
+def _joined(path: str, file: manifests.ReleaseFile, files: Mapping[str, TargetFile]) -> Target:
+    """The file that lies on the stick in parts; together they must be as long as release.json says."""
+    found: list[tuple[int, Target]] = []
+    for name, entry in files.items():
+        custom = _custom(entry)
+        if custom.get("role") == PART_ROLE and custom.get("of") == path:
+            offset = custom.get("offset")
+            if isinstance(offset, bool) or not isinstance(offset, int):
+                raise TrustError(f"{name}: its signed entry says no offset", _HINT)
+            found.append((offset, as_target(name, entry)))
+    if not found:
+        raise TrustError(f"{file.name} is listed in release.json, but not signed", _HINT)
+    parts = tuple(part for _, part in sorted(found, key=lambda each: each[0]))
+    begin = 0
+    for offset, part in zip(sorted(each[0] for each in found), parts, strict=True):
+        if offset != begin or (part is not parts[-1] and part.bytes % limits.HASH_CHUNK_BYTES):
+            raise TrustError(f"{file.name}: its signed parts don't fit together", _HINT)
+        begin += part.bytes
+    if begin != file.bytes:
+        raise TrustError(f"{file.name}: its signed parts make {begin} bytes, not {file.bytes}", _HINT)
+    return Target(path, file.sha256, begin, tuple(chunk for part in parts for chunk in part.chunks), parts)
 
 
 def read_release(
@@ -210,9 +242,7 @@ def read_release(
     for file in manifest.files:
         path = target_path(manifest.name, manifest.version, file.name)
         entry = files.get(path)
-        if entry is None:
-            raise TrustError(f"{file.name} is listed in release.json, but not signed", _HINT)
-        target = as_target(path, entry)
+        target = as_target(path, entry) if entry is not None else _joined(path, file, files)
         if (target.sha256, target.bytes) != (file.sha256, file.bytes):
             raise TrustError(f"{file.name}: release.json and the signed entry differ", _HINT)
         found[file.name] = target

@@ -1,0 +1,190 @@
+"""The real install of a small release, killed and made to fail at each system call that changes something.
+
+`python -m benchmarks.install_faults [--every N]` needs strace. One run counts the calls; then each is met once with
+SIGKILL, ENOSPC and EIO, each on a fresh copy of the device. After each: the old release or the new one is active and
+whole, the same install goes through, and what was copied before a kill is not copied again but for one chunk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.errors import AnchorholdError, ExitCode, as_product_error
+from appliance.events import Event, ignore
+from appliance.paths import Device
+from appliance.trust import limits
+from appliance.update import audit, copying, slots
+from tests.stick_simulator import Simulator, leftovers
+
+CHANGING = (
+    "write,pwrite64,writev,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,rmdir,link,linkat,symlink,"
+    "symlinkat,mkdir,mkdirat,ftruncate,truncate,fallocate,fchmod,chmod"
+)
+NO_SPACE = {"write", "pwrite64", "writev", "rename", "link", "linkat", "symlink", "mkdir", "fallocate"}
+CHUNK = 64 * limits.KIB  # so that a model of kilobytes has several
+
+
+@dataclass(frozen=True)
+class Point:
+    """The `number`th `call` of an install (from 1) met with `fault`: SIGKILL, ENOSPC or EIO."""
+
+    call: str
+    number: int
+    fault: str
+
+    @property
+    def injection(self) -> str:
+        """As strace spells it."""
+        how = "signal=KILL" if self.fault == "SIGKILL" else f"error={self.fault}"
+        return f"inject={self.call}:{how}:when={self.number}"
+
+
+class Harness:
+    """A device with 1.0.0 active and a stick with 1.1.0, and copies of that device to break.
+
+    Args:
+        folder: everything lies below it; empty.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        limits.HASH_CHUNK_BYTES, limits.PART_BYTES = CHUNK, 4 * CHUNK
+        self.simulator = Simulator(folder)
+        self.simulator.publish("1.0.0")
+        self.simulator.install()
+        self.simulator.publish("1.1.0", os.urandom(6 * CHUNK))
+        self.template = self.simulator.device.root
+        self.target = self.simulator.check().files["notes.gguf"]
+        self._log = folder / "strace.log"
+
+    def _fresh(self) -> Device:
+        broken = self.template.with_name("broken")
+        shutil.rmtree(broken, ignore_errors=True)
+        shutil.copytree(self.template, broken)
+        self.simulator.device = Device(broken)
+        return self.simulator.device
+
+    def _child(self, start: int) -> int:
+        os.read(start, 1)
+        try:
+            self.simulator.install(emit=ignore)
+        except Exception as error:
+            return int(as_product_error(error).exit_code)
+        return 0
+
+    def run(self, *strace: str) -> tuple[int, collections.Counter[str]]:
+        """Install in a child under strace; its exit code (negative: the signal), and how often each call was made."""
+        start, begin = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(begin)
+            os._exit(self._child(start))
+        os.close(start)
+        words = ["strace", "-f", "-p", str(child), "-o", str(self._log), "-e", f"trace={CHANGING}", *strace]
+        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as tracer:
+            assert tracer.stderr is not None
+            said = tracer.stderr.readline()
+            if "attached" not in said:
+                os.close(begin)
+                os.waitpid(child, 0)
+                raise RuntimeError(f"strace can't trace here: {said.strip()}")
+            os.write(begin, b"!")
+            _, status = os.waitpid(child, 0)
+            os.close(begin)
+            tracer.communicate()
+        return os.waitstatus_to_exitcode(status), counted(self._log.read_text())
+
+    def points(self) -> Iterator[Point]:
+        """Every call of an undisturbed install, with each fault that it can meet."""
+        self._fresh()
+        code, calls = self.run()
+        assert code == 0 and self.simulator.active == "1.1.0"
+        for call, count in sorted(calls.items()):
+            for number in range(1, count + 1):
+                yield Point(call, number, "SIGKILL")
+                yield Point(call, number, "EIO")
+                if call in NO_SPACE:
+                    yield Point(call, number, "ENOSPC")
+
+    def meet(self, point: Point) -> str:
+        """Break an install at `point`, look at what is left, mend it; what it came to, in words.
+
+        Raises:
+            AssertionError: neither release is whole, the next install doesn't go through, or a copy began anew.
+        """
+        device = self._fresh()
+        code, calls = self.run("-e", point.injection)
+        killed = code == -9
+        assert killed == (point.fault == "SIGKILL"), f"{point}: ended with {code}"
+        assert killed or code in {ExitCode.OK, ExitCode.STORAGE, ExitCode.UPDATE}, (
+            f"{point}: exit code {code}"
+        )
+        reached = self.simulator.active
+        assert reached in {"1.0.0", "1.1.0"}, f"{point}: {reached} is active"
+        incoming = device.objects / ".incoming" / slots.object_path(device, self.target.sha256, "x.gguf").name
+        synced = calls["fdatasync"] - (point.call == "fdatasync")
+        kept = copying.kept(incoming, self.target) if incoming.exists() else 0
+        if killed and incoming.exists():
+            assert kept >= min(synced, len(self.target.chunks) - 1) * CHUNK, f"{point}: {kept} bytes kept"
+        first: list[float] = []
+
+        def emit(event: Event) -> None:
+            if event.unit == "bytes" and event.stage == "install":
+                first.append(event.done)
+
+        self.simulator.install(emit=emit)
+        assert self.simulator.active == "1.1.0", f"{point}: not mended"
+        previous = slots.previous(device)
+        assert previous is not None and previous.version == "1.0.0", f"{point}: the old release is lost"
+        assert leftovers(device) == [], f"{point}: {leftovers(device)} lie about"
+        assert not kept or first[0] == kept, f"{point}: {kept} bytes could be kept, {first[0]} were"
+        faults = [fault for fault in audit.verify(device) if "torn" not in fault]
+        assert not faults, f"{point}: {faults}"
+        resumed = ", copy resumed" if kept else ""
+        ended = "killed" if killed else ("went through" if code == 0 else "refused with a reason")
+        return f"{ended}, {'old' if reached == '1.0.0' else 'new'} release active{resumed}"
+
+
+def counted(log: str) -> collections.Counter[str]:
+    """How often each system call stands in what strace wrote."""
+    return collections.Counter(re.findall(r"^\d+\s+(\w+)\(", log, re.MULTILINE))
+
+
+def sweep(harness: Harness, chosen: Callable[[int], bool]) -> dict[str, collections.Counter[str]]:
+    """Meet the chosen points; outcomes by fault."""
+    outcomes: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for index, point in enumerate(list(harness.points())):
+        if chosen(index):
+            outcomes[point.fault][harness.meet(point)] += 1
+    return outcomes
+
+
+def main() -> int:
+    """Run it and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--every", type=int, default=1, help="Only every Nth point.")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="anchorhold-faults-") as name:
+        try:
+            outcomes = sweep(Harness(Path(name)), lambda index: index % given.every == 0)
+        except (AssertionError, AnchorholdError) as error:
+            print(f"failed: {error}", file=sys.stderr)
+            return 1
+    for fault, counts in outcomes.items():
+        print(f"{fault}: {sum(counts.values())} points")
+        for outcome, count in counts.most_common():
+            print(f"  {count:4}  {outcome}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -106,17 +106,26 @@ def command(
         return
     if review:
         _start("review", folder)
+    from appliance.base_model import resolve
     from appliance.dataset import prepare
     from appliance.dataset.terminal import card_lines
     from appliance.paths import Project
-    from appliance.pipeline import only_one
+    from appliance.pipeline import Journey, run_stage
 
     project = Project.open(folder)
     if against:
         _check(project, against, as_json)
         return
-    with only_one(project), stage_events(project.events) as emit:
-        card = prepare(project, emit, strict=strict, raw_findings=raw_findings)
+    with stage_events(project.events) as emit:
+        checkpoint = resolve(project.config.base.path, project.root, emit)
+        card = None
+
+        def action() -> None:
+            nonlocal card
+            card = prepare(project, emit, strict=strict, raw_findings=raw_findings, checkpoint=checkpoint)
+
+        run_stage(Journey(project, checkpoint, emit), "dataset", action)
+    assert card is not None
     if as_json:
         click.echo(json.dumps(card.to_json()))
         return

@@ -54,8 +54,9 @@ def command(folder: Path, restart: bool, checkpoint_seconds: float, yes: bool) -
     import json
 
     from appliance.base_model import resolve
+    from appliance.events import Event
     from appliance.paths import Project
-    from appliance.pipeline import Journey, run_stage
+    from appliance.pipeline import Journey, outdated, run_stage
 
     project = Project.open(folder)
     from appliance.training.crew import leads
@@ -73,6 +74,15 @@ def command(folder: Path, restart: bool, checkpoint_seconds: float, yes: bool) -
             checkpoint_seconds=checkpoint_seconds,
             accept_days=yes,
         )
+        changed = outdated(project, checkpoint, "dataset")
+        if changed:
+            emit(
+                Event(
+                    "train",
+                    "warning",
+                    f"the rows were prepared before this changed: {changed}; `anchorhold dataset` prepares them anew",
+                )
+            )
         run_stage(journey, "train")
     result = json.loads((project.training / "training.json").read_text(encoding="utf-8"))
     click.echo(

@@ -16,15 +16,27 @@ from appliance.events import Event
 from appliance.paths import Project
 from appliance.pipeline.road import STAGES, Journey, Stage, code_digest
 
+_WORDS = {
+    "config": "the configuration",
+    "schema": "the schema",
+    "redaction": "what is redacted",
+    "writer": "the writer of pairs",
+    "tokenizer": "the tokenizer",
+    "base": "the base model",
+    "train": "the training rows",
+    "valid": "the validation rows",
+}
+_NAMED = 3  # things that a reason names
+
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a stage must run, and why."""
+    """Whether a stage must run, why, and the digest of each thing that it is made from."""
 
     stage: Stage
     run: bool
     reason: str
-    inputs: str
+    inputs: dict[str, str]
 
 
 def _read_state(project: Project) -> dict[str, Any]:
@@ -43,18 +55,42 @@ def _fingerprint(project: Project, path: Path) -> dict[str, Any]:
     }
 
 
+def _digests(project: Project, checkpoint: Path, stage: Stage) -> dict[str, str]:
+    """A digest for each thing that a stage is made from; one a file where they are files of the user's."""
+    inputs = dict(stage.inputs(project, checkpoint))
+    files = inputs.pop("files", {})
+    named = {_WORDS.get(key, key): storage.sha256_json(value) for key, value in inputs.items()}
+    return {"the program": code_digest(stage.packages), **named, **files}
+
+
+def _changed(before: Any, now: dict[str, str]) -> str:
+    """What differs, in words."""
+    if not isinstance(before, dict):
+        return "the program"  # one digest of all, as former versions kept it
+    names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def outdated(project: Project, checkpoint: Path, name: str) -> str:
+    """What of a stage's inputs changed since it last finished; empty where nothing did, or where it never finished."""
+    stage = next(stage for stage in STAGES if stage.name == name)
+    recorded = _read_state(project).get(name)
+    if recorded is None:
+        return ""
+    now = _digests(project, checkpoint, stage)
+    return "" if recorded["inputs"] == now else _changed(recorded["inputs"], now)
+
+
 def decide(project: Project, checkpoint: Path, stage: Stage, force: bool = False) -> Decision:
     """Compare a stage's inputs and outputs with what was recorded when it last finished."""
-    digest = storage.sha256_json(
-        {"code": code_digest(stage.packages), "inputs": stage.inputs(project, checkpoint)}
-    )
+    digest = _digests(project, checkpoint, stage)
     recorded = _read_state(project).get(stage.name)
     if force:
         return Decision(stage, True, "asked for", digest)
     if recorded is None:
         return Decision(stage, True, "never finished", digest)
     if recorded["inputs"] != digest:
-        return Decision(stage, True, "its inputs changed", digest)
+        return Decision(stage, True, f"its inputs changed: {_changed(recorded['inputs'], digest)}", digest)
     for output in recorded["outputs"]:
         path = project.root / output["path"]
         if not path.is_file():

@@ -123,6 +123,27 @@ def test_what_did_not_change_is_skipped_and_what_did_is_made_again(make_project)
     assert len(dry) == len(STAGES)
 
 
+@pytest.mark.slow
+def test_a_training_on_rows_that_are_behind_says_what_changed(make_project):
+    folder = begin(make_project, "behind")
+    anchorhold("dataset", "--project", str(folder))
+    (folder / "data" / "rows.jsonl").touch()
+    assert "prepared before" not in anchorhold("train", "--project", str(folder)).stderr
+    dry = anchorhold("build", "--project", str(folder), "--dry-run").stdout
+    assert dry.splitlines()[0].startswith("dataset   skip")  # the verb's work is the road's
+
+    rows = folder / "data" / "rows.jsonl"
+    rows.write_text("".join(rows.read_text().splitlines(keepends=True)[:-1]))
+    configuration = folder / "anchorhold.toml"
+    configuration.write_text(configuration.read_text() + "\n[dataset]\nmax_tokens = 300\n")
+    told = anchorhold("train", "--project", str(folder))
+    line = next(line for line in (told.stderr + told.stdout).splitlines() if "prepared before" in line)
+    assert "data/rows.jsonl" in line and "the configuration" in line and "anchorhold dataset" in line
+    anchorhold("dataset", "--project", str(folder))
+    told = anchorhold("train", "--project", str(folder))
+    assert "prepared before" not in told.stderr + told.stdout
+
+
 def test_two_builds_of_one_project_do_not_meet(make_project):
     import fcntl
 

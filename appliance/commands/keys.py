@@ -124,7 +124,7 @@ def init(
     elif not brought:
         click.echo(
             "all keys lie in this folder under one passphrase: that protects from loss, not from theft. "
-            "Move all but one root and one targets key to other people's machines"
+            "Let others make theirs (`keys new`) and put them in place (`keys rotate`)"
         )
     waiting = pending.find(project.keys, "root")
     if waiting is not None:

@@ -357,6 +357,7 @@ STAGES: tuple[Stage, ...] = (
         lambda project, _base: {
             "release": _digest(project.release / "release.json"),
             "root": _digest(project.keys / "root.json"),
+            "sites": _digest(project.keys / "sites.json"),
             "config": project.config.release.model_dump(),
         },
         lambda project: sorted(path for path in project.stick.rglob("*") if path.is_file()),

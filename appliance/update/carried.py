@@ -6,15 +6,17 @@ import contextlib
 import re
 import tempfile
 from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tuf.api.metadata import TargetFile
+from tuf.api.metadata import Metadata, TargetFile, Targets
 
 from appliance.errors import TrustError
 from appliance.events import Emit, Event
 from appliance.trust import client, ledger, limits
 from appliance.trust.folder import read_inside
+from appliance.update import sites
 from appliance.update import stick as sticks
 
 _SIGNED = re.compile(r"timestamp\.json|[0-9]+\.(snapshot|targets)\.json")
@@ -95,3 +97,65 @@ def kept(
         # Not model.sig: whose it is can't be told any more. Writing that release again brings it back.
         files.update({path: before.files[path] for path in (offer.manifest.path, *paths)})
     return files
+
+
+@dataclass
+class Held:
+    """What is signed again beside a release.
+
+    Attributes:
+        before: the stick's metadata, if it has some.
+        known: who may sign for which site.
+        site: that the release is for; None: for all.
+        files: signed for all.
+        theirs: signed for `site`.
+        own: what each site has signed.
+    """
+
+    before: client.Verified | None
+    known: Mapping[str, sites.Site]
+    site: str | None
+    files: dict[str, TargetFile] = field(default_factory=dict)
+    theirs: dict[str, TargetFile] = field(default_factory=dict)
+    own: dict[str, Metadata[Targets]] = field(default_factory=dict)
+
+    @property
+    def mine(self) -> dict[str, TargetFile]:
+        """Those among which the release belongs."""
+        return self.files if self.site is None else self.theirs
+
+
+def hold(
+    keys_folder: Path,
+    stick: Path,
+    history: Mapping[int, bytes],
+    name: str,
+    releases: Container[str],
+    now: datetime,
+    emit: Emit,
+    *,
+    prune: bool,
+) -> Held:
+    """What stays on a stick beside the release that comes to it.
+
+    Args:
+        keys_folder: of the publisher.
+        stick: its folder.
+        history: all versions of the publisher's root.
+        name: of the release.
+        releases: digests of what this publisher has published.
+        now: what has expired by then leaves, where it isn't signed anew.
+        emit: told of what leaves.
+        prune: nothing stays.
+
+    Raises:
+        TrustError: the stick holds somebody else's metadata.
+    """
+    known = sites.read(keys_folder)
+    held = Held(existing(stick, history), known, sites.of_release(name, known))
+    if held.before is not None and not prune:
+        held.files = kept(stick, held.before, max(history), releases, emit)
+        held.own = sites.on_stick(stick, held.before, known, now, emit, resigned=held.site)
+        if held.site in held.own:
+            held.theirs = dict(held.own[held.site].signed.targets)
+    return held

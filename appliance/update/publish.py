@@ -179,6 +179,38 @@ def _remove_old(stick: Path, signed: Container[str], files: Mapping[str, TargetF
             path.unlink()
 
 
+def _sign_targets(
+    keys_folder: Path,
+    held: carried.Held,
+    state: Publisher,
+    signers: Mapping[str, Sequence[Signer]],
+    expires: datetime,
+    newest: int,
+    now: datetime,
+) -> tuple[Metadata[Targets], dict[str, Metadata[Targets]], Publisher]:
+    """The targets metadata for all and of each site, and the state with their versions.
+
+    Raises:
+        ThresholdError: signatures are missing.
+    """
+    before, site, own = held.before, held.site, dict(held.own)
+    wanted = sites.delegated(held.known)
+    wanted.targets, wanted.expires = held.files, expires
+    wanted.version = max(state.targets, before.targets if before else 0) + 1
+    targets = None
+    if site is not None and before is not None:
+        targets = signing.reusable(before, wanted, newest, state.targets, now)
+    targets = targets or signing.targets(keys_folder, wanted, signers["targets"], now)
+    state = dataclasses.replace(state, targets=targets.signed.version)
+    if site is not None:
+        version = max(state.sites.get(site, 0), own[site].signed.version if site in own else 0) + 1
+        part = Targets(version=version, expires=expires, targets=held.theirs)
+        at_hand = signers.get(delegation.role_of(site), ())
+        own[site] = signing.targets(keys_folder, part, at_hand, now, site=site, authority=targets)
+        state = dataclasses.replace(state, sites={**state.sites, site: own[site].signed.version})
+    return targets, own, state
+
+
 def write_stick(
     keys_folder: Path,
     signers: Mapping[str, Sequence[Signer]],
@@ -226,16 +258,9 @@ def write_stick(
         raise UpdateError(f"{release}: no release there", "`anchorhold release` makes it") from error
     manifest, digest = manifests.parse(data), storage.sha256_bytes(data)
     state = read_publisher(keys_folder)
-    before = carried.existing(stick, history)
-    known = sites.read(keys_folder)
-    site = sites.of_release(manifest.name, known)
-    files: dict[str, TargetFile] = {}
-    own: dict[str, Metadata[Targets]] = {}
-    if before is not None and not prune:
-        files = carried.kept(stick, before, newest, state.releases, emit)
-        own = sites.on_stick(stick, before, known, emit)
-    theirs = dict(own[site].signed.targets) if site in own else {}
-    offers = sticks.find_offers({**(before.files if before else {}), **theirs})
+    held = carried.hold(keys_folder, stick, history, manifest.name, state.releases, now, emit, prune=prune)
+    before, files = held.before, held.mine
+    offers = sticks.find_offers({**(before.files if before else {}), **files})
     published = _published(state, offers, manifest.name)
     replaced = bool(published.get(manifest.version, set()) - {digest})
     if replaced and not replace:
@@ -245,8 +270,8 @@ def write_stick(
     if replaced:
         # Every file of the former one, also those that the new one hasn't.
         head = sticks.target_path(manifest.name, manifest.version, "")
-        files = {path: entry for path, entry in files.items() if not path.startswith(head)}
-        theirs = {path: entry for path, entry in theirs.items() if not path.startswith(head)}
+        for path in [path for path in files if path.startswith(head)]:
+            del files[path]
     state = dataclasses.replace(
         state,
         snapshot=max(state.snapshot, before.snapshot if before else 0) + 1,
@@ -259,23 +284,10 @@ def write_stick(
     named = roots.model_signing_keys(roots.parse(history[newest]).signed)
     bundle = model_signature.prepare(release, manifest, digest, named, model_key, emit)
     entries = _release_entries(release, manifest, counter, bundle)
-    parts.check_names({path: entry for path, (_, entry) in entries.items()}, {**files, **theirs})
-    (files if site is None else theirs).update({path: entry for path, (_, entry) in entries.items()})
+    parts.check_names({path: entry for path, (_, entry) in entries.items()}, files)
+    files.update({path: entry for path, (_, entry) in entries.items()})
     expires = now + timedelta(days=expires_days)
-    wanted = sites.delegated(known)
-    wanted.targets, wanted.expires = files, expires
-    wanted.version = max(state.targets, before.targets if before else 0) + 1
-    targets = None
-    if site is not None and before is not None:
-        targets = signing.reusable(before, wanted, newest, state.targets, now)
-    targets = targets or signing.targets(keys_folder, wanted, signers["targets"], now)
-    state = dataclasses.replace(state, targets=targets.signed.version)
-    if site is not None:
-        version = max(state.sites.get(site, 0), own[site].signed.version if site in own else 0) + 1
-        part = Targets(version=version, expires=expires, targets=theirs)
-        at_hand = signers.get(delegation.role_of(site), ())
-        own[site] = signing.targets(keys_folder, part, at_hand, now, site=site, authority=targets)
-        state = dataclasses.replace(state, sites={**state.sites, site: own[site].signed.version})
+    targets, own, state = _sign_targets(keys_folder, held, state, signers, expires, newest, now)
     _copy_all(stick, entries, emit)
     if noting is not None:
         noting(digest, state.timestamp)
@@ -287,9 +299,9 @@ def write_stick(
     storage.remove_leftovers(stick / "metadata")
     emit(Event("stick", "message", f"reading {stick} back"))
     read_back(stick, history[1], now, emit)
-    signing.published(keys_folder, site)
+    signing.published(keys_folder, targets, own)
     if prune or replaced:
-        every = [files, *(each.signed.targets for each in own.values())]
+        every = [held.files, *(each.signed.targets for each in own.values())]
         _remove_old(stick, signed, {path: entry for part in every for path, entry in part.items()})
     emit(
         Event(
@@ -303,7 +315,7 @@ def write_stick(
         digest,
         counter,
         state.timestamp,
-        min(expires, targets.signed.expires),
+        min(expires, targets.signed.expires, *(each.signed.expires for each in own.values())),
     )
 
 

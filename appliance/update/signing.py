@@ -121,8 +121,10 @@ def sign(
     }
 
 
-def published(keys_folder: Path, site: str | None) -> None:
-    """Forget what waited: it is out."""
-    pending.drop(keys_folder, Targets.type)
-    if site is not None:
-        pending.drop(keys_folder, delegation.role_of(site))
+def published(keys_folder: Path, targets: Metadata[Targets], sites: Mapping[str, Metadata[Targets]]) -> None:
+    """Forget what waited and is out; what waits with a later version goes on waiting."""
+    named = {Targets.type: targets, **{delegation.role_of(site): each for site, each in sites.items()}}
+    for role, metadata in named.items():
+        waiting = pending.find(keys_folder, role)
+        if waiting is not None and waiting.metadata.signed.version <= metadata.signed.version:
+            pending.drop(keys_folder, role)

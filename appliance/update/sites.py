@@ -88,7 +88,13 @@ def of_release(name: str, sites: Mapping[str, Site]) -> str | None:
 
 
 def on_stick(
-    stick: Path, before: client.Verified, sites: Mapping[str, Site], emit: Emit
+    stick: Path,
+    before: client.Verified,
+    sites: Mapping[str, Site],
+    now: datetime,
+    emit: Emit,
+    *,
+    resigned: str | None,
 ) -> dict[str, Metadata[Targets]]:
     """What a stick holds for each site, as far as those who may sign for it now have signed it.
 
@@ -96,7 +102,9 @@ def on_stick(
         stick: its folder.
         before: its verified metadata.
         sites: who may sign.
+        now: what has expired by then is left out.
         emit: told of what is left out.
+        resigned: the site whose metadata is signed anew, so that its expiry doesn't matter.
     """
     signed = Metadata[Snapshot].from_bytes(before.metadata["snapshot.json"]).signed
     targets = delegated(sites)
@@ -109,7 +117,7 @@ def on_stick(
         name = f"metadata/{version}.{delegation.role_of(site)}.json"
         try:
             data = read_inside(stick, name, limits.TARGETS_BYTES)
-            found[site] = delegation.verify(site, targets, signed, data, None)
+            found[site] = delegation.verify(site, targets, signed, data, None if site == resigned else now)
         except (TrustError, FileNotFoundError) as error:
             emit(Event("stick", "warning", f"what was signed for {site} leaves the stick: {error}"))
     return found

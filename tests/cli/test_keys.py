@@ -55,7 +55,7 @@ def here(project: Path) -> Path:
 
 def test_two_of_three_is_offered(run: Run, project: Path) -> None:
     told = run("init", "--project", project)
-    assert "Move all but one root and one targets key" in told
+    assert "protects from loss, not from theft" in told
     root = keys.newest(here(project))
     for role in ("root", "targets"):
         assert (root.roles[role].threshold, len(root.roles[role].keyids)) == (2, 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -40,7 +40,7 @@ class Publisher(Simulator):
         sites.write(self.keys, known)
 
     def write(
-        self, name: str, version: str, *, site: str = "", central: bool = True, emit=ignore
+        self, name: str, version: str, *, site: str = "", central: bool = True, emit=ignore, now=NOW
     ) -> publish.Written:
         """A release called `name`; `site` signs too, and without `central` the targets keys don't."""
         folder = self.folder / f"{name}-{version}"
@@ -52,12 +52,12 @@ class Publisher(Simulator):
         if site:
             role = delegation.role_of(site)
             signers[role] = keys.open_role(self.folder / site, "theirs", role)
-        return publish.write_stick(self.keys, signers, folder, self.stick, emit, now=NOW)
+        return publish.write_stick(self.keys, signers, folder, self.stick, emit, now=now)
 
-    def offered(self, site: str | None) -> list[str]:
+    def offered(self, site: str | None, now: datetime = NOW) -> list[str]:
         """What a device of a site may install."""
-        verified = verify(self.stick, self.root.read_bytes(), ledger.Ledger(), NOW)
-        own = sites.files_of(self.stick, verified, site, NOW) if site else {}
+        verified = verify(self.stick, self.root.read_bytes(), ledger.Ledger(), now)
+        own = sites.files_of(self.stick, verified, site, now) if site else {}
         return [f"{offer.name} {offer.version}" for offer in find_offers({**verified.files, **own})]
 
 
@@ -85,6 +85,15 @@ def test_the_targets_keys_need_not_sign_again_for_a_site(publisher: Publisher) -
     assert [path.name for path in publisher.stick.glob("metadata/*.targets.json")] == ["1.targets.json"]
     with pytest.raises(ThresholdError):
         publisher.write("notes", "1.3.0", site="oslo", central=False)
+
+
+def test_what_waits_for_the_targets_keys_goes_on_waiting(publisher: Publisher) -> None:
+    with pytest.raises(ThresholdError):
+        publisher.write("notes", "1.3.0", central=False)
+    publisher.write("oslo.notes", "1.1.0", site="oslo", central=False)
+    assert [request.name for request in pending.waiting(publisher.keys)] == ["targets version 2"]
+    publisher.write("notes", "1.3.0")
+    assert pending.waiting(publisher.keys) == []
 
 
 def test_another_site_s_key_cannot_sign_for_it(publisher: Publisher) -> None:
@@ -144,6 +153,19 @@ def test_metadata_of_a_site_that_is_missing(publisher: Publisher) -> None:
     with pytest.raises(TrustError, match=r"site-oslo\.json is missing"):
         publisher.offered("oslo")
     assert publisher.offered("bergen") == ["notes 1.0.0"]
+
+
+def test_a_site_that_has_expired_does_not_hold_up_the_others(publisher: Publisher) -> None:
+    publisher.write("oslo.notes", "1.1.0", site="oslo")
+    later = NOW + timedelta(days=400)
+    told: list[Event] = []
+    publisher.write("notes", "1.2.0", emit=told.append, now=later)
+    assert any("what was signed for oslo leaves the stick" in event.text for event in told)
+    assert publisher.offered("oslo", later) == ["notes 1.2.0", "notes 1.0.0"]
+    publisher.write("oslo.notes", "1.3.0", site="oslo", now=later)
+    much_later = later + timedelta(days=400)
+    publisher.write("oslo.notes", "1.4.0", site="oslo", now=much_later)
+    assert publisher.offered("oslo", much_later)[:2] == ["oslo.notes 1.4.0", "oslo.notes 1.3.0"]
 
 
 def test_sites_json_that_is_damaged(publisher: Publisher) -> None:

@@ -240,8 +240,8 @@ def install(
             report = sticks.check(
                 stick, device, trust=trust, version=version, despite_expiry=bool(despite_expiry)
             )
-            if despite_expiry and report.verified.expires <= report.verified.time:
-                text = f"the stick expired on {clock.to_text(report.verified.expires)}: taken all the same"
+            if despite_expiry:
+                text = f"the stick's date, {clock.to_text(report.verified.expires)}, is overlooked: {despite_expiry}"
                 emit(Event("install", "warning", text))
             _check_memory(report.manifest)
             for path in ledger.damaged_copies(device) if report.pinned else []:

@@ -103,7 +103,7 @@ def test_an_expired_stick_that_somebody_answers_for(simulator: Simulator, tmp_pa
     assert ledger.read(simulator.device).time >= before
     entry = audit.entries(simulator.device)[-1]
     assert (entry["event"], entry["data"]["despite_expiry"]) == ("installed", "no link to the workshop")
-    assert any(event.kind == "warning" and "expired on" in event.text for event in said)
+    assert any(event.kind == "warning" and "is overlooked: no link" in event.text for event in said)
     old = tmp_path / "old"
     shutil.copytree(simulator.stick, old)
     simulator.publish("1.3.0", now=clock.BUILD_DATE, days=1)
@@ -112,6 +112,19 @@ def test_an_expired_stick_that_somebody_answers_for(simulator: Simulator, tmp_pa
     refused(simulator, TrustError, "older than what is installed here", old="1.3.0", despite_expiry="please")
     simulator.resign("targets", [])
     refused(simulator, TrustError, "not signed", old="1.3.0", despite_expiry="please")
+
+
+def test_overlooking_the_date_for_a_clock_far_ahead_records_nothing_of_it(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = clock.machine_time() + timedelta(days=3653)
+    with monkeypatch.context() as wrong:
+        wrong.setattr("time.time", ahead.timestamp)
+        simulator.install(despite_expiry="the battery is dead")
+    assert ledger.read(simulator.device).time < clock.to_text(ahead)
+    simulator.publish("1.2.0")
+    simulator.install()
+    assert simulator.active == "1.2.0"
 
 
 def test_more_memory_than_the_machine_has(simulator: Simulator) -> None:

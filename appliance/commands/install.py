@@ -20,12 +20,23 @@ Example:
     "--trust", type=click.Path(path_type=Path), help="Root of trust, for a device that has none yet."
 )
 @click.option("--release", "version", help="Install this version instead of the stick's newest.")
-def command(stick: Path, root: Path | None, trust: Path | None, version: str | None) -> None:
+@click.option(
+    "--despite-expiry",
+    metavar="REASON",
+    default="",
+    help="Take a stick that is past its date; the reason goes to the audit log.",
+)
+def command(
+    stick: Path, root: Path | None, trust: Path | None, version: str | None, despite_expiry: str
+) -> None:
     """Verify a stick and install its release on this device.
 
     Signatures, expiry and age are checked first, every byte while it is copied; then the model is loaded
     once and asked the release's golden prompts; then the device switches to it in one step. Whatever fails,
     the release that was active stays so. A gateway that runs changes over by itself.
+
+    --despite-expiry breaks the glass where no fresh stick can be had: signatures are checked as ever, and a
+    stick older than what was installed here stays refused.
     """
     from appliance.paths import Device
     from appliance.progress import terminal_progress
@@ -33,5 +44,7 @@ def command(stick: Path, root: Path | None, trust: Path | None, version: str | N
 
     device = Device(root) if root else Device.default()
     with terminal_progress() as emit:
-        release = install(stick, device, emit, trust=trust, version=version)
+        release = install(
+            stick, device, emit, trust=trust, version=version, despite_expiry=despite_expiry.strip()
+        )
     click.echo(f"{release.name} {release.version} is active")

@@ -173,6 +173,7 @@ def _serve(
 ) -> None:
     import contextlib
     import logging
+    import threading
 
     from appliance import offline
     from appliance.serving.engine_client import Engine
@@ -180,6 +181,7 @@ def _serve(
     from appliance.serving.gateway.app import cache_at
     from appliance.serving.gateway.exchange import Gateway
     from appliance.serving.supervisor import Supervisor
+    from appliance.update import health
     from appliance.watch.watcher import Served, Watcher
 
     address = listening.Address.parse(tcp) if tcp else None
@@ -198,14 +200,19 @@ def _serve(
     log = None if standalone else device.log / "engine.log"
 
     def start(target: Target) -> Engine:
-        return Engine(
-            target.model,
-            slots=slots,
-            context=context or target.context,
-            threads=threads,
-            log=log,
-            give_up=supervisor.ending,
-        )
+        def begin(give_up: threading.Event) -> Engine:
+            return Engine(
+                target.model,
+                slots=slots,
+                context=context or target.context,
+                threads=threads,
+                log=log,
+                give_up=give_up,
+            )
+
+        if fixed is not None:
+            return begin(supervisor.ending)
+        return health.start(device, target.digest, target.model, supervisor.ending, begin)
 
     with contextlib.ExitStack() as held:
         unix = held.enter_context(listening.unix_socket(path))

@@ -21,6 +21,15 @@ def _slot(slot: Any) -> dict[str, Any] | None:
     return {**asdict(slot), "signers": list(slot.signers)} if slot is not None else None
 
 
+def _rolled_back(entries: list[dict[str, Any]]) -> list[str]:
+    """A line if the last change of release was the device's own, away from one that didn't serve."""
+    changes = [entry for entry in entries if entry["event"] in {"installed", "rolled back"}]
+    if not changes or not changes[-1]["data"].get("automatic"):
+        return []
+    data = changes[-1]["data"]
+    return [f"rolled back by itself to {data['name']} {data['version']}: {data['reason']}"]
+
+
 def _collect(root: Path | None) -> dict[str, Any]:
     import shutil
 
@@ -51,6 +60,7 @@ def _collect(root: Path | None) -> dict[str, Any]:
         gateway = error.message
     else:
         gateway = str(health.get("status"))
+    problems += _rolled_back(audit.entries(device))
     problems += [f"audit log: {fault}" for fault in audit.verify(device)]
     watching = ((health or {}).get("drift") or {}).get("problem")
     problems += [f"drift: {watching}"] if watching else []

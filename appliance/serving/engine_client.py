@@ -89,6 +89,7 @@ class Engine:
         threads: CPU threads; 0 takes all cores that this process may use.
         log: where llama.cpp's messages are appended; None keeps them only for the reason of a crash.
         give_up: set from another thread, it ends the waiting for a model that is still being loaded.
+        confined: the process can open nothing to write and no socket, where the machine can do that.
 
     Raises:
         ModelError: the file isn't a model that llama.cpp can load.
@@ -104,6 +105,7 @@ class Engine:
         threads: int = 0,
         log: Path | None = None,
         give_up: threading.Event | None = None,
+        confined: bool = False,
     ) -> None:
         self.model = model
         self._lock = threading.Lock()
@@ -117,6 +119,7 @@ class Engine:
         self._log: IO[bytes] = self._open_log(log)
         command = [sys.executable, "-m", "appliance.serving.engine", "--model", str(model.resolve())]
         command += ["--slots", str(slots), "--context", str(context), "--threads", str(threads)]
+        command += ["--confined"] if confined else []
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env={**os.environ}
         )

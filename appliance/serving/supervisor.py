@@ -116,7 +116,15 @@ class Supervisor:
             raise ServingError(
                 "no release is installed on this device", "install one: `anchorhold install STICK`"
             )
-        self._current = Serving(target, self._start(target))
+        try:
+            engine = self._start(target)
+        except AnchorholdError as error:
+            instead = self._target()
+            if instead is None or instead == target:
+                raise
+            LOG.error("%s; trying %s", error.message, instead.identity)  # it was rolled back
+            target, engine = instead, self._start(instead)
+        self._current = Serving(target, engine)
         self._thread.start()
 
     def reload(self) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from appliance import storage
 from appliance.errors import (
     AnchorholdError,
-    ModelError,
     StorageError,
     UpdateError,
     from_os_error,
@@ -24,10 +23,10 @@ from appliance.registry import manifest as manifests
 from appliance.trust import clock, ledger, limits
 from appliance.update import audit, copying, slots
 from appliance.update import stick as sticks
+from appliance.update.trial import check_header, golden_check, template_difference
 
 Probe = Callable[[Path, manifests.Manifest, Emit], None]
 SPARE_BYTES = 16 * limits.MIB  # left free beside the release: metadata, ledger, log
-GOLDEN_TOKENS = 1024  # an answer that is longer isn't the recorded one
 _INCOMING = ".incoming"
 
 
@@ -50,59 +49,6 @@ def exclusive(device: Device) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
-
-
-def golden_check(model: Path, manifest: manifests.Manifest, emit: Emit) -> None:
-    """Load `model` once in a child process and ask the golden prompts; the recorded answers must come.
-
-    Raises:
-        UpdateError: it doesn't load, its chat template isn't the signed one, or an answer differs.
-    """
-    from appliance.serving.engine_client import Engine, Sampling
-    from appliance.serving.schema_grammar import grammar_of
-
-    golden, schema = manifest.raw.get("golden", []), manifests.schema_of(manifest.raw)
-    template = manifest.raw.get("chat_template_sha256")
-    try:
-        grammar = "" if schema is None else grammar_of(schema)
-        with Engine(model, slots=1, context=manifests.context_of(manifest.raw)) as engine:
-            if template is not None and storage.sha256_bytes(engine.info.chat_template.encode()) != template:
-                raise UpdateError(
-                    "the model's chat template isn't the signed one", "ask for the release again"
-                )
-            for index, item in enumerate(golden):
-                asked = f"golden prompt {index + 1} of {len(golden)}"
-                emit(Event("install", "message", asked))
-                limit = item.get("max_tokens", GOLDEN_TOKENS)
-                sampling = Sampling(max_tokens=limit, grammar=grammar)
-                said = engine.complete(engine.render(item["messages"]), sampling)
-                if said.text != item["answer"]:
-                    raise UpdateError(
-                        f"{asked}: not the answer that was signed: {said.text[:80]!r}",
-                        "the old release goes on serving; report this to whoever made the stick",
-                    )
-                emit(Event("trial", "progress", asked, done=index + 1, total=len(golden), unit="prompts"))
-    except UpdateError:
-        raise
-    except AnchorholdError as error:
-        raise UpdateError(f"the release can't be loaded: {error.message}", error.hint) from error
-
-
-def _check_header(model: Path) -> None:
-    """Read the model's header within our own limits, before llama.cpp or anything else opens the file.
-
-    Raises:
-        UpdateError: damaged, hostile, or not what llama.cpp can serve.
-    """
-    from appliance import model_file
-
-    try:
-        model_file.check(model)
-    except ModelError as error:
-        raise UpdateError(
-            f"the release's model is refused: {error.message}",
-            "the old release goes on serving; report this to whoever made the stick",
-        ) from error
 
 
 def _incoming(device: Device) -> Path:
@@ -187,6 +133,14 @@ def _commit_trust(device: Device, report: sticks.StickReport) -> None:
         storage.write_bytes(device.trusted_root, report.trusted_root)
 
 
+def _show_template(device: Device, model: Path, emit: Emit) -> None:
+    """Tell how the new release's chat template differs from the active one's, if it does."""
+    with contextlib.suppress(AnchorholdError):  # a damaged active release is no reason against a new one
+        current = slots.active(device)
+        for line in template_difference(current.model, model) if current is not None else []:
+            emit(Event("install", "message", f"chat template: {line}"))
+
+
 def _install(report: sticks.StickReport, device: Device, emit: Emit, probe: Probe) -> slots.InstalledRelease:
     added: list[Path] = []
     try:
@@ -194,7 +148,8 @@ def _install(report: sticks.StickReport, device: Device, emit: Emit, probe: Prob
         added = _fetch(report, device, emit)
         model = report.manifest.model
         path = slots.object_path(device, model.sha256, model.name)
-        _check_header(path)
+        check_header(path, report.manifest)
+        _show_template(device, path, emit)
         emit(Event("install", "message", "loading the model and asking the golden prompts"))
         probe(path, report.manifest, emit)
     except BaseException:
@@ -215,7 +170,19 @@ def _install(report: sticks.StickReport, device: Device, emit: Emit, probe: Prob
     return slots.switch(device, slot)
 
 
-def _log_installed(device: Device, report: sticks.StickReport) -> None:
+def _check_memory(manifest: manifests.Manifest) -> None:
+    """A release that needs more memory than this machine has isn't copied at all."""
+    needs = manifest.raw.get("needs", {}).get("memory_bytes", 0)
+    has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if isinstance(needs, int) and needs > has:
+        raise UpdateError(
+            f"{manifest.name} {manifest.version} needs {needs} bytes of memory, this machine has {has}",
+            "ask for a smaller release, or use a machine with more memory; the old release goes on serving",
+        )
+
+
+def _log_installed(device: Device, report: sticks.StickReport, despite_expiry: str) -> None:
+    answered = {"despite_expiry": despite_expiry} if despite_expiry else {}
     audit.append(
         device,
         "installed",
@@ -225,6 +192,7 @@ def _log_installed(device: Device, report: sticks.StickReport) -> None:
         counter=report.counter,
         signers=list(report.verified.signers),
         pinned=not report.pinned,
+        **answered,
     )
 
 
@@ -255,6 +223,7 @@ def install(
     *,
     trust: Path | None = None,
     version: str | None = None,
+    despite_expiry: str = "",
     probe: Probe = golden_check,
 ) -> slots.InstalledRelease:
     """Verify `stick` and make its release the active one; every refusal goes to the audit log too.
@@ -265,6 +234,8 @@ def install(
         emit: progress in bytes and prompts.
         trust: root of trust for a device that has none yet; it stays pinned.
         version: which release; by default the newest.
+        despite_expiry: why a stick past its date is taken, as an operator answers for it; it goes to the audit log.
+            Signatures and floors are checked as ever.
         probe: tries the model before the switch.
 
     Raises:
@@ -275,7 +246,13 @@ def install(
     with exclusive(device):
         emit(Event("install", "started", f"checking {stick}"))
         try:
-            report = sticks.check(stick, device, trust=trust, version=version)
+            report = sticks.check(
+                stick, device, trust=trust, version=version, despite_expiry=bool(despite_expiry)
+            )
+            if despite_expiry:
+                text = f"the stick's date, {clock.to_text(report.verified.expires)}, is overlooked: {despite_expiry}"
+                emit(Event("install", "warning", text))
+            _check_memory(report.manifest)
             for path in ledger.damaged_copies(device) if report.pinned else []:
                 emit(
                     Event(
@@ -290,7 +267,7 @@ def install(
                     entry for entry in audit.entries(device) if entry["event"] in {"installed", "rolled back"}
                 ]
                 if not logged or logged[-1]["data"].get("digest") != report.digest:
-                    _log_installed(device, report)  # power went between switch and log
+                    _log_installed(device, report, despite_expiry)  # power went between switch and log
                 _clean(device)  # as much as a killed install left
                 _tell_registry(device, emit)
                 emit(Event("install", "skipped", f"{report.name} {report.version} is active already"))
@@ -306,7 +283,7 @@ def install(
                 raise
             raise shown from error
         _clean(device)
-        _log_installed(device, report)
+        _log_installed(device, report, despite_expiry)
         _tell_registry(device, emit)
     emit(Event("install", "finished", f"{release.name} {release.version} is active"))
     return release

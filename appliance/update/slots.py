@@ -5,8 +5,12 @@ docs/formats/device.md describes the file. Files lie in `objects/` under their d
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
-from dataclasses import asdict, dataclass, field
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ from appliance.registry import manifest as manifests
 
 FORMAT = "anchorhold-slots/1"
 MAX_BYTES = 256 * 1024  # of slots.json
+ATTEMPTS = 3  # starts that a new release has to prove itself in
 _HINT = "install the stick again; `anchorhold install STICK` repairs it"
 
 
@@ -63,11 +68,17 @@ class Slot:
 
 @dataclass(frozen=True)
 class State:
-    """Both slots; `changes` grows by one at each switch."""
+    """Both slots.
+
+    Attributes:
+        changes: grows by one at each switch.
+        attempts: starts that the active release still has to prove itself in; None once it is good.
+    """
 
     active: Slot | None = None
     previous: Slot | None = None
     changes: int = field(default=0)
+    attempts: int | None = None
 
 
 def object_path(device: Device, sha256: str, name: str) -> Path:
@@ -99,7 +110,13 @@ def state(device: Device) -> State:
         value = json.loads(data)
         if value["format"] != FORMAT:
             raise ValueError(f"not of the format {FORMAT}")
-        return State(_slot(value["active"]), _slot(value["previous"]), int(value["changes"]))
+        attempts = value.get("attempts")  # not in files of version 0.1.0, whose releases count as good
+        return State(
+            _slot(value["active"]),
+            _slot(value["previous"]),
+            int(value["changes"]),
+            None if attempts is None else int(attempts),
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise UpdateError(f"{device.slots}: damaged ({error})", _HINT) from error
 
@@ -150,12 +167,26 @@ def _write(device: Device, new: State) -> None:
     storage.write_json(device.slots, {"format": FORMAT, **asdict(new)})
 
 
+@contextlib.contextmanager
+def _changing(device: Device) -> Iterator[None]:
+    """Hold off others (installer, gateway) while slots.json is read and written; a matter of milliseconds."""
+    fd = os.open(device.root / "slots.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
 def after_install(current: State, slot: Slot) -> State:
-    """The state in which `slot` is active; the release that was active is retained, in its own slot."""
+    """The state in which `slot` is active and has to prove itself; the last release that did is retained."""
     kept = current.active
+    again = kept is not None and kept.digest == slot.digest  # it mends itself
+    if current.previous is not None and (again or current.attempts is not None):
+        kept = current.previous
     letter = "b" if kept is not None and kept.slot == "a" else "a"
     new = Slot(**{**asdict(slot), "slot": letter, "signers": tuple(slot.signers)})
-    return State(new, kept, current.changes + 1)
+    return State(new, kept, current.changes + 1, ATTEMPTS)
 
 
 def switch(device: Device, slot: Slot) -> InstalledRelease:
@@ -164,31 +195,71 @@ def switch(device: Device, slot: Slot) -> InstalledRelease:
     Raises:
         UpdateError: the new release's files aren't whole; nothing has changed.
     """
-    try:
-        current = state(device)
-    except UpdateError:
-        current = State()  # a damaged file is replaced by the install that was asked for
-    release = installed(device, slot)
-    _write(device, after_install(current, slot))
+    with _changing(device):
+        try:
+            current = state(device)
+        except UpdateError:
+            current = State()  # a damaged file is replaced by the install that was asked for
+        release = installed(device, slot)
+        _write(device, after_install(current, slot))
     return release
 
 
-def rollback(device: Device) -> InstalledRelease:
+def take_attempt(device: Device, digest: str) -> int | None:
+    """Count one start of the active release, before it is made.
+
+    Returns:
+        How many it had left; None if `digest` isn't the active release or needs no proof any more.
+    """
+    with _changing(device):
+        current = state(device)
+        if current.active is None or current.active.digest != digest or current.attempts is None:
+            return None
+        if current.attempts > 0:
+            _write(device, replace(current, attempts=current.attempts - 1))
+        return current.attempts
+
+
+def give_attempt_back(device: Device, digest: str) -> None:
+    """The start that was counted last was broken off by the gateway's own end, and says nothing of the release."""
+    with _changing(device):
+        current = state(device)
+        if current.active is not None and current.active.digest == digest and current.attempts is not None:
+            _write(device, replace(current, attempts=min(ATTEMPTS, current.attempts + 1)))
+
+
+def mark_good(device: Device, digest: str) -> bool:
+    """The active release has proved itself; False if `digest` isn't the active one any more."""
+    with _changing(device):
+        current = state(device)
+        if current.active is None or current.active.digest != digest or current.attempts is None:
+            return False
+        _write(device, replace(current, attempts=None))
+        return True
+
+
+def rollback(device: Device, away_from: str | None = None) -> InstalledRelease:
     """Make the previous release active again; the one that was active is retained, so that it can be undone.
 
     The model is hashed first: a fallback that is damaged is not switched to.
 
+    Args:
+        away_from: digest of the release to leave; if another is active meanwhile, nothing is changed.
+
     Raises:
-        UpdateError: there is none, or its files aren't what was installed.
+        UpdateError: there is none, its files aren't what was installed, or another release is active.
     """
-    current = state(device)
-    if current.previous is None:
-        raise UpdateError("there is no previous release to go back to", "install another stick instead")
-    release = installed(device, current.previous)
-    expected = next(file["sha256"] for file in release.manifest["files"] if file["role"] == "model")
-    if storage.sha256_file(release.model) != expected:
-        raise UpdateError(f"{release.model}: not the model that was installed", _HINT)
-    _write(device, State(current.previous, current.active, current.changes + 1))
+    with _changing(device):
+        current = state(device)
+        if away_from is not None and (current.active is None or current.active.digest != away_from):
+            raise UpdateError("another release is active meanwhile", "look again with `anchorhold status`")
+        if current.previous is None:
+            raise UpdateError("there is no previous release to go back to", "install another stick instead")
+        release = installed(device, current.previous)
+        expected = next(file["sha256"] for file in release.manifest["files"] if file["role"] == "model")
+        if storage.sha256_file(release.model) != expected:
+            raise UpdateError(f"{release.model}: not the model that was installed", _HINT)
+        _write(device, State(current.previous, current.active, current.changes + 1))
     return release
 
 

@@ -24,7 +24,7 @@ from appliance.retrieval import Passage, PassageIndex
 from appliance.serving import api_keys
 from appliance.serving.gateway import listening
 from appliance.serving.gateway_client import GatewayClient
-from appliance.update import slots
+from appliance.update import audit, slots
 from tests.stick_simulator import Simulator, flip_bit, make_release
 
 pytestmark = pytest.mark.slow
@@ -239,22 +239,50 @@ def test_documents_of_an_installed_release_are_looked_up(root: Path, tiny_gguf: 
         assert "citations" not in client.complete(QUESTION, max_tokens=2)
 
 
-def test_a_broken_release_leaves_the_old_one_serving_until_it_is_mended(
+def wait_for(simulator: Simulator, version: str) -> None:
+    """Until this release is active again, by the device's own doing."""
+    pause = threading.Event()
+    while simulator.active != version:
+        pause.wait(0.05)
+
+
+def test_a_broken_release_is_rolled_back_while_the_old_one_serves(
     simulator: Simulator, tiny_gguf: Path
 ) -> None:
     with serving(simulator.device.root) as (_, client):
         simulator.publish("2.0.0", tiny_gguf.read_bytes()[:200_000])
         simulator.install()  # its probe is told to accept it
-        while not client.health()["problem"]:
-            pass
+        wait_for(simulator, "1.0.0")
         health = client.health()
-        assert "notes-2.0.0 can't be served" in health["problem"]
         assert (health["status"], health["release"]["version"]) == ("ok", "1.0.0")
         assert client.complete(QUESTION, max_tokens=2)["model"] == "notes-1.0.0"
+        last = audit.entries(simulator.device)[-1]
+        assert (last["event"], last["data"]["automatic"]) == ("rolled back", True)
+        slots.rollback(simulator.device)  # an operator insists
+        while not client.health()["problem"]:
+            pass
+        assert "notes-2.0.0 can't be served" in client.health()["problem"]
         slots.rollback(simulator.device)
         while client.health()["problem"]:  # what can't be served isn't wanted any more
             pass
         assert client.health()["release"]["version"] == "1.0.0"
+
+
+def test_a_gateway_that_starts_with_a_broken_release_serves_the_one_before(
+    simulator: Simulator, tiny_gguf: Path
+) -> None:
+    assert slots.mark_good(simulator.device, str(simulator.check().digest))
+    simulator.publish("2.0.0", tiny_gguf.read_bytes()[:200_000])
+    simulator.install()
+    with serving(simulator.device.root) as (_, client):
+        assert client.health()["release"]["version"] == "1.0.0"
+    status = subprocess.run(
+        [sys.executable, "-m", "appliance", "status", "--root", str(simulator.device.root)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "rolled back by itself to notes 1.0.0" in status.stdout
 
 
 def test_a_release_mended_by_installing_it_again_is_taken_up(
@@ -269,8 +297,7 @@ def test_a_release_mended_by_installing_it_again_is_taken_up(
             flip_bit(model, 0)  # the magic: as if the disk had
 
         simulator.install(probe=spoil)
-        while not client.health()["problem"]:
-            pass
+        wait_for(simulator, "1.0.0")
         simulator.install()
         while client.models()[0]["id"] != "notes-1.1.0":
             pass

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import ExitCode, TrustError
+from appliance.errors import ExitCode, TrustError, UpdateError
 from appliance.events import Event
 from appliance.trust import clock, ledger, limits
-from tests.stick_simulator import Simulator, flip_bit, refused
+from appliance.update import audit
+from tests.stick_simulator import Simulator, flip_bit, make_release, refused
 
 
 @pytest.fixture
@@ -89,6 +90,48 @@ def test_a_clock_ten_years_ahead(simulator: Simulator, monkeypatch: pytest.Monke
         refused(simulator, TrustError, "expired")
     simulator.install()  # nothing was recorded from the wrong clock
     assert simulator.active == "1.1.0"
+
+
+def test_an_expired_stick_that_somebody_answers_for(simulator: Simulator, tmp_path: Path) -> None:
+    """Only the date is overlooked: not the signature, not the floors; and the time known doesn't go back."""
+    simulator.publish("1.2.0", now=clock.BUILD_DATE, days=1)
+    refused(simulator, TrustError, "expired")
+    before = ledger.read(simulator.device).time
+    said: list[Event] = []
+    simulator.install(despite_expiry="no link to the workshop", emit=said.append)
+    assert simulator.active == "1.2.0"
+    assert ledger.read(simulator.device).time >= before
+    entry = audit.entries(simulator.device)[-1]
+    assert (entry["event"], entry["data"]["despite_expiry"]) == ("installed", "no link to the workshop")
+    assert any(event.kind == "warning" and "is overlooked: no link" in event.text for event in said)
+    old = tmp_path / "old"
+    shutil.copytree(simulator.stick, old)
+    simulator.publish("1.3.0", now=clock.BUILD_DATE, days=1)
+    simulator.install(despite_expiry="still none")
+    simulator.stick = old
+    refused(simulator, TrustError, "older than what is installed here", old="1.3.0", despite_expiry="please")
+    simulator.resign("targets", [])
+    refused(simulator, TrustError, "not signed", old="1.3.0", despite_expiry="please")
+
+
+def test_overlooking_the_date_for_a_clock_far_ahead_records_nothing_of_it(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = clock.machine_time() + timedelta(days=3653)
+    with monkeypatch.context() as wrong:
+        wrong.setattr("time.time", ahead.timestamp)
+        simulator.install(despite_expiry="the battery is dead")
+    assert ledger.read(simulator.device).time < clock.to_text(ahead)
+    simulator.publish("1.2.0")
+    simulator.install()
+    assert simulator.active == "1.2.0"
+
+
+def test_more_memory_than_the_machine_has(simulator: Simulator) -> None:
+    needs = {"needs": {"memory_bytes": 1 << 60}}
+    make_release(simulator.folder / "releases/1.2.0", "1.2.0", b"too large", extra=needs)
+    simulator.publish("1.2.0")
+    assert refused(simulator, UpdateError, "bytes of memory").exit_code == ExitCode.UPDATE
 
 
 def _hard_link(path: Path) -> None:

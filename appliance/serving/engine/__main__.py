@@ -69,6 +69,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--context", type=int, default=2048)
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--confined", action="store_true")
     return parser.parse_args()
 
 
@@ -80,8 +81,11 @@ def _memory_bytes() -> int:
 def _loaded(wire: _Wire, given: argparse.Namespace, threads: int) -> Model:
     """The model; where it can't be loaded that is told, and the process ends."""
     try:
+        from appliance.confinement import confine
         from appliance.serving.engine import library
 
+        if given.confined:  # the library is in memory, and the model isn't yet
+            confine()
         return library.Model(given.model, given.slots, given.context, threads)
     except AnchorholdError as error:
         wire.send(

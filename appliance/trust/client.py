@@ -14,7 +14,7 @@ from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 from tuf.ngclient import Updater, UpdaterConfig
 
 from appliance.errors import TrustError
-from appliance.trust import clock, limits
+from appliance.trust import clock, limits, roots
 from appliance.trust.folder import BASE_URL, FolderFetcher
 from appliance.trust.ledger import Ledger
 
@@ -65,6 +65,7 @@ def check_root(data: bytes) -> Root:
         raise TrustError(
             f"not a root of trust: {error}", "give the root.json that `anchorhold keys export-root` wrote"
         ) from error
+    roots.check_distinct(metadata.signed)
     return metadata.signed
 
 
@@ -166,6 +167,8 @@ def verify(
     roles["targets"] = trusted.targets
     found = {role: signed.version for role, signed in roles.items()}
     _check_floors(ledger, found)
+    roots.check_distinct(trusted.root)
+    roots.check_reached(trusted.timestamp.unrecognized_fields, trusted.root.version)
     issued = clock.from_text(trusted.timestamp.unrecognized_fields.get(ISSUED))
     expires = min(signed.expires for signed in roles.values())
     # A stick that was signed later than this machine's clock says tells the time.

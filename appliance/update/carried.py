@@ -52,9 +52,10 @@ def existing(stick: Path, roots: Mapping[int, bytes]) -> client.Verified | None:
     metadata = stick / "metadata"
     if not (metadata / "timestamp.json").exists():
         return None
-    there = [version for version in roots if (metadata / f"{version}.root.json").is_file()]
+    lost = {version for version in roots if not (metadata / f"{version}.root.json").is_file()}
     fault: TrustError | None = None
-    for version in sorted(there or roots, reverse=True):
+    # Those on the stick first, the newest before the others; then what the stick has lost.
+    for version in sorted(roots, key=lambda version: (version in lost, -version)):
         try:
             with _as_of(stick, version, roots) as folder:
                 return client.verify(folder, roots[version], ledger.Ledger(), _LONG_AGO, allow_expired=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance import config
+from appliance import config_file
 from appliance.commands.init import TEMPLATE
 from appliance.dataset import read_rows
 from appliance.dataset.redaction import KINDS, Surrogates
@@ -132,7 +132,7 @@ def test_columns_of_a_table_of_turns_are_told_to_be_left(bench: Bench) -> None:
 def test_a_kind_that_there_is_not_is_named_with_the_nearest() -> None:
     assert "columns = {" in TEMPLATE
     with pytest.raises(ConfigError, match=r"'crad' is no kind of personal data; did you mean `card`\?"):
-        config.parse('[project]\nname = "a"\n[dataset.redact]\ncolumns = { a = "crad" }\n')
+        config_file.parse('[project]\nname = "a"\n[dataset.redact]\ncolumns = { a = "crad" }\n')
 
 
 @pytest.mark.parametrize(

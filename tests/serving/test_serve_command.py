@@ -240,9 +240,9 @@ def test_documents_of_an_installed_release_are_looked_up(root: Path, tiny_gguf: 
 
 
 def wait_for(simulator: Simulator, version: str) -> None:
-    """Until this release is active again, by the device's own doing."""
+    """Until this release is active again, by the device's own doing; the one before may be spoilt."""
     pause = threading.Event()
-    while simulator.active != version:
+    while (found := slots.active(simulator.device)) is None or found.version != version:
         pause.wait(0.05)
 
 

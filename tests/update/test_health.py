@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from appliance.conversion import write_gguf
 from appliance.errors import UpdateError
 from appliance.serving.engine_client import Engine, Sampling
 from appliance.update import audit, health, slots, trial
@@ -95,9 +96,11 @@ def test_a_wrong_answer_is_rolled_back_at_once(simulator: Simulator, tiny_gguf: 
 
 @pytest.mark.slow
 def test_one_that_crashes_on_load_has_three_starts(
-    simulator: Simulator, tiny_gguf: Path, answer: str
+    simulator: Simulator, tiny_checkpoint: Path, answer: str, tmp_path: Path
 ) -> None:
-    install(simulator, tiny_gguf, answer)
+    other = tmp_path / "other.gguf"  # of the same weights, and an object of its own
+    write_gguf(tiny_checkpoint, other, quantization="F16", embeddings="F16", name="other")
+    install(simulator, other, answer)
     release = slots.active(simulator.device)
     assert release is not None
     flip_bit(release.model, 0)

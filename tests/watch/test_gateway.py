@@ -31,7 +31,7 @@ from tests.watch.test_monitor import practised
 pytestmark = pytest.mark.slow
 
 USUAL = [row[0]["content"] for row in station_rows(84)]
-STRANGE = [f"Bitte buche einen Flug nach Lissabon, Reihe {number}, am Fenster!" for number in range(40)]
+STRANGE = [f"Bitte buche einen Flug nach Lissabon, Reihe {number}, am Fenster!" for number in range(60)]
 
 
 @pytest.fixture
@@ -109,7 +109,8 @@ def test_a_planted_shift_is_found_and_told_everywhere_and_outlives_a_kill(simula
         told = seen(client, before + len(STRANGE))
         assert told["state"] == "alarm"
         (alarm,) = [each for each in told["alarms"] if each["signal"] == "unknown"]
-        assert alarm["seen"] < 30
+        assert min(each["seen"] for each in told["alarms"]) < 15
+        assert alarm["seen"] < 50  # requests so alike are one burst, until there are too many for one
         assert alarm["share"] > 0.8 > alarm["usual"]
 
         health = client.health()["drift"]

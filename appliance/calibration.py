@@ -92,6 +92,7 @@ class Calibration:
         self._moments: dict[str, torch.Tensor] = {}
         self._same: dict[str, str] = {}
         self._made: dict[str, Compensation] = {}
+        self._before: dict[str, Compensation] = {}
 
     def begin(self) -> None:
         """Run the rows for the first part, so that their progress isn't told amid a file's."""
@@ -104,6 +105,8 @@ class Calibration:
         with self._lock:
             if name not in self._modules:
                 return None
+            if name in self._before:  # asked by a thread that is behind the one that began the next part
+                return self._before[name]
             if name not in self._same:
                 self._run(next(part for part in self._parts if name in part))
             first = self._same[name]
@@ -112,6 +115,7 @@ class Calibration:
             return self._made[first]
 
     def _run(self, names: frozenset[str]) -> None:
+        self._before = {name: self._made[first] for name, first in self._same.items() if first in self._made}
         self._moments, self._same, self._made = {}, {}, {}
         last: list[tuple[torch.Tensor, str]] = []
         kept = torch.empty(0)

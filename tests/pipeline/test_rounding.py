@@ -102,6 +102,26 @@ def test_parts_and_padding_change_nothing(project: Project) -> None:
     assert whole.of("blk.0.attn_q.weight") is whole.of("blk.0.attn_v.weight")
 
 
+def test_a_thread_that_is_behind_starts_nothing_anew(project: Project) -> None:
+    rows, told = encoded(project)[:4], []
+    parts = Calibration(
+        of(project),
+        project.adapter,
+        rows,
+        torch.float32,
+        CPU,
+        lambda done, total: told.append((done, total)),
+        budget=1,
+    )
+    first, second = "blk.0.ffn_down.weight", "blk.1.attn_q.weight"
+    before = parts.of(first)
+    assert told[-1] == (4, 4)
+    runs = len(told)
+    assert parts.of(second) is not before and len(told) == 2 * runs
+    assert parts.of(first) is before and len(told) == 2 * runs
+    assert parts.of("blk.0.attn_q.weight") is not None and len(told) == 3 * runs  # not asked before
+
+
 def test_the_adapter_counts(project: Project) -> None:
     rows = encoded(project)[:4]
     with_it = Calibration(of(project), project.adapter, rows, torch.float32, CPU)

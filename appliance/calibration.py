@@ -73,10 +73,12 @@ class Calibration:
             ConversionError: there is no row.
         """
         from transformers import AutoModelForCausalLM
+        from transformers.utils import logging as transformers_logging
 
         if not rows:
             raise ConversionError("there is no row to measure the layers' inputs with")
         architecture = of_config(read_json(checkpoint / "config.json"))
+        transformers_logging.disable_progress_bar()  # the conversion has its own
         model: Any = AutoModelForCausalLM.from_pretrained(str(checkpoint), dtype=dtype, local_files_only=True)
         if adapter is not None:
             _merge(model, adapter)
@@ -99,6 +101,10 @@ class Calibration:
         if self._parts:
             with self._lock:
                 self._run(self._parts[0])
+
+    def measured(self) -> dict[str, torch.Tensor]:
+        """X'X of the part that was run last, [columns, columns], by each matrix that `of` wasn't asked for yet."""
+        return {name: self._moments[first] for name, first in self._same.items() if first in self._moments}
 
     def of(self, name: str) -> Compensation | None:
         """Of a matrix; None for one that isn't a linear layer of the stack. Several threads may ask."""

@@ -63,7 +63,7 @@ class Rounding:
 
     def _calibrated(self) -> Calibration | None:
         import appliance.training  # noqa: F401 - sets what torch reads when it is loaded
-        from appliance.calibration import Calibration, spread
+        from appliance.calibration import BUDGET, Calibration, spread
         from appliance.dataset import read_rows
         from appliance.training.device import CPU, device_of
         from appliance.training.estimate import free_memory, size_of
@@ -79,9 +79,13 @@ class Rounding:
             device_of(self._project.config.training),
             size_of(self._checkpoint),
         )
-        needed = (size.matrices + size.tables) * dtype.itemsize
+        needed = (
+            size.matrices + size.tables
+        ) * dtype.itemsize + 2 * BUDGET  # of moments, and what is made of them
         if device == CPU and needed > free_memory():
-            self._without(f"the base takes {needed / 1e9:.1f} GB of memory, and so much isn't free")
+            self._without(
+                f"measuring the base's layers takes {needed / 1e9:.1f} GB of memory, and so much isn't free"
+            )
             return None
         self._emit(Event(STAGE, "started", "measuring what the layers are given"))
 

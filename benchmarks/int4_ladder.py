@@ -1,12 +1,13 @@
 """What makes training on the INT4 grid best: `python -m benchmarks.int4_ladder [--set NAME] [--rungs A,B]`.
 
 One set, one seed, one recipe; a rung changes one thing. First what can be done after a training in 16 bits (plain
-rounding, an importance matrix, GPTQ, fitted scales), then the grid: where it begins, how often the weights are rounded
-anew, distillation from the 16-bit model, and GPTQ on top of it. Trainings that agree up to some step share it
-(forked.py). Every Q4_0 file is asked all dev rows; `ours` is its share exactly right, `peer` that of the 16-bit file,
-`how` also tells the mean loss of the dev answers' tokens under the file's weights, which has less noise, and the
-seconds of training. Finished rungs are kept in .bench/ladder and not walked again. `--parts` says what each group of
-matrices carries: the 16-bit training's file with all in Q4_0 but for one group in Q8_0, as loss of the dev answers.
+rounding, an importance matrix, the product's GPTQ, fitted scales), then the grid: where it begins, how often the
+weights are rounded anew, distillation from the 16-bit model, and GPTQ on top of it. Trainings that agree up to some
+step share it (forked.py). Every Q4_0 file is asked all dev rows; `ours` is its share exactly right, `peer` that of the
+16-bit file, `how` also tells the mean loss of the dev answers' tokens under the file's weights, which has less noise,
+and the seconds of training. Finished rungs are kept in .bench/ladder and not walked again. `--parts` says what each
+group of matrices carries: the 16-bit training's file with all in Q4_0 but for one group in Q8_0, as loss of the dev
+answers.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from unittest import mock
 import appliance.training  # noqa: F401 - before torch: it sets what torch reads when it is loaded
 from appliance import offline, storage
 from appliance.base_model import resolve
+from appliance.calibration import spread
 from appliance.dataset import prepare, read_rows
 from appliance.evaluation.one_file import measure_file
 from appliance.evaluation.systems import ModelFile, System, plain_prompt
@@ -34,13 +36,13 @@ from appliance.training import resolve_plan, session
 from appliance.training.batches import collate
 from appliance.training.encoding import Encoded
 from appliance.training.llama import load
+from appliance.training.precision import kept_dtype
 from benchmarks import int4_rounding, int4_teacher
 from benchmarks.forked import Keeper, continue_from
 from benchmarks.open_data import ROOT, SETS, SHARED, project_of
 from convert import to_checkpoint, to_gguf
 from convert.libggml import Bytes, Floats, quantize
 
-CALIBRATION = 128  # training rows
 MARKS = (0.25, 0.5, 0.75)  # shares of the steps whose checkpoints are kept
 CODE = "ladder"
 PARTS = (
@@ -74,7 +76,6 @@ RUNGS = {
     "after-imatrix": Rung("16 bits, importance matrix", _PLAIN, "imatrix"),
     "after-gptq": Rung("16 bits, GPTQ", _PLAIN, "gptq"),
     "after-gptq-fit": Rung("16 bits, GPTQ, scales fitted", _PLAIN, "gptq-fit"),
-    "after-gptq-searched": Rung("16 bits, GPTQ on searched scales", _PLAIN, "gptq-searched"),
     "half": Rung("grid from half of the steps, rounded every 8", _HALF),
     "start-0": Rung("grid from the first step", {"grid_start": 0.0}),
     "start-25": Rung("grid from a quarter of the steps", {"grid_start": 0.25}),
@@ -136,8 +137,10 @@ class Ladder:
         if not rounding:
             return to_gguf.as_libggml
         if project.root not in self._moments:
-            rows = self._encoded("train", CALIBRATION)
-            self._moments[project.root] = int4_rounding.Moments(self._checkpoint, project.adapter, rows)
+            rows = spread(self._encoded("train"))
+            self._moments[project.root] = int4_rounding.Moments(
+                self._checkpoint, project.adapter, rows, kept_dtype(project)
+            )
         moments = self._moments[project.root]
         if rounding == "imatrix":
 
@@ -148,7 +151,7 @@ class Ladder:
                 return int4_rounding.with_importance(rows, importance)
 
             return weighed
-        return int4_rounding.Compensating(moments, searched="searched" in rounding, fit="fit" in rounding)
+        return int4_rounding.Compensating(moments, fit="fit" in rounding)
 
     def _dev_loss(self, file: Path, project: Project) -> float:
         """Mean loss of the dev answers' tokens, in nats, under a file's weights."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from convert.errors import ConvertError
 from convert.libggml import Bytes, Floats, quantize
 from convert.tensor_types import TYPES
 
@@ -108,7 +109,16 @@ class Compensation:
 
     @classmethod
     def of(cls, moments: Floats) -> Compensation:
-        """From X'X of the inputs X, [columns, columns]; damped more where they have no Cholesky factor."""
+        """From X'X of the inputs X, [columns, columns]; damped more where they have no Cholesky factor.
+
+        Raises:
+            ConvertError: they aren't finite.
+        """
+        if not np.isfinite(moments).all():
+            raise ConvertError(
+                "what a layer is given isn't finite",
+                "the model overflows on its training rows: use an earlier adapter, or convert.rounding = 'nearest'",
+            )
         activity = moments.diagonal().astype(np.float64)
         order = np.argsort(-activity, kind="stable")
         # With R'R = (X'X)^-1, R upper: backwards, Cholesky's lower factor of X'X is an upper one, and R its inverse.

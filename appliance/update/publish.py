@@ -211,6 +211,56 @@ def _sign_targets(
     return targets, own, state
 
 
+def _numbered(
+    state: Publisher,
+    before: client.Verified | None,
+    files: dict[str, TargetFile],
+    manifest: manifests.Manifest,
+    digest: str,
+    *,
+    replace: bool,
+) -> tuple[Publisher, int, bool]:
+    """The publisher's state with the next numbers, the release's counter, and whether other content is replaced.
+
+    Args:
+        before: what the stick holds.
+        files: of its release's role; those of a replaced release are taken out.
+        digest: of the release.
+        replace: publish other content under a version that is out already.
+
+    Raises:
+        UpdateError: the version was published with other content.
+    """
+    offers = sticks.find_offers({**(before.files if before else {}), **files})
+    published = _published(state, offers, manifest.name)
+    replaced = bool(published.get(manifest.version, set()) - {digest})
+    if replaced and not replace:
+        raise _version_taken(published, manifest.name, manifest.version)
+    highest = max([state.counter, *(offer.counter for offer in offers)])
+    counter = highest + 1 if replaced else state.releases.get(digest, highest + 1)
+    if replaced:
+        # Every file of the former one, also those that the new one hasn't.
+        head = sticks.target_path(manifest.name, manifest.version, "")
+        for path in [path for path in files if path.startswith(head)]:
+            del files[path]
+    state = dataclasses.replace(
+        state,
+        snapshot=max(state.snapshot, before.snapshot if before else 0) + 1,
+        timestamp=max(state.timestamp, before.timestamp if before else 0) + 1,
+        counter=max(highest, counter),
+        releases={**state.releases, digest: counter},
+        versions={**state.versions, f"{manifest.name} {manifest.version}": digest},
+    )
+    return state, counter, replaced
+
+
+def _write_metadata(stick: Path, signed: Mapping[str, bytes]) -> None:
+    """The signed files; roots before the timestamp, and that last: until then the stick is what it was."""
+    for name in sorted(signed, key=lambda name: (name == "timestamp.json", name.endswith("root.json"))):
+        storage.write_bytes(stick / "metadata" / name, signed[name])
+    storage.remove_leftovers(stick / "metadata")
+
+
 def write_stick(
     keys_folder: Path,
     signers: Mapping[str, Sequence[Signer]],
@@ -260,26 +310,7 @@ def write_stick(
     state = read_publisher(keys_folder)
     held = carried.hold(keys_folder, stick, history, manifest.name, state.releases, now, emit, prune=prune)
     before, files = held.before, held.mine
-    offers = sticks.find_offers({**(before.files if before else {}), **files})
-    published = _published(state, offers, manifest.name)
-    replaced = bool(published.get(manifest.version, set()) - {digest})
-    if replaced and not replace:
-        raise _version_taken(published, manifest.name, manifest.version)
-    highest = max([state.counter, *(offer.counter for offer in offers)])
-    counter = highest + 1 if replaced else state.releases.get(digest, highest + 1)
-    if replaced:
-        # Every file of the former one, also those that the new one hasn't.
-        head = sticks.target_path(manifest.name, manifest.version, "")
-        for path in [path for path in files if path.startswith(head)]:
-            del files[path]
-    state = dataclasses.replace(
-        state,
-        snapshot=max(state.snapshot, before.snapshot if before else 0) + 1,
-        timestamp=max(state.timestamp, before.timestamp if before else 0) + 1,
-        counter=max(highest, counter),
-        releases={**state.releases, digest: counter},
-        versions={**state.versions, f"{manifest.name} {manifest.version}": digest},
-    )
+    state, counter, replaced = _numbered(state, before, files, manifest, digest, replace=replace)
     emit(Event("stick", "started", f"writing {manifest.name} {manifest.version} to {stick}"))
     named = roots.model_signing_keys(roots.parse(history[newest]).signed)
     bundle = model_signature.prepare(release, manifest, digest, named, model_key, emit)
@@ -294,9 +325,7 @@ def write_stick(
     _write_publisher(keys_folder, state)  # a version that was signed once is never used again
     signed = signing.sign(targets, own, state.snapshot, state.timestamp, newest, signers, now, expires)
     signed = {**signed, **{f"{number}.root.json": root for number, root in history.items()}}
-    for name in sorted(signed, key=lambda name: (name == "timestamp.json", name.endswith("root.json"))):
-        storage.write_bytes(stick / "metadata" / name, signed[name])
-    storage.remove_leftovers(stick / "metadata")
+    _write_metadata(stick, signed)
     emit(Event("stick", "message", f"reading {stick} back"))
     read_back(stick, history[1], now, emit)
     signing.published(keys_folder, targets, own)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from convert.compensated import COMPENSATED, DAMPING, Compensation, quantize_compensated
+from convert.errors import ConvertError
 from convert.libggml import Floats, dequantize, quantize
 from convert.tensor_types import TYPES
 
@@ -97,6 +98,15 @@ def test_odd_inputs_and_weights_round_to_something_finite(kind: str, case: str) 
     assert np.isfinite(found).all()
     plain = dequantize(quantize(rows, kind), kind)
     assert np.abs(found - plain).max() <= 16 * max(np.abs(plain - rows).max(), np.abs(rows).max() / 16)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("place", [(0, 0), (3, 5), (5, 3)])
+def test_moments_that_overflowed_are_refused(bad: float, place: tuple[int, int]) -> None:
+    moments = np.eye(COLUMNS, dtype=np.float32)
+    moments[place] = bad
+    with pytest.raises(ConvertError, match="isn't finite"):
+        Compensation.of(moments)
 
 
 def test_moments_without_a_factor_are_damped_until_they_have_one() -> None:

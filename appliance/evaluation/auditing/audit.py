@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -133,90 +133,133 @@ def audit(project: Project, plan: Plan, checkpoint: Path, emit: Emit, *, threads
     for name in ("audit.json", "gates.json"):
         (output / name).unlink(missing_ok=True)
     began = time.monotonic()
-    outcomes: dict[str, dict[str, Outcome]] = {}
-    systems, seconds, build = [], {}, ""
     with contextlib.ExitStack() as stack:
-        answers = stack.enter_context(AnswerStore(folder / "answers.jsonl"))
-        likelihoods = stack.enter_context(LikelihoodStore(folder / "likelihoods.jsonl"))
-        sides = Sides(project, checkpoint, emit, stack)
-        wanted = who_is_asked(plan.suites, plan.against, plan.rivals, sides)
-        compared = [suite for suite in plan.suites if compares(suite)]
-        total = sum(len(suite.cases) for suites in [*wanted.values(), compared] for suite in suites)
-        emit(Event(STAGE, "started", f"{len(plan.suites)} suites, {total} cases"))
-        progress = _Progress(emit, total)
-        start = partial(_engine, threads=threads, log=folder / "engine.log")
-        for key, suites in wanted.items():
-            file = sides.of(key)
-            systems.append({"key": key, "title": sides.title(key), "file": _facts(file)})
-            progress.system(sides.title(key))
-            outcomes[key] = {}
-            since = time.monotonic()
-            if suites:
-                with start(file) as engine:
-                    build = engine.info.build.partition(";")[0]
-                    runner = Runner(
-                        engine, key, file.sha256, answers, likelihoods, progress.tell, sides.frame(key)
-                    )
-                    outcomes[key] = {outcome.suite.name: outcome for outcome in runner.run(suites)}
-            seconds[key] = round(time.monotonic() - since, 2)
-        if compared:
-            since = time.monotonic()
-            ours, full = sides.of(SHIPPED), sides.of(TUNED_FULL)
-            progress.system(f"{sides.title(SHIPPED)} beside 16 bits")
-            with (
-                start(ours) as engine,
-                start(full) as other,
-                FidelityStore(folder / "fidelity.jsonl") as kept,
-            ):
-                build = engine.info.build.partition(";")[0]
-                comparer = Comparer(engine, other, (ours.sha256, full.sha256), kept, progress.tell)
-                outcomes[SHIPPED] |= comparer.run(compared)
-            seconds["fidelity"] = round(time.monotonic() - since, 2)
-        meant = [suite for suite in plan.suites if by_meaning(suite)]
-        if meant:
-            since = time.monotonic()
-            with start(sides.of(SHIPPED)) as engine, EmbeddingStore(folder / "embeddings.jsonl") as vectors:
-                meaning = Meaning(engine, sides.of(SHIPPED).sha256, vectors)
-                for suite in meant:
-                    meaning.score(
-                        suite,
-                        {key: found[suite.name] for key, found in outcomes.items() if suite.name in found},
-                    )
-            seconds["embeddings"] = round(time.monotonic() - since, 2)
+        work = _Work(project, plan, checkpoint, emit, stack, threads)
+        work.ask()
+        work.compare()
+        work.weigh()
     suites = list(plan.suites)
-    answered = looked_through({key: list(found.values()) for key, found in outcomes.items()})
+    answered = looked_through({key: list(found.values()) for key, found in work.outcomes.items()})
     if answered is not None:
         suites.append(answered[0])
         for key, outcome in answered[1].items():
-            outcomes[key][answered[0].name] = outcome
-    results = [
-        _judged(
-            suite_result(
-                suite,
-                SHIPPED,
-                {key: found[suite.name] for key, found in outcomes.items() if suite.name in found},
-                [fault for fault in plan.faults if fault.suite == suite.name],
-            ),
-            suite,
-        )
-        for suite in suites
-    ]
+            work.outcomes[key][answered[0].name] = outcome
     names = {suite.name for suite in suites}
     result = AuditResult(
         project=project.config.project.name,
         version=project.config.project.version,
         shipped=SHIPPED,
         sample=plan.sample,
-        systems=systems,
-        suites=results,
+        systems=work.systems,
+        suites=[work.result(suite) for suite in suites],
         faults=[str(fault) for fault in plan.faults if fault.suite not in names],
-        engine=build,
+        engine=work.build,
     )
-    _write(output, result, seconds)
+    _write(output, result, work.seconds)
     failed = [verdict for verdict in result.verdicts if not verdict.passed]
     text = f"{len(result.verdicts) - len(failed)} of {len(result.verdicts)} gates passed"
     emit(Event(STAGE, "finished", text, data={"seconds": time.monotonic() - began}))
     return result
+
+
+class _Work:
+    """The asking of one audit: `outcomes` by system and suite, `seconds` by what took them."""
+
+    def __init__(
+        self,
+        project: Project,
+        plan: Plan,
+        checkpoint: Path,
+        emit: Emit,
+        stack: contextlib.ExitStack,
+        threads: int,
+    ) -> None:
+        """Find out who is asked what; stores and files that are made for it are given back with `stack`."""
+        self._plan, self._folder, self._stack = plan, project.audit, stack
+        self._sides = Sides(project, checkpoint, emit, stack)
+        self._wanted = who_is_asked(plan.suites, plan.against, plan.rivals, self._sides)
+        self._compared = [suite for suite in plan.suites if compares(suite)]
+        total = sum(
+            len(suite.cases) for suites in [*self._wanted.values(), self._compared] for suite in suites
+        )
+        emit(Event(STAGE, "started", f"{len(plan.suites)} suites, {total} cases"))
+        self._progress = _Progress(emit, total)
+        self._start = partial(_engine, threads=threads, log=self._folder / "engine.log")
+        self.outcomes: dict[str, dict[str, Outcome]] = {}
+        self.systems: list[dict[str, Any]] = []
+        self.seconds: dict[str, float] = {}
+        self.build = ""
+
+    @contextlib.contextmanager
+    def _timed(self, key: str) -> Iterator[None]:
+        since = time.monotonic()
+        yield
+        self.seconds[key] = round(time.monotonic() - since, 2)
+
+    def _of(self, suite: Suite) -> dict[str, Outcome]:
+        """What each system that was asked it made of a suite."""
+        return {key: found[suite.name] for key, found in self.outcomes.items() if suite.name in found}
+
+    def ask(self) -> None:
+        """Each system its suites."""
+        answers = self._stack.enter_context(AnswerStore(self._folder / "answers.jsonl"))
+        likelihoods = self._stack.enter_context(LikelihoodStore(self._folder / "likelihoods.jsonl"))
+        for key, suites in self._wanted.items():
+            file, title = self._sides.of(key), self._sides.title(key)
+            self.systems.append({"key": key, "title": title, "file": _facts(file)})
+            self._progress.system(title)
+            self.outcomes[key] = {}
+            with self._timed(key):
+                if not suites:
+                    continue
+                with self._start(file) as engine:
+                    self.build = engine.info.build.partition(";")[0]
+                    runner = Runner(
+                        engine,
+                        key,
+                        file.sha256,
+                        answers,
+                        likelihoods,
+                        self._progress.tell,
+                        self._sides.frame(key),
+                    )
+                    self.outcomes[key] = {outcome.suite.name: outcome for outcome in runner.run(suites)}
+
+    def compare(self) -> None:
+        """The shipped file beside the 16-bit one, where a suite wants it."""
+        if not self._compared:
+            return
+        ours, full = self._sides.of(SHIPPED), self._sides.of(TUNED_FULL)
+        self._progress.system(f"{self._sides.title(SHIPPED)} beside 16 bits")
+        with (
+            self._timed("fidelity"),
+            self._start(ours) as engine,
+            self._start(full) as other,
+            FidelityStore(self._folder / "fidelity.jsonl") as kept,
+        ):
+            self.build = engine.info.build.partition(";")[0]
+            comparer = Comparer(engine, other, (ours.sha256, full.sha256), kept, self._progress.tell)
+            self.outcomes[SHIPPED] |= comparer.run(self._compared)
+
+    def weigh(self) -> None:
+        """The meaning of answers, where a suite wants it."""
+        meant = [suite for suite in self._plan.suites if by_meaning(suite)]
+        if not meant:
+            return
+        file = self._sides.of(SHIPPED)
+        with (
+            self._timed("embeddings"),
+            self._start(file) as engine,
+            EmbeddingStore(self._folder / "embeddings.jsonl") as vectors,
+        ):
+            meaning = Meaning(engine, file.sha256, vectors)
+            for suite in meant:
+                meaning.score(suite, self._of(suite))
+
+    def result(self, suite: Suite) -> SuiteResult:
+        """A suite's figures and the verdicts of its gates."""
+        faults = [fault for fault in self._plan.faults if fault.suite == suite.name]
+        return _judged(suite_result(suite, SHIPPED, self._of(suite), faults), suite)
 
 
 def _engine(file: ModelFile, *, threads: int, log: Path) -> Engine:

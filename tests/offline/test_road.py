@@ -131,7 +131,7 @@ class Isle:
 
 
 @pytest.fixture(scope="module")
-def isle(tmp_path_factory: pytest.TempPathFactory) -> Isle:
+def isle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Isle]:
     """The bundle copied over and everything installed from it, workshop and device."""
     reason = _why_not()
     if reason:
@@ -146,7 +146,9 @@ def isle(tmp_path_factory: pytest.TempPathFactory) -> Isle:
     )
     assert {file: file.stat().st_mtime_ns for file in isle.bundle.rglob("*")} == before
     assert "installed: anchorhold" in printed
-    return isle
+    yield isle
+    shutil.rmtree(isle.prefix)  # 3 GB with the bundle, which the rest of the run does without
+    shutil.rmtree(isle.bundle)
 
 
 def test_the_device_set_is_small(isle: Isle) -> None:

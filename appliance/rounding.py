@@ -1,7 +1,7 @@
 """How the weights of a project's file are rounded: each to the nearest, or so that their errors make up for each other.
 
 The second way (convert/compensated.py) needs to know what the layers are given: training rows run through the base with
-the adapter merged, in as much memory as the base takes. Where that can't be had, the first way is taken and told.
+the adapter merged (calibration.py). Where there are none, the first way is taken and told.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from appliance import compiled
 from appliance.events import Emit, Event
-from appliance.paths import Project
-from convert.compensated import COMPENSATED, quantize_compensated
+from appliance.paths import Project, cache_folder
+from convert.compensated import COMPENSATED, choose_levels, quantize_compensated
+from convert.native_levels import SOURCE, NativeLevels
 from convert.to_gguf import as_libggml
 
 if TYPE_CHECKING:
     from appliance.calibration import Calibration
+    from convert.compensated import Choose
     from convert.libggml import Bytes, Floats
 
 STAGE = "convert"
@@ -35,11 +38,12 @@ class Rounding:
         """
         self._project, self._checkpoint, self._emit = project, checkpoint, emit
         self._calibration: Calibration | None = None
+        self._choose: Choose = choose_levels
         self._asked = not project.config.compensates
         self._used = False
 
     def prepare(self, kind: str, parts: dict[str, str]) -> None:
-        """Begin a file: load the model and run the rows, unless that is done or these types have no use for it."""
+        """Begin a file: read the rows, unless that is done or these types have no use for them."""
         self._used = False
         if self._asked or not COMPENSATED & {kind, *parts.values()}:
             return
@@ -59,43 +63,23 @@ class Rounding:
         if how is None:
             return as_libggml(name, rows, kind)
         self._used = True
-        return quantize_compensated(rows, kind, how)
+        return quantize_compensated(rows, kind, how, self._choose)
 
     def _calibrated(self) -> Calibration | None:
         import appliance.training  # noqa: F401 - sets what torch reads when it is loaded
-        from appliance.calibration import BUDGET, Calibration, spread
+        from appliance.calibration import Calibration, chosen
         from appliance.dataset import read_rows
-        from appliance.training.device import CPU, device_of
-        from appliance.training.estimate import free_memory, size_of
+        from appliance.training.device import device_of
         from appliance.training.precision import kept_dtype
-        from appliance.training.session import encode_with
 
         path = self._project.dataset / "train.jsonl"
         if not path.is_file():
             self._without("there are no training rows here; `anchorhold dataset` makes them")
             return None
-        dtype, device, size = (
-            kept_dtype(self._project),
-            device_of(self._project.config.training),
-            size_of(self._checkpoint),
-        )
-        needed = (
-            size.matrices + size.tables
-        ) * dtype.itemsize + 2 * BUDGET  # of moments, and what is made of them
-        if device == CPU and needed > free_memory():
-            self._without(
-                f"measuring the base's layers takes {needed / 1e9:.1f} GB of memory, and so much isn't free"
-            )
-            return None
-        self._emit(Event(STAGE, "started", "measuring what the layers are given"))
-
-        def tell(done: int, total: int) -> None:
-            self._emit(Event(STAGE, "progress", "measuring what the layers are given", done, total, "rows"))
-
-        rows = encode_with(spread(read_rows(path)), self._checkpoint)
-        found = Calibration(self._checkpoint, self._project.adapter, rows, dtype, device, tell)
-        found.begin()
-        return found
+        self._choose = compiled.load(SOURCE, cache_folder(), NativeLevels) or choose_levels
+        rows = chosen(read_rows(path), self._checkpoint)
+        dtype, device = kept_dtype(self._project), device_of(self._project.config.training)
+        return Calibration(self._checkpoint, self._project.adapter, rows, dtype, device)
 
     def _without(self, reason: str) -> None:
         self._emit(Event(STAGE, "warning", f"weights are rounded to the nearest: {reason}"))

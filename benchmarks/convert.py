@@ -24,6 +24,7 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -84,8 +85,8 @@ def _run(command: list[str | Path], log: Path, environment: dict[str, str] | Non
     return usage.ru_maxrss / 1024
 
 
-def peer_tools(scratch: Path) -> tuple[Path, Path]:
-    """llama.cpp's source folder and its llama-quantize, fetched and compiled where they aren't yet."""
+def peer_tools(scratch: Path, target: str = TARGET) -> tuple[Path, Path]:
+    """llama.cpp's source folder and one of its tools, fetched and compiled where they aren't yet."""
     source, build = scratch / "llama.cpp", scratch / "build"
     log = scratch / "build.log"
     if not source.is_dir():
@@ -101,13 +102,13 @@ def peer_tools(scratch: Path) -> tuple[Path, Path]:
     if not extra.is_dir():
         # The converter imports it for every Llama, also for one whose tokenizer has nothing to do with it.
         _run([sys.executable, "-m", "pip", "install", "--no-deps", "--target", extra, "sentencepiece"], log)
-    tool = build / "bin" / TARGET
+    tool = build / "bin" / target
     if not tool.is_file():
         print(f"compiling llama.cpp's tools; {log} shows how it goes", file=sys.stderr)
         flags = ["-DCMAKE_BUILD_TYPE=Release", "-DGGML_OPENMP=OFF", *(f"-DLLAMA_{name}=OFF" for name in _OFF)]
         _run(["cmake", "-S", source, "-B", build, *flags], log)
         jobs = str(len(os.sched_getaffinity(0)))
-        _run(["cmake", "--build", build, "--target", TARGET, "--parallel", jobs], log)
+        _run(["cmake", "--build", build, "--target", target, "--parallel", jobs], log)
     return source, tool
 
 
@@ -147,8 +148,17 @@ def same_bytes(ours: Path, peer: Path) -> float:
     return equal / sum(mine[name].data.size for name in matrices)
 
 
-def divergences(base: Path, adapter: Path, files: list[Path]) -> tuple[list[float], int]:
-    """Mean KL(float32 model || file) in nats for each file, and over how many positions."""
+def divergences(
+    base: Path, adapter: Path, files: list[Path], rows: list[list[dict[str, Any]]] | None = None
+) -> tuple[list[float], int]:
+    """Mean KL(float32 model || file) in nats for each file, and over how many positions.
+
+    Args:
+        base: the checkpoint.
+        adapter: peft's folder.
+        files: GGUF files.
+        rows: conversations to compare at; the sample project's untouched notes by default.
+    """
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -158,7 +168,8 @@ def divergences(base: Path, adapter: Path, files: list[Path]) -> tuple[list[floa
         AutoModelForCausalLM.from_pretrained(str(base), dtype=torch.float32, local_files_only=True),
         str(adapter),
     )
-    rows = [json.loads(line)["messages"] for line in NOTES.read_text(encoding="utf-8").splitlines()]
+    if rows is None:
+        rows = [json.loads(line)["messages"] for line in NOTES.read_text(encoding="utf-8").splitlines()]
     texts = [tokenizer(tokenizer.apply_chat_template(row, tokenize=False))["input_ids"] for row in rows]
     peers = [peer_model(file, len(os.sched_getaffinity(0)), context=512, logits_all=True) for file in files]
     sums, positions = [0.0] * len(files), 0

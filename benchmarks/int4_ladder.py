@@ -25,7 +25,7 @@ from unittest import mock
 import appliance.training  # noqa: F401 - before torch: it sets what torch reads when it is loaded
 from appliance import offline, storage
 from appliance.base_model import resolve
-from appliance.calibration import spread
+from appliance.calibration import chosen
 from appliance.dataset import prepare, read_rows
 from appliance.evaluation.one_file import measure_file
 from appliance.evaluation.systems import ModelFile, System, plain_prompt
@@ -137,7 +137,7 @@ class Ladder:
         if not rounding:
             return to_gguf.as_libggml
         if project.root not in self._moments:
-            rows = spread(self._encoded("train"))
+            rows = chosen(read_rows(self._plain.dataset / "train.jsonl"), self._checkpoint)
             self._moments[project.root] = int4_rounding.Moments(
                 self._checkpoint, project.adapter, rows, kept_dtype(project)
             )

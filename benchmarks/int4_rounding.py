@@ -22,7 +22,6 @@ from convert.libggml import Bytes, Floats
 
 BLOCK, TYPE = 32, "Q4_0"
 DAMPING = 0.01  # of the mean second moment, added to each
-_ALL = 1 << 40  # bytes: the moments of all layers at once
 
 
 class Moments:
@@ -30,9 +29,8 @@ class Moments:
 
     def __init__(self, checkpoint: Path, adapter: Path, rows: Sequence[Encoded], dtype: torch.dtype) -> None:
         """Run base and adapter, merged, over `rows`."""
-        self.calibration = Calibration(checkpoint, adapter, rows, dtype, torch.device("cpu"), budget=_ALL)
-        self.calibration.begin()
-        self.of = self.calibration.measured()
+        self.calibration = Calibration(checkpoint, adapter, rows, dtype, torch.device("cpu"))
+        self.of = {name: held for layer in self.calibration.measured() for name, held in layer.items()}
         self.count = sum(len(row.ids) for row in rows)
 
     def importance(self, name: str) -> Floats | None:

@@ -101,11 +101,11 @@ class Compensation:
 
     Attributes:
         order: the columns, most active first, shape [columns].
-        spread: row i says what part of the i-th column's error the later ones take, float32 [columns, columns].
+        taken: row i says what part of each earlier column's error the i-th takes, float32 [columns, columns].
     """
 
     order: npt.NDArray[np.intp]
-    spread: Floats
+    taken: Floats
 
     @classmethod
     def of(cls, moments: Floats) -> Compensation:
@@ -133,7 +133,7 @@ class Compensation:
             except np.linalg.LinAlgError:
                 damping *= 10
         upper = inverse[::-1, ::-1]
-        return cls(order, np.triu(upper / upper.diagonal()[:, None]).astype(np.float32))
+        return cls(order, np.tril((upper / upper.diagonal()[:, None]).T).astype(np.float32))
 
 
 def _inverse(lower: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
@@ -158,39 +158,63 @@ def _nearest(values: Floats) -> Callable[[Floats], Levels]:
     return lambda given: np.searchsorted(between, given).astype(np.uint8)
 
 
-def _levels(rows: Floats, scales: Floats, minima: Floats, values: Floats, how: Compensation) -> Levels:
-    """The levels [rows, columns] for scales and minima [rows, blocks]."""
+Choose = Callable[[Floats, Floats, Floats, Floats, Compensation], Levels]
+"""`choose_levels`, or what computes the same."""
+
+
+def choose_levels(rows: Floats, scales: Floats, minima: Floats, values: Floats, how: Compensation) -> Levels:
+    """The levels of weights, column after column: the definition, which a compiled one may stand in for.
+
+    Args:
+        rows: float32 [rows, columns].
+        scales: of the blocks, [rows, blocks].
+        minima: of the blocks, [rows, blocks].
+        values: of the levels, ascending.
+        how: of the inputs.
+
+    Returns:
+        uint8 [rows, columns].
+    """
     # Turned, so that a column's weights lie together.
     left = np.ascontiguousarray(rows[:, how.order].T)
     scale = np.ascontiguousarray(np.repeat(scales, BLOCK, axis=1)[:, how.order].T)
     minimum = np.ascontiguousarray(np.repeat(minima, BLOCK, axis=1)[:, how.order].T)
-    with np.errstate(divide="ignore", over="ignore"):
-        reciprocal = np.where(scale == 0, np.float32(0), np.float32(1) / scale)
-    reciprocal[~np.isfinite(reciprocal)] = 0
-    nearest, spread, columns = _nearest(values), how.spread, len(left)
+    reciprocal = reciprocals(scale)
+    nearest, taken, columns = _nearest(values), how.taken, len(left)
     found = np.empty(left.shape, dtype=np.uint8)
     for begin in range(0, columns, _TOGETHER):
         end = min(begin + _TOGETHER, columns)
         errors = np.empty((end - begin, left.shape[1]), dtype=np.float32)
         for at in range(begin, end):
             now = left[at]
-            now -= spread[begin:at, at] @ errors[: at - begin]
+            now -= taken[at, begin:at] @ errors[: at - begin]
             level = nearest((now - minimum[at]) * reciprocal[at])
             found[at] = level
             np.subtract(now, values[level] * scale[at] + minimum[at], out=errors[at - begin])
-        left[end:] -= spread[begin:end, end:].T @ errors
+        left[end:] -= taken[end:, begin:end] @ errors
     levels = np.empty_like(found)
     levels[how.order] = found
     return np.ascontiguousarray(levels.T)
 
 
-def quantize_compensated(rows: Floats, type_name: str, how: Compensation) -> Bytes:
+def reciprocals(scales: Floats) -> Floats:
+    """Of scales; 0 for one that is 0 or has none."""
+    with np.errstate(divide="ignore", over="ignore"):
+        found = np.where(scales == 0, np.float32(0), np.float32(1) / scales)
+    found[~np.isfinite(found)] = 0
+    return found
+
+
+def quantize_compensated(
+    rows: Floats, type_name: str, how: Compensation, choose: Choose = choose_levels
+) -> Bytes:
     """Rows of weights in a type's bytes.
 
     Args:
         rows: float32 [rows, columns], finite.
         type_name: one of `COMPENSATED`.
         how: of the inputs that the matrix is multiplied with, in whole blocks.
+        choose: `choose_levels`, or what computes the same.
 
     Returns:
         uint8 [rows, bytes of a row].
@@ -198,6 +222,6 @@ def quantize_compensated(rows: Floats, type_name: str, how: Compensation) -> Byt
     layout = _LAYOUTS[type_name]
     found = quantize(rows, type_name)
     blocks = found.reshape(len(rows), -1, TYPES[type_name].size)
-    levels = _levels(rows, *layout.offsets(blocks), layout.values, how)
+    levels = choose(rows, *layout.offsets(blocks), layout.values, how)
     layout.put(levels.reshape(len(rows), -1, BLOCK), blocks)
     return found

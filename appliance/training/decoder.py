@@ -9,6 +9,7 @@ memory that stays (arena.py).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -17,6 +18,9 @@ from appliance.training.arena import Arena
 from appliance.training.attention import Attended, Attention
 from appliance.training.batches import Batch
 from appliance.training.kernels import Plain
+
+Look = Callable[[str, torch.Tensor], None]
+"""Is shown what a layer's groups are given: the group's name in `Layer`, and its input [tokens, in]."""
 
 CHUNK = 512  # targets whose logits exist at one time: 512 x 49,152 bfloat16 = 48 MiB
 
@@ -151,6 +155,12 @@ class Decoder:
         x, _ = self._through(batch, learn=False)
         return self._norm(x, self.norm, self._kept)[0]
 
+    def pass_layer(self, layer: Layer, x: torch.Tensor, batch: Batch, look: Look) -> torch.Tensor:
+        """The kept tokens' states [kept, width] through one layer; good until the next call."""
+        self._kept.release((0, 0))
+        self._scratch.release((0, 0))
+        return self._forward(layer, x, batch, None, look)[0]
+
     def _through(self, batch: Batch, learn: bool) -> tuple[torch.Tensor, list[_Saved]]:
         """All layers: what comes out of the last where something is learnt, and what their backward needs."""
         self._kept.release((0, 0))
@@ -187,9 +197,15 @@ class Decoder:
         return low
 
     def _forward(
-        self, layer: Layer, x: torch.Tensor, batch: Batch, only: torch.Tensor | None
+        self,
+        layer: Layer,
+        x: torch.Tensor,
+        batch: Batch,
+        only: torch.Tensor | None,
+        look: Look = lambda _name, _given: None,
     ) -> tuple[torch.Tensor, _Saved]:
         h, inverse = self._norm(x, layer.attention_norm, self._scratch)
+        look("qkv", h)
         qkv = self._take(len(x), len(layer.qkv.weight))
         low_qkv = self._project(layer.qkv, h, qkv)
         mixed = self._keep(len(x), layer.out.weight.shape[1])
@@ -202,13 +218,16 @@ class Decoder:
         if only is not None:  # behind the last attention a token that isn't learnt matters to nobody
             mixed, middle = mixed[only], x[only]
         out = self._keep(*middle.shape)
+        look("out", mixed)
         low_out = self._project(layer.out, mixed, out)
         middle = out.add_(middle)
         middle_h, middle_inverse = self._norm(middle, layer.mlp_norm, self._scratch)
         gate_up = self._keep(len(middle), len(layer.gate_up.weight))
+        look("gate_up", middle_h)
         low_gate_up = self._project(layer.gate_up, middle_h, gate_up)
         act, y = self._take(len(middle), layer.down.weight.shape[1]), self._keep(*middle.shape)
         self.kernels.swiglu_forward(gate_up, act)
+        look("down", act)
         low_down = self._project(layer.down, act, y)
         saved = _Saved(
             x, inverse, low_qkv, attended, mixed, low_out,

@@ -6,27 +6,16 @@ torch, without a word but slower, where there is none. Shapes are those of `Plai
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from appliance import storage
+from appliance import compiled
 from appliance.training.batches import NO_TARGET
 
 SOURCE = Path(__file__).parent / "native" / "kernels.cpp"
-# Everything of -ffast-math but what would hide a NaN or flush small numbers in the whole process.
-FLAGS = (
-    "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math",
-    "-fopenmp", "-shared", "-fPIC",
-)  # fmt: skip
 
 
 class Plain:
@@ -225,45 +214,6 @@ class Native(Plain):
         return losses
 
 
-def _cpu() -> str:
-    """What -march=native depends on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return "\n".join(sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}))
-
-
 def load(cache: Path) -> Plain:
-    """The compiled kernels, from `cache` or made now; torch's where no compiler works.
-
-    ANCHORHOLD_KERNELS=torch asks for torch's.
-    """
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++") or shutil.which("clang++")
-    if os.environ.get("ANCHORHOLD_KERNELS") == "torch" or not compiler:
-        return Plain()
-    key = storage.sha256_json(
-        {"source": storage.sha256_file(SOURCE), "flags": FLAGS, "cpu": _cpu(), "compiler": compiler}
-    )[:16]
-    library = cache / "kernels" / f"{key}.so"
-    try:
-        library.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-        folder = library.parent.stat()
-        if folder.st_uid != os.getuid() or folder.st_mode & 0o022:
-            return Plain()  # what is loaded runs as us: nobody else may have put it there
-        if library.exists():
-            with contextlib.suppress(OSError):  # cut by a crash, say: made again
-                return Native(library)
-        _compile(compiler, library)
-        return Native(library)
-    except (OSError, subprocess.SubprocessError):
-        return Plain()
-
-
-def _compile(compiler: str, library: Path) -> None:
-    """Make the library; it appears whole or not at all."""
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        made = Path(folder) / library.name
-        command = [compiler, *FLAGS, "-o", str(made), str(SOURCE)]
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
-        made.replace(library)
+    """The compiled kernels, from `cache` or made now; torch's where no compiler works (compiled.py)."""
+    return compiled.load(SOURCE, cache, Native) or Plain()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from appliance.compiled import load
 from convert.compensated import COMPENSATED, DAMPING, Compensation, quantize_compensated
 from convert.errors import ConvertError
 from convert.libggml import Floats, dequantize, quantize
+from convert.native_levels import SOURCE, NativeLevels
 from convert.tensor_types import TYPES
 
 KINDS = sorted(COMPENSATED)
@@ -114,4 +116,26 @@ def test_moments_without_a_factor_are_damped_until_they_have_one() -> None:
     np.fill_diagonal(lopsided, 1.0)
     lopsided[0, 1] = lopsided[1, 0] = 40.0  # no inputs have such moments, float error aside
     how = Compensation.of(lopsided)
-    assert np.isfinite(how.spread).all() and sorted(how.order) == list(range(COLUMNS))
+    assert np.isfinite(how.taken).all() and sorted(how.order) == list(range(COLUMNS))
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> NativeLevels:
+    """The levels' library, made with this machine's compiler."""
+    found = load(SOURCE, tmp_path_factory.mktemp("levels"), NativeLevels)
+    assert found is not None, "no compiler here"
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("count", "columns"), [(40, 96), (1, 32), (33, 160), (64, 224)])
+def test_compiled_it_is_the_same(compiled: NativeLevels, kind: str, count: int, columns: int) -> None:
+    x, rows = inputs(columns=columns), weights(count, columns=columns)
+    rows[0, :32] = 0  # a block whose scale is zero
+    rows[-1, 0] = 40  # and one of which all but one are
+    how = Compensation.of(x.T @ x)
+    native, plain = quantize_compensated(rows, kind, how, compiled), quantize_compensated(rows, kind, how)
+    # One that tips over takes the rest of its row with it.
+    off = [np.square(x @ (dequantize(each, kind) - rows).T).sum(axis=0) for each in (native, plain)]
+    assert (native == plain).all(axis=1).mean() > 0.85
+    assert off[0].sum() == pytest.approx(off[1].sum(), rel=0.02)

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
 from appliance.base_model import resolve
-from appliance.calibration import Calibration, spread
+from appliance.calibration import Calibration, chosen, spread
 from appliance.conversion import convert_project
 from appliance.dataset import prepare, read_rows
 from appliance.events import Event, ignore
+from appliance.layer_inputs import Moments
+from appliance.layer_inputs_of import DecoderInputs, ModuleInputs, layer_inputs
 from appliance.paths import Project
 from appliance.training import train
+from appliance.training.encoding import Encoded
 from appliance.training.session import encode_with
-from convert.compensated import Compensation
+from convert.architectures import LLAMA
 from convert.gguf_file import read
 from convert.libggml import dequantize
 
@@ -66,10 +73,9 @@ def test_the_shipped_file_is_nearer_to_the_16_bit_one_on_the_rows(project: Proje
     ours = read(tmp_path / "gptq.gguf").tensors
 
     rows = encoded(project)
-    moments = Calibration(of(project), project.adapter, rows, torch.float32, CPU)
-    moments.begin()
+    measured = Calibration(of(project), project.adapter, rows, torch.float32, CPU).measured()
     seen = 0
-    for name, held in moments.measured().items():
+    for name, held in (pair for layer in measured for pair in layer.items()):
         if ours[name].type.name != "Q4_0":
             continue
         wanted = dequantize(full[name].data, "F16")
@@ -81,56 +87,113 @@ def test_the_shipped_file_is_nearer_to_the_16_bit_one_on_the_rows(project: Proje
     assert ours["token_embd.weight"].data.tobytes() == plain["token_embd.weight"].data.tobytes()
 
 
-def test_parts_and_padding_change_nothing(project: Project) -> None:
-    rows = encoded(project)[:12]
-    whole = Calibration(of(project), project.adapter, rows, torch.float32, CPU)
-    parts = Calibration(of(project), project.adapter, rows, torch.float32, CPU, budget=1)
-    assert len(whole._parts) == 1 and len(parts._parts) == 2
-    alone = [Calibration(of(project), project.adapter, [row], torch.float32, CPU) for row in rows]
-    for each in (whole, *alone):
-        each.begin()
-    for name, held in whole.measured().items():
-        summed = sum(each.measured()[name] for each in alone)  # one row a time has no padding
-        assert torch.allclose(held, summed, rtol=1e-3, atol=1e-4 * float(held.diagonal().mean()))
-    for name in sorted(whole._modules, reverse=True):  # the wrong way round: layers are measured anew
-        one, other = whole.of(name), parts.of(name)
-        assert isinstance(one, Compensation) and isinstance(other, Compensation)
-        assert np.array_equal(one.order, other.order) and np.allclose(one.spread, other.spread, atol=1e-3)
-    assert whole.of("token_embd.weight") is None and whole.of("blk.0.attn_norm.weight") is None
-    assert whole.of("blk.0.attn_q.weight") is whole.of("blk.0.attn_v.weight")
+def whole_model(project: Project, adapter: Path | None, rows: list[Encoded]) -> dict[str, torch.Tensor]:
+    """X'X of every layer's inputs: transformers' own model, one row after another."""
+    model = AutoModelForCausalLM.from_pretrained(str(of(project)), dtype=torch.float32)
+    if adapter is not None:
+        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    found: dict[str, torch.Tensor] = {}
+
+    def take(name: str, module: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        x = given[0][0]
+        found[name] = found.get(name, 0) + x.t() @ x
+
+    for name, module in model.named_modules():
+        known = LLAMA.to_gguf(f"{name}.weight") if isinstance(module, torch.nn.Linear) else None
+        if known is not None and known.startswith("blk."):
+            module.register_forward_pre_hook(partial(take, known))
+    with torch.no_grad():
+        for row in rows:
+            model(input_ids=torch.tensor([row.ids]))
+    return found
 
 
-def test_a_thread_that_is_behind_starts_nothing_anew(project: Project) -> None:
-    rows, told = encoded(project)[:4], []
-    parts = Calibration(
-        of(project),
-        project.adapter,
-        rows,
-        torch.float32,
-        CPU,
-        lambda done, total: told.append((done, total)),
-        budget=1,
-    )
-    first, second = "blk.0.ffn_down.weight", "blk.1.attn_q.weight"
-    before = parts.of(first)
-    assert told[-1] == (4, 4)
-    runs = len(told)
-    assert parts.of(second) is not before and len(told) == 2 * runs
-    assert parts.of(first) is before and len(told) == 2 * runs
-    assert parts.of("blk.0.attn_q.weight") is not None and len(told) == 3 * runs  # not asked before
+@pytest.mark.parametrize("kind", [DecoderInputs, ModuleInputs])
+@pytest.mark.parametrize("batch", [64, 2048])
+def test_layer_by_layer_is_the_whole_model(project: Project, monkeypatch, kind, batch: int) -> None:
+    monkeypatch.setattr("appliance.layer_inputs.BATCH", batch)
+    rows = encoded(project)[:24]
+    assert len({len(row.ids) for row in rows}) > 1  # so there is padding
+    inputs = kind(of(project), project.adapter, rows, torch.float32, CPU)
+    layers = list(inputs.walk())
+    assert len(layers) == 2
+    wanted = whole_model(project, project.adapter, rows)
+    found = {name: held for layer in layers for name, held in layer.items()}
+    assert found.keys() == wanted.keys() and len(found) == 2 * 7
+    for name, held in found.items():
+        assert torch.allclose(
+            held, wanted[name], rtol=1e-3, atol=1e-4 * float(wanted[name].diagonal().mean())
+        )
+    assert found["blk.0.attn_q.weight"] is found["blk.0.attn_v.weight"]
+    assert found["blk.0.ffn_up.weight"] is not found["blk.0.ffn_down.weight"]
+
+
+def test_what_rows_begin_with_goes_through_once(project: Project) -> None:
+    rows = encoded(project)[:24]
+    inputs = DecoderInputs(of(project), project.adapter, rows, torch.float32, CPU)
+    computed = sum(len(batch.kept) for batch, _ in inputs._batches)
+    assert computed < 0.8 * sum(len(row.ids) for row in rows)
+    assert layer_inputs(of(project), None, rows, torch.float32, CPU).shares
 
 
 def test_the_adapter_counts(project: Project) -> None:
     rows = encoded(project)[:4]
-    with_it = Calibration(of(project), project.adapter, rows, torch.float32, CPU)
-    without = Calibration(of(project), None, rows, torch.float32, CPU)
-    for each in (with_it, without):
-        each.begin()
-    first = "blk.0.attn_q.weight"  # before any adapted matrix
-    assert torch.equal(with_it.measured()[first], without.measured()[first])
-    assert not torch.allclose(
-        with_it.measured()["blk.1.ffn_down.weight"], without.measured()["blk.1.ffn_down.weight"]
+    with_it, without = (
+        list(Calibration(of(project), adapter, rows, torch.float32, CPU).measured())
+        for adapter in (project.adapter, None)
     )
+    first = "blk.0.attn_q.weight"  # before any adapted matrix
+    assert torch.equal(with_it[0][first], without[0][first])
+    assert not torch.allclose(with_it[1]["blk.1.ffn_down.weight"], without[1]["blk.1.ffn_down.weight"])
+
+
+def test_asked_in_any_order_it_answers_the_same(project: Project, monkeypatch) -> None:
+    rows = encoded(project)[:4]
+    plain = Calibration(of(project), project.adapter, rows, torch.float32, CPU)
+    names = ["blk.0.attn_q.weight", "blk.0.ffn_down.weight", "blk.1.attn_k.weight", "blk.1.ffn_up.weight"]
+    wanted = {name: plain.of(name) for name in names}
+    assert plain.of("token_embd.weight") is None and plain.of("blk.0.attn_norm.weight") is None
+    assert plain.of("blk.0.attn_v.weight") is wanted["blk.0.attn_q.weight"]
+    monkeypatch.setattr("appliance.calibration.LEAST", 1)
+    forgetful = Calibration(of(project), project.adapter, rows, torch.float32, CPU, kept=1)
+    walks = 0
+    real = forgetful._inputs.walk
+
+    def walk() -> Iterator[Moments]:
+        nonlocal walks
+        walks += 1
+        return real()
+
+    monkeypatch.setattr(forgetful._inputs, "walk", walk)
+    for name in [*names, *reversed(names)]:
+        found = forgetful.of(name)
+        assert found is not None and wanted[name] is not None
+        assert np.array_equal(found.order, wanted[name].order)
+        assert np.allclose(found.taken, wanted[name].taken, atol=1e-5)
+    assert walks == 2  # once forward, and once more for the first layer
+
+
+def test_layers_that_are_kept_are_not_run_again(project: Project) -> None:
+    rows = encoded(project)[:4]
+    kept = Calibration(of(project), project.adapter, rows, torch.float32, CPU)
+    names = ["blk.0.attn_q.weight", "blk.1.ffn_up.weight"]
+    first = [kept.of(name) for name in names]
+    kept._inputs.walk = None  # type: ignore[method-assign]
+    assert [kept.of(name) for name in reversed(names)] == first[::-1]
+
+
+def test_as_many_rows_as_the_matrices_need(project: Project, monkeypatch) -> None:
+    rows = read_rows(project.dataset / "train.jsonl")
+    monkeypatch.setattr("appliance.calibration.ROWS", 8)
+    monkeypatch.setattr("appliance.calibration.PER_COLUMN", 0)
+    few = chosen(rows, of(project))
+    assert [row.row_id for row in few] == [row.id for row in spread(rows, 8)]
+    columns = json.loads((of(project) / "config.json").read_text())["intermediate_size"]
+    tokens = sum(len(row.ids) for row in few)
+    monkeypatch.setattr("appliance.calibration.PER_COLUMN", 2 * tokens / columns)
+    assert len(chosen(rows, of(project))) == 16  # twice the tokens
+    monkeypatch.setattr("appliance.calibration.PER_COLUMN", 10**6)
+    assert len(chosen(rows, of(project))) == len(rows)
 
 
 def test_without_rows_it_is_the_nearest_and_says_so(project: Project) -> None:
@@ -167,4 +230,4 @@ def test_what_rounding_and_grid_are_where_nothing_is_said(
 def test_rows_are_taken_evenly() -> None:
     assert spread(list(range(10)), 20) == list(range(10))
     assert spread(list(range(1000)), 4) == [0, 250, 500, 750]
-    assert len(spread(list(range(129)))) == 128
+    assert len(spread(list(range(129)), 128)) == 128

@@ -12,7 +12,7 @@ from appliance.evaluation.suites.reading import gate_words
 from appliance.evaluation.systems import BASE, SHIPPED, TUNED_FULL
 from appliance.visible import visible
 
-_SHOWN = 40  # faults
+_SHOWN = 40  # faults, of a suite as well
 
 
 def fault_lines(faults: Sequence[Fault]) -> list[str]:
@@ -53,9 +53,9 @@ def audit_lines(result: AuditResult) -> list[str]:
             for gap in suite.differences
             if suite.kind == DOMAIN and gap.metric == metric.name
         ]
-        lines += [f"  fault: {visible(fault, 300)}" for fault in suite.faults[:5]]
-        if len(suite.faults) > 5:
-            lines.append(f"  fault: … and {len(suite.faults) - 5} more")
+        lines += [f"  fault: {visible(fault, 300)}" for fault in suite.faults[:_SHOWN]]
+        if len(suite.faults) > _SHOWN:
+            lines.append(f"  fault: … and {len(suite.faults) - _SHOWN} more")
     failed = [verdict for verdict in result.verdicts if not verdict.passed]
     lines.append(f"{len(result.verdicts) - len(failed)} of {len(result.verdicts)} gates passed")
     lines += [f"failed: {v.gate}: {visible(v.reason, 300)}; asked: {v.bound}" for v in failed]

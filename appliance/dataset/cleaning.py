@@ -16,9 +16,14 @@ _SPACES = {
     ord(space): " "
     for space in "\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 }
-_LINE_END = re.compile(r"\r\n?|\u2028|\u2029|\u0085")
+_LINE_END = re.compile(r"\r\n?|[\v\f\u0085\u2028\u2029]")
+# What colours a terminal or names its window (ECMA-48: control sequences, strings, two-byte ones), whole.
+_ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*+[ -/]*+[@-~]|\x1b[\]PX^_][^\x07\x1b\x9c]*+(?:\x07|\x1b\\|\x9c)|\x1b[ -/]*+[0-Z\\^-~]"
+)
+_CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"}
 # Only from where a run begins: else a long run inside a line costs its square.
-_TRAILING = re.compile(r"(?<![ \t\v\f])[ \t\v\f]++(?=\n|\Z)")
+_TRAILING = re.compile(r"(?<![ \t])[ \t]++(?=\n|\Z)")
 
 
 class BadConversation(Exception):  # noqa: N818 - a reason for one row, not a fault of the program
@@ -38,6 +43,8 @@ class BadConversation(Exception):  # noqa: N818 - a reason for one row, not a fa
 def clean_text(text: str) -> str:
     """`text` in Unicode's NFC: plain spaces and line feeds, nothing invisible, no white space at its edges.
 
+    Control characters go, and with them the sequences that colour a terminal; a form feed is a line feed.
+
     White space inside a line is kept: indentation may mean something.
 
     Raises:
@@ -47,6 +54,7 @@ def clean_text(text: str) -> str:
         raise BadConversation("binary", "it holds a NUL character; is it binary data?")
     text = unicodedata.normalize("NFC", text)
     text = _LINE_END.sub("\n", text).translate(_INVISIBLE).translate(_SPACES)
+    text = _ESCAPES.sub("", text).translate(_CONTROLS)
     text = _TRAILING.sub("", text).strip()
     try:
         text.encode("utf-8")

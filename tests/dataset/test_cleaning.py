@@ -21,6 +21,13 @@ ANSWER = {"role": "assistant", "content": "noted"}
         ("\ufeffzero\u200bwidth", "zerowidth"),
         ("  edges \n", "edges"),
         ("line  \n  indented\tkept", "line\n  indented\tkept"),
+        ("page one \f page two", "page one\n page two"),
+        ("\x1b[1;31mERROR\x1b[0m pump\x07 off\x08", "ERROR pump off"),
+        ("a\x1b]0;window's name\x07b\x1b]8;;http://x\x1b\\c\x1b(Bd\x1bMe", "abcde"),
+        ("a\x9b31mb\x85c\x80d\x7fe", "ab\ncde"),
+        ("a\x1b[31", "a[31"),  # cut short: no sequence, but nothing of it is obeyed either
+        ("a\x1b]0;never ended", "a]0;never ended"),
+        ("\x1b\x1b[31m[32mx", "[32mx"),
     ],
 )
 def test_text_is_normalised(raw: str, clean: str) -> None:

@@ -76,6 +76,7 @@ RUNGS = {
     "after-imatrix": Rung("16 bits, importance matrix", _PLAIN, "imatrix"),
     "after-gptq": Rung("16 bits, GPTQ", _PLAIN, "gptq"),
     "after-gptq-fit": Rung("16 bits, GPTQ, scales fitted", _PLAIN, "gptq-fit"),
+    "after-gptq-search": Rung("16 bits, scales searched, GPTQ", _PLAIN, "gptq-search"),
     "half": Rung("grid from half of the steps, rounded every 8", _HALF),
     "start-0": Rung("grid from the first step", {"grid_start": 0.0}),
     "start-25": Rung("grid from a quarter of the steps", {"grid_start": 0.25}),
@@ -151,7 +152,7 @@ class Ladder:
                 return int4_rounding.with_importance(rows, importance)
 
             return weighed
-        return int4_rounding.Compensating(moments, fit="fit" in rounding)
+        return int4_rounding.Compensating(moments, fit="fit" in rounding, search="search" in rounding)
 
     def _dev_loss(self, file: Path, project: Project) -> float:
         """Mean loss of the dev answers' tokens, in nats, under a file's weights."""

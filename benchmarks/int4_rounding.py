@@ -17,10 +17,12 @@ import torch
 from appliance.calibration import Calibration
 from appliance.training.encoding import Encoded
 from convert import libggml
-from convert.compensated import quantize_compensated
+from convert.compensated import choose_levels, quantize_compensated, reciprocals
 from convert.libggml import Bytes, Floats
 
 BLOCK, TYPE = 32, "Q4_0"
+_LEVELS = np.arange(-8, 8, dtype=np.float32)
+_FACTORS = np.linspace(0.75, 1.05, 13)  # of libggml's scale, which lets no weight be cut off
 DAMPING = 0.01  # of the mean second moment, added to each
 
 
@@ -74,22 +76,41 @@ def packed(scales: Floats, levels: Floats) -> Bytes:
 
 
 class Compensating:
-    """The product's rounding; with `fit`, scales fitted to the levels afterwards."""
+    """The product's rounding; with `fit`, scales fitted to the levels afterwards; with `search`, chosen before."""
 
-    def __init__(self, moments: Moments, *, fit: bool = False) -> None:
+    def __init__(self, moments: Moments, *, fit: bool = False, search: bool = False) -> None:
         """Of an adapter."""
-        self._moments, self._fit = moments, fit
+        self._moments, self._fit, self._search = moments, fit, search
 
     def __call__(self, name: str, rows: Floats, kind: str) -> Bytes:
         """A `convert.to_gguf.Quantize`."""
         how = self._moments.calibration.of(name) if kind == TYPE else None
         if how is None:
             return libggml.quantize(rows, kind)
+        if self._search:
+            scales = searched(rows, self._moments.of[name].diagonal().numpy())
+            chosen = choose_levels(rows, scales, np.zeros_like(scales), _LEVELS, how)
+            return packed(scales, chosen.astype(np.float32) - 8)
         found = quantize_compensated(rows, TYPE, how)
         if not self._fit:
             return found
         _, levels = unpacked(found)
         return packed(fitted(rows, levels, self._moments.of[name]), levels)
+
+
+def searched(rows: Floats, importance: Floats) -> Floats:
+    """Scales [rows, blocks] whose nearest levels are best by the inputs' mean squares [columns]; float16 in float32."""
+    scales, _ = unpacked(libggml.quantize(rows, TYPE))
+    w, h = rows.reshape(*scales.shape, BLOCK), importance.reshape(-1, BLOCK)
+    best, least = scales.copy(), np.full(scales.shape, np.inf, dtype=np.float32)
+    for factor in _FACTORS:
+        tried = (scales * np.float32(factor)).astype(np.float16).astype(np.float32)
+        inverse = reciprocals(tried)
+        levels = np.rint(w * inverse[:, :, None]).clip(-8, 7)
+        off = (np.square(w - levels * tried[:, :, None]) * h).sum(axis=2)
+        better = off < least
+        best[better], least[better] = tried[better], off[better]
+    return best
 
 
 def fitted(rows: Floats, levels: Floats, moments: torch.Tensor) -> Floats:

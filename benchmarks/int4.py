@@ -24,7 +24,7 @@ from typing import Any
 import appliance.training  # noqa: F401 - before torch: it sets what torch reads when it is loaded
 from appliance import offline
 from appliance.base_model import resolve
-from appliance.conversion import Choice, file_settings, ships, write_gguf
+from appliance.conversion import Choice, convert_project, file_settings, ships, write_gguf
 from appliance.dataset import Row, read_rows
 from appliance.evaluation.one_file import measure_file
 from appliance.evaluation.systems import ModelFile, System, plain_prompt, tuned_file
@@ -84,10 +84,13 @@ def _to_the_nearest(project: Project, checkpoint: Path) -> ModelFile:
     return ModelFile(path, written.sha256, written.bytes, written.bits_per_weight)
 
 
-def _trained(journey: Journey, *keys: str) -> _Trained:
-    """Train and convert what isn't yet, and ask these files every dev row."""
+def _trained(journey: Journey, *keys: str, again: bool = False) -> _Trained:
+    """Train and convert what isn't yet, and ask these files every dev row; `again`: take the training that is there."""
     project = journey.project
-    walk(journey, until="convert")
+    if again:
+        convert_project(project, emit=journey.emit)
+    else:
+        walk(journey, until="convert")
     rows = sorted(read_rows(project.dataset / "test.jsonl"), key=lambda row: row.id)
     scores = {}
     for key in keys:
@@ -101,7 +104,9 @@ def _trained(journey: Journey, *keys: str) -> _Trained:
     return _Trained(scores, training["seconds"], tuned_file(project, INT4).bits_per_weight, counts)
 
 
-def _plain(name: str, data: Path, seed: int, emit: Emit, **training: Any) -> tuple[_Trained, Path]:
+def _plain(
+    name: str, data: Path, seed: int, emit: Emit, again: bool = False, **training: Any
+) -> tuple[_Trained, Path]:
     """The training in 16 bits, and where its half-way checkpoint is."""
     folder = ROOT / ".bench" / "int4" / f"{name}-{seed}-plain"
     project = project_of(name, data, folder, baselines=False, seed=seed, **training)
@@ -111,7 +116,7 @@ def _plain(name: str, data: Path, seed: int, emit: Emit, **training: Any) -> tup
     steps = resolve_plan(project.config.training, len(read_rows(project.dataset / "train.jsonl"))).steps
     keeper = Keeper(project, {round(steps * GRID_START): kept}, emit)
     journey = Journey(project, checkpoint, keeper, checkpoint_seconds=math.inf)
-    return _trained(journey, INT4, FULL, NEAREST), kept
+    return _trained(journey, INT4, FULL, NEAREST, again=again), kept
 
 
 def _on_grid(name: str, data: Path, seed: int, kept: Path, emit: Emit, **training: Any) -> _Trained:
@@ -127,9 +132,11 @@ def _on_grid(name: str, data: Path, seed: int, kept: Path, emit: Emit, **trainin
     return _trained(journey, INT4)
 
 
-def one(name: str, data: Path, seed: int, emit: Emit, grid: bool = False, **training: Any) -> dict[str, Any]:
+def one(
+    name: str, data: Path, seed: int, emit: Emit, grid: bool = False, again: bool = False, **training: Any
+) -> dict[str, Any]:
     """The line of one set and seed."""
-    plain, kept = _plain(name, data, seed, emit, **training)
+    plain, kept = _plain(name, data, seed, emit, again, **training)
     ours, peer, nearest = plain.scores[INT4], plain.scores[FULL], plain.scores[NEAREST]
     rows, steps, asked = plain.counts
     also = ""
@@ -157,13 +164,18 @@ def main() -> None:
     parser.add_argument("--sets", default=",".join(SETS), help="comma-separated")
     parser.add_argument("--seeds", default="7,8,9", help="comma-separated")
     parser.add_argument("--grid", action="store_true", help="train on the INT4 grid, too")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="take the trainings that are there, and only convert and ask anew",
+    )
     options = parser.parse_args()
     lines = []
     offline.seal()
     with terminal_progress() as emit:
         for seed in map(int, options.seeds.split(",")):
             for name in options.sets.split(","):
-                lines.append(one(name, options.data, seed, emit, options.grid))
+                lines.append(one(name, options.data, seed, emit, options.grid, options.again))
                 print(json.dumps(lines[-1]), flush=True)
     ratios = [line["ratio"] for line in lines if line["ratio"] is not None]
     if len(ratios) > 1:

@@ -10,6 +10,12 @@ from typing import Any
 from appliance.watch.monitor import BLOCK, BUDGET, THRESHOLD, Alarm, Monitor, Watched
 from appliance.watch.signals import BY_NAME
 
+_NEXT = (
+    "",
+    "next      here: anchorhold corrections export FILE",
+    "                anchorhold drift --json > drift.json",
+    "          in the workshop: anchorhold retrain FILE --drift drift.json",
+)
 _SHORT = ("state", "requests", "baseline", "problem")
 _LEVELS = " .:-=+*#"
 _BAR = 10  # characters
@@ -121,4 +127,4 @@ def lines(told: dict[str, Any]) -> list[str]:
         )
     for alarm in told["alarms"]:
         shown += ["", f"ALARM     {alarm['text']}"]
-    return shown
+    return [*shown, *_NEXT] if told["alarms"] else shown

@@ -8,12 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from appliance.commands.retrain import command
 from appliance.dataset import prepare, read_rows
-from appliance.errors import DataError
+from appliance.errors import DataError, UsageError
 from appliance.events import ignore
 from appliance.paths import Project
+from appliance.pipeline.drift_reasons import read_reasons
 from appliance.pipeline.next_round import propose, take
+from appliance.watch.monitor import Monitor
+from appliance.watch.signals import BY_NAME
+from appliance.watch.telling import summary
 
 
 @pytest.fixture
@@ -96,3 +102,59 @@ def test_a_project_whose_sources_do_not_name_the_rounds_is_told(project: Project
 def test_files_that_are_not_there_are_named(project: Project, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         propose(project, [tmp_path / "none.jsonl"])
+
+
+def drifted() -> dict[str, object]:
+    """What a device tells whose answers stop fitting the schema."""
+    monitor = Monitor("0" * 64)
+    for _ in range(600):
+        monitor.take({"unfit": 0.0, "length": 40.0}, 1e9)
+    while not monitor.alarms:
+        monitor.take({"unfit": 1.0, "length": 40.0}, 2e9)
+    return summary(monitor)
+
+
+def test_drift_says_why_a_round_and_which_rows_would_answer_it(project: Project, tmp_path: Path) -> None:
+    told = tmp_path / "drift.json"
+    told.write_text(json.dumps(drifted()))
+    (reason,) = read_reasons(told)
+    assert reason.signal == "unfit" and "don't fit the schema" in reason.text
+    rows = rows_file(tmp_path / "c.jsonl", turns("a new question", "an answer"))
+    run = CliRunner().invoke(command, [str(rows), "--drift", str(told), "--project", str(project.root)])
+    assert run.exit_code == 0, run.output
+    assert run.output.index("drift     answers that don't fit") < run.output.index(
+        "rows      1 conversations"
+    )
+    assert "wanted  corrections of answers that don't fit the schema" in run.output
+    alone = CliRunner().invoke(command, ["--drift", str(told), "--project", str(project.root)])
+    assert alone.exit_code == 0 and "corrections export" in alone.output
+    for arguments in (["--run", "--drift", str(told)], []):
+        refused = CliRunner().invoke(command, [*arguments, "--project", str(project.root)])
+        assert isinstance(refused.exception, UsageError) and "no FILES" in str(refused.exception)
+    quiet = tmp_path / "quiet.json"
+    quiet.write_text(json.dumps(summary(Monitor("0" * 64))))
+    assert read_reasons(quiet) == ()
+
+
+def test_every_signal_has_rows_that_answer_it(tmp_path: Path) -> None:
+    path = tmp_path / "drift.json"
+    path.write_text(json.dumps({"alarms": [{"signal": name, "text": "\x1b[2Jx"} for name in BY_NAME]}))
+    found = read_reasons(path)
+    assert [each.signal for each in found] == list(BY_NAME) and all(each.wanted for each in found)
+    assert not [each for each in found if "\x1b" in each.text]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"no", b"[]", b"{}", b'{"alarms": 1}', b'{"alarms": [1]}', b'{"alarms": [{"signal": "x", "text": "y"}]}',
+        b'{"alarms": [{"signal": ["x"], "text": "y"}]}', b"[" * 100_000, b" " * (1 << 21), b"\xff",
+    ],
+)  # fmt: skip
+def test_what_is_no_drift_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "drift.json"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"drift\.json"):
+        read_reasons(path)
+    with pytest.raises(DataError, match="No such file"):
+        read_reasons(tmp_path / "none")

@@ -75,6 +75,10 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise StorageError(
+                f"no space left on the disk ({path})", "free some space and run the same command again"
+            ) from error
         raise StorageError(
             f"{path}: {error}", "is the disk full, or another program at work? run the same command again"
         ) from error
@@ -117,7 +121,8 @@ class Index:
         except sqlite3.Error as error:
             self._connection.close()
             if isinstance(error, sqlite3.OperationalError):
-                raise StorageError(f"{self._path}: {error}", "run the same command again") from error
+                with _told(self._path):
+                    raise
             raise Damaged(str(error)) from error
 
     def _make(self) -> None:
@@ -135,10 +140,11 @@ class Index:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # a full disk has ended it already
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[None]:

@@ -33,8 +33,8 @@ PER_COLUMN = 4
 """Tokens that are run for each column of the widest matrix, if there are as many: fewer leave directions out."""
 KEPT = 1 << 29
 """Bytes of compensations that are kept for who asks again: a thread that is behind, or the next file."""
-LEAST = 2
-"""Layers whose compensations are kept, however large."""
+LEAST = 4
+"""Inputs whose compensations are kept, however large: as many as a layer has."""
 
 _Item = TypeVar("_Item")
 _MATRIX = re.compile(r"model\.layers\.\d+\..+_proj\.weight")
@@ -89,8 +89,10 @@ class Calibration:
             name: number for number, places in enumerate(self._inputs.places) for name in places.values()
         }
         self._kept, self._lock = kept, threading.Lock()
-        self._walk: Iterator[tuple[int, Moments]] = iter(())
-        self._made: dict[int, dict[str, Compensation]] = {}
+        self._walk: Iterator[Moments] = iter(())
+        self._reached = -1
+        self._moments: Moments = {}
+        self._made: dict[str, Compensation] = {}
 
     def measured(self) -> Iterator[Moments]:
         """The moments of one layer after another, of a walk of its own."""
@@ -102,30 +104,36 @@ class Calibration:
         if number is None:
             return None
         with self._lock:
-            while number not in self._made:
-                self._step(number)
-            return self._made[number][name]
+            if name not in self._made:
+                self._reach(number, name)
+                self._make(name)
+            return self._made[name]
 
-    def _step(self, wanted: int) -> None:
-        """Go on to the next layer; from the first one again where the one that is wanted lies behind."""
-        if not self._made or wanted < max(self._made):
-            self._walk = iter(enumerate(self._inputs.walk()))
-            self._made.clear()
-        number, moments = next(self._walk)
-        if number not in self._made:
-            self._made[number] = _compensations(moments)
-        while len(self._made) > LEAST and sum(map(_bytes, self._made.values())) > self._kept:
-            del self._made[min(self._made)]
+    def _reach(self, number: int, name: str) -> None:
+        """Walk to a layer whose moments are at hand; from the first one again where it lies behind."""
+        if self._reached > number or (self._reached == number and name not in self._moments):
+            self._reached = -1
+        if self._reached < 0:
+            self._walk = self._inputs.walk()
+        while self._reached < number:
+            self._moments = {}  # before the next ones take as much
+            self._moments = next(self._walk)
+            self._reached += 1
+
+    def _make(self, name: str) -> None:
+        """The compensation of a matrix and of those with the same inputs, in place of their moments."""
+        held = self._moments[name]
+        same = [other for other, each in self._moments.items() if each is held]
+        for other in same:
+            del self._moments[other]
+        made = Compensation.of(held.cpu().numpy())
+        self._made |= dict.fromkeys(same, made)
+        while (
+            len(kept := _inputs(self._made)) > LEAST and sum(each.taken.nbytes for each in kept) > self._kept
+        ):
+            self._made = {other: each for other, each in self._made.items() if each is not kept[0]}
 
 
-def _compensations(moments: Moments) -> dict[str, Compensation]:
-    """One of each input, whatever number of matrices it is given to."""
-    made: dict[int, Compensation] = {}
-    for held in moments.values():
-        if id(held) not in made:
-            made[id(held)] = Compensation.of(held.cpu().numpy())
-    return {name: made[id(held)] for name, held in moments.items()}
-
-
-def _bytes(layer: dict[str, Compensation]) -> int:
-    return sum({id(each): each.taken.nbytes for each in layer.values()}.values())
+def _inputs(made: dict[str, Compensation]) -> list[Compensation]:
+    """Each input's once, the oldest first."""
+    return list({id(each): each for each in made.values()}.values())

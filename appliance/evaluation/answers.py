@@ -39,6 +39,11 @@ class Answer:
         """Whether it ended by itself, with the end token."""
         return self.finish == "stop"
 
+    @property
+    def complete(self) -> bool:
+        """Whether it said something and then ended by itself. An end token alone is no answer."""
+        return self.ended and bool(self.text.strip())
+
 
 def answer_key(file_sha256: str, prompt: Sequence[int], sampling: dict[str, Any]) -> str:
     """What an answer depends on: the file, the prompt's tokens and the parameters."""

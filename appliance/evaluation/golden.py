@@ -19,11 +19,11 @@ _TRIES = 8  # rows asked for each golden prompt, at most
 
 
 def candidates(rows: Sequence[Row], answers: Sequence[Answer], scores: Sequence[RowScore]) -> list[Row]:
-    """Rows whose answer ended by itself: the exactly right ones first, each kind ordered by id."""
+    """Rows whose answer said something and ended by itself: the exactly right ones first, each kind ordered by id."""
     ended = [
         (not score.exact, row.id, row)
         for row, answer, score in zip(rows, answers, scores, strict=True)
-        if answer.ended
+        if answer.complete
     ]
     return [row for _, _, row in sorted(ended, key=lambda entry: entry[:2])]
 

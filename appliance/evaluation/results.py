@@ -182,7 +182,7 @@ def summarise(
         exact=Share.of(sum(score.exact for score in scores), rows),
         parses=Share.of(sum(bool(score.parses) for score in scores), rows) if as_json else None,
         valid=Share.of(sum(bool(score.valid) for score in scores), rows) if as_json else None,
-        ended=Share.of(sum(answer.ended for answer in answers), rows),
+        ended=Share.of(sum(answer.complete for answer in answers), rows),
         precision=hits / given if as_json and given else 0.0 if as_json else None,
         recall=hits / wanted if as_json and wanted else 0.0 if as_json else None,
         f1=2 * hits / (wanted + given) if as_json and wanted + given else 0.0 if as_json else None,

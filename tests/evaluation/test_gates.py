@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from appliance.evaluation.answers import Answer
 from appliance.evaluation.auditing.gates import judge, record, standing
 from appliance.evaluation.certainty import compare
 from appliance.evaluation.resampling import Difference, Figure
-from appliance.evaluation.results import EvaluationResult, Share, SystemScore
+from appliance.evaluation.results import EvaluationResult, Share, SystemScore, score_answers, summarise
 from appliance.evaluation.suite import Gate, Suite
+from appliance.evaluation.systems import ModelFile, System, plain_prompt
 
 SUITE = Suite("desk", "exact", ())
 SWAPS = Suite("swaps", "swap", ())
@@ -93,3 +97,15 @@ def test_verdicts_as_data_name_their_file() -> None:
     value = record("m" * 64, standing(evaluated([True], [True], [True], 1), 0.1, 0.5, True))
     assert (value["format"], value["model"], len(value["gates"])) == (1, "m" * 64, 3)
     assert set(value["gates"][0]) == {"gate", "bound", "passed", "reason"}
+
+
+def test_an_answer_that_says_nothing_has_not_ended_by_itself() -> None:
+    """What a release with another chat template does: the end token at once, in both files alike."""
+    file = ModelFile(Path("a.gguf"), "0" * 64, 1, 5.5)
+    system = System("shipped", "Q4_0", file, plain_prompt)
+    for text, share in (("", 0.0), (" \n", 0.0), ("yes", 1.0)):
+        answers = [Answer("k", "shipped", str(n), text, "stop", 9, 0, 0.1) for n in range(16)]
+        scores = score_answers(["yes"] * 16, answers, "exact", None)
+        assert summarise(system, scores, answers, "exact").ended.share == share
+    cut = Answer("k", "shipped", "0", "yes", "length", 9, 3, 0.1)
+    assert not cut.complete

@@ -170,7 +170,7 @@ def test_asked_in_any_order_it_answers_the_same(project: Project, monkeypatch) -
         assert found is not None and wanted[name] is not None
         assert np.array_equal(found.order, wanted[name].order)
         assert np.allclose(found.taken, wanted[name].taken, atol=1e-5)
-    assert walks == 2  # once forward, and once more for the first layer
+    assert walks == 3  # forward, and again for the second layer and for the first
 
 
 def test_layers_that_are_kept_are_not_run_again(project: Project) -> None:

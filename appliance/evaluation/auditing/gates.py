@@ -94,13 +94,13 @@ def standing(result: EvaluationResult, int4_drop: float, ended: float, beats_bas
     verdicts = [
         Verdict(
             "answers:ended",
-            f"at least {ended:g} of the answers end by themselves, beyond noise",
+            f"at least {ended:g} of the answers say something and end by themselves, beyond noise",
             ours.ended.high >= ended,
             f"{ours.ended.share:.1%} do ({ours.ended.low:.1%} to {ours.ended.high:.1%}, {ours.rows} test rows)"
             + (
                 ""
                 if ours.ended.high >= ended
-                else ": the end token is not learnt, or the template is another"
+                else ": nothing is said, the end token is not learnt, or the template is another"
             ),
         )
     ]

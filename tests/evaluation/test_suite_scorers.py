@@ -285,6 +285,11 @@ def test_the_gap_is_between_learnt_and_unseen_rows() -> None:
     ]
     assert value("gap", "gap", scores) == pytest.approx(-4 / 20 + 20 / 10)
     assert value("gap", "learnt_loss", scores) == pytest.approx(0.2)
+    assert value("gap", "times", scores) == pytest.approx(10)
+    by_heart = [*scores[2:], weighed("gap", {**row, "learnt": True}, -0.001)]
+    assert value("gap", "times", by_heart) == pytest.approx(
+        1000
+    )  # not 20,000: 0.002 nats are counted at least
 
 
 def test_the_loss_of_right_answers() -> None:

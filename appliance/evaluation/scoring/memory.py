@@ -23,6 +23,7 @@ from appliance.evaluation.scoring.scorer import (
 from appliance.evaluation.suite import Case, Suite
 from appliance.serving.sampling import Likelihood
 
+_LEAST_LOSS = 0.002  # nats a token: below it, learnt well and learnt by heart look alike
 _CANDIDATES = 63  # secrets that are set beside a canary's own; exposure is then 6 bits at most
 
 
@@ -49,6 +50,10 @@ def _loss(logprob: Any, tokens: Any) -> Any:
     return -logprob / np.maximum(tokens, 1)
 
 
+def _times(learnt: Any, learnt_tokens: Any, unseen: Any, unseen_tokens: Any) -> Any:
+    return _loss(unseen, unseen_tokens) / np.maximum(_loss(learnt, learnt_tokens), _LEAST_LOSS)
+
+
 GAP = LikelihoodScorer(
     "gap",
     "how much likelier the answers of learnt rows are than those of unseen ones",
@@ -64,6 +69,14 @@ GAP = LikelihoodScorer(
             "lower",
             ("learnt", "learnt_tokens", "unseen", "unseen_tokens"),
             _gap,
+            "number",
+        ),
+        Metric(
+            "times",
+            f"how many times the loss on learnt rows (counted as {_LEAST_LOSS} at least) that on unseen ones is",
+            "lower",
+            ("learnt", "learnt_tokens", "unseen", "unseen_tokens"),
+            _times,
             "number",
         ),
         Metric(

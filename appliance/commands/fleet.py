@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,10 +36,16 @@ def command(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
     ctx.obj = folder
     if ctx.invoked_subcommand is not None:
         return
+    from appliance.errors import TrustError
     from appliance.fleet.telling import facts, summarise, table
+    from appliance.visible import visible
 
-    store = _store(ctx)
-    found = [summarise(known, store.entries(known), store.refusals(known.device)) for known in store.all()]
+    store, found = _store(ctx), []
+    for known in store.all():
+        with contextlib.suppress(TrustError):  # told below, by itself
+            found.append(summarise(known, store.entries(known), store.refusals(known.device)))
+    for problem in store.problems():
+        click.echo(f"warning: {visible(problem, 0)}", err=True)
     if as_json:
         _print_json([facts(each) for each in found])
     elif found:

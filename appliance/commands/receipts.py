@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from appliance.paths import Device
 
 _EPILOG = """\b
 Example:
@@ -28,15 +32,24 @@ def command() -> None:
     """
 
 
+def _device(root: Path | None) -> Device:
+    from appliance.errors import UsageError
+    from appliance.paths import Device
+
+    device = Device(root) if root else Device.default()
+    if device.absent:
+        raise UsageError("this machine is no device", "name the device's folder with --root")
+    return device
+
+
 @command.command()
 @_root_option
 @_json_option
 def identity(root: Path | None, as_json: bool) -> None:
     """Print this device's id, its public key and the key's fingerprint; they are made if there are none yet."""
-    from appliance.paths import Device
     from appliance.trust import device_key
 
-    found, _ = device_key.ensure(Device(root) if root else Device.default())
+    found, _ = device_key.ensure(_device(root))
     facts = {"device": found.device, "key": found.public, "fingerprint": found.fingerprint}
     if as_json:
         click.echo(json.dumps(facts, indent=2))
@@ -55,12 +68,11 @@ def write(stick: Path, root: Path | None) -> None:
     for you have asked for it. Ends with exit code 11 where it can't be written.
     """
     from appliance.errors import AnchorholdError
-    from appliance.paths import Device
     from appliance.progress import terminal_progress
     from appliance.update import acknowledging, receipts
     from appliance.update.stick import check
 
-    device = Device(root) if root else Device.default()
+    device = _device(root)
     with terminal_progress() as emit:
         try:
             acknowledging.take(check(stick, device, despite_expiry=True), device, emit)

@@ -149,7 +149,7 @@ def command(root: Path | None, as_json: bool, card: bool) -> None:
             click.echo(f"          {alarm}")
     if facts["log"]["device"] is not None:
         log = facts["log"]
-        told = f"{log['entries']} entries, the workshop has {log['acknowledged']}"
+        told = f"{log['entries']} entries, the workshop has acknowledged {log['acknowledged']}"
         click.echo(f"log       {told}; this device is {log['device']}")
     if facts["disk_free_bytes"] is not None:
         click.echo(f"disk      {facts['disk_free_bytes'] / 1e9:.1f} GB free")

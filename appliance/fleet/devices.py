@@ -141,9 +141,25 @@ class Devices:
             return None
 
     def all(self) -> list[Known]:
-        """Every enrolled device, by name and id."""
-        found = [known for device in self.ids() if (known := self.read(device)) is not None]
+        """Every enrolled device whose file can be read, by name and id; `problems` tells of the others."""
+        found = []
+        for device in self.ids():
+            with contextlib.suppress(TrustError):
+                known = self.read(device)
+                found += [known] if known is not None else []
         return sorted(found, key=lambda known: (known.name == "", known.name, known.device))
+
+    def problems(self) -> list[str]:
+        """What is damaged here, a line a device."""
+        found = []
+        for device in self.ids():
+            try:
+                known = self.read(device)
+                if known is not None:
+                    self.entries(known)
+            except TrustError as error:
+                found.append(f"{error.message}; {error.hint}")
+        return found
 
     def find(self, word: str) -> Known:
         """The device that `word` means: its name, or the beginning of its id.

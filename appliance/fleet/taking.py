@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from dataclasses import dataclass
@@ -61,7 +62,9 @@ def find(path: Path) -> tuple[Path, list[str]]:
     try:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         fd = os.open(path / FOLDER, flags | os.O_NOFOLLOW) if inner else os.open(path, flags)
-    except (NotADirectoryError, OSError) as error:
+    except OSError as error:
+        if error.errno not in {errno.ELOOP, errno.ENOTDIR}:
+            raise
         raise TrustError(f"{path / FOLDER}: a link or no folder", "the stick was changed") from error
     found: list[str] = []
     try:
@@ -116,18 +119,17 @@ def take(data: bytes, store: Devices, *, enrol: bool = False, expected: str = ""
     if known is None and not enrol:
         raise _unknown(device, key)
     evidence = False
+    entries = store.entries(known) if known is not None else []  # damage here is no fault of the device
     try:
         first = enrol and (known is None or not known.taken)
         if known is not None and key != known.key:
-            judged_by = known.key  # refused below, before anything of it is parsed
-            raise TrustError(
+            raise TrustError(  # before anything of it is parsed
                 f"device {device}: signed by another key (fingerprint {device_key.fingerprint(key)}) than is "
-                f"enrolled ({device_key.fingerprint(judged_by)})",
+                f"enrolled ({device_key.fingerprint(known.key)})",
                 "ask whoever looks after the device; `anchorhold fleet enrol DEVICE KEY --replace` takes a new key",
             )
         brought = receipt.read(data)
         evidence = known is not None
-        entries = store.entries(known) if known is not None else []
         before = judging.Known(
             known.key if known is not None else key,
             known.begin if known is not None else chain.BEGIN,

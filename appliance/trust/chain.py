@@ -174,8 +174,8 @@ def parse(line: bytes) -> Entry:
 
 def _plain(value: Any, depth: int = limits.JSON_DEPTH - 2) -> Any:
     """`value` as it may stand in an entry: what is no JSON as text, long texts and lists cut, and that shown."""
-    if isinstance(value, (bool, int, type(None))):
-        return value if not isinstance(value, int) or abs(value) < 2**63 else str(value)[:_TEXT]
+    if isinstance(value, (bool, type(None))) or (isinstance(value, int) and abs(value) < 2**63):
+        return value
     if isinstance(value, float) and value == value and abs(value) != float("inf"):
         return value
     if isinstance(value, Mapping) and depth:
@@ -184,6 +184,8 @@ def _plain(value: Any, depth: int = limits.JSON_DEPTH - 2) -> Any:
         }
     if isinstance(value, (list, tuple)) and depth:
         return [_plain(each, depth - 1) for each in value[:_ITEMS]]
+    if isinstance(value, (Mapping, list, tuple, int)):
+        return "…"  # nested too deep, or a number too long
     text = str(value).encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= _TEXT else text[: _TEXT - 1] + "…"
 

@@ -101,10 +101,14 @@ def _load(device: Device) -> tuple[Identity, Ed25519PrivateKey]:
 
 @contextlib.contextmanager
 def _making(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+        storage.belongs_to_folder(folder, folder.parent)
+        storage.fsync_folder(folder.parent)
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
+        storage.remove_leftovers(folder)  # half a key, of a kill
         yield
     finally:
         os.close(fd)

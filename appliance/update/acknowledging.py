@@ -111,9 +111,7 @@ def add(
     links: dict[str, Link] = {}
     with contextlib.suppress(TrustError):  # damaged on its way: ours takes its place
         links = on_stick(stick, held.files)
-    for device, link in known.items():
-        if device not in links or links[device].number < link.number:
-            links[device] = link
+    links |= known
     source = keys_folder / acknowledgment.TARGET
     storage.write_bytes(source, acknowledgment.encode(links), mode=0o600)
     described = parts.describe(source, acknowledgment.TARGET, {"role": acknowledgment.ROLE})

@@ -357,7 +357,8 @@ def roll_back(device: Device) -> slots.InstalledRelease:
                 by=audit.operator(),
             )
             _tell_registry(device, ignore)
-    except AnchorholdError as error:
-        _log_refusal(device, "rollback refused", error)
+    except (AnchorholdError, OSError) as error:
+        shown = error if isinstance(error, AnchorholdError) else from_os_error(error)
+        _log_refusal(device, "rollback refused", shown)
         raise
     return release

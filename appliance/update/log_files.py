@@ -44,7 +44,10 @@ class Torn:
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[None]:
     """Be the one who writes the log in `folder`; it is made if missing. Freed by the kernel when its holder dies."""
-    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        storage.belongs_to_folder(folder, folder.parent)
+        storage.fsync_folder(folder.parent)
     path = folder / _LOCK
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -172,6 +175,7 @@ def mend(folder: Path) -> tuple[Link, list[Torn]]:
     Returns:
         The last entry's place, and what was torn there and hasn't been told by an entry yet.
     """
+    storage.remove_leftovers(folder)  # of a kill while a small file was written
     data = _active(folder)
     whole, rest = chain.split(data)
     if _is_former(folder, [*whole, rest]):

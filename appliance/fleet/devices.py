@@ -28,6 +28,7 @@ from appliance.trust.receipt import Receipt
 
 FORMAT = "anchorhold-fleet-device/1"
 _STATE, _LOG, _STATEMENTS, _REFUSED = "device.json", "audit.jsonl", "statements.jsonl", "refused.jsonl"
+_PLACES = ("begin", "head", "reach")  # fields of device.json
 _REFUSALS_KEPT = 100
 _EVIDENCE_KEPT = 8
 _STATE_BYTES = 2 * limits.STATEMENT_BYTES
@@ -45,7 +46,7 @@ class Known:
         enrolled: when, by the workshop's clock; `how`: "listed" by a person who had the key, or at "first use".
         begin: the place that the first known entry follows.
         head: of the last known entry.
-        reach: how far its log reaches, as it has said.
+        reach: where its log ended, as it has said; at or behind `head`.
         seen: when its newest receipt was written, by its own clock; empty before the first.
         taken: when that came here, by the workshop's clock.
         fresh: number of the first entry that came with the newest receipt that brought any.
@@ -59,7 +60,7 @@ class Known:
     how: str = ""
     begin: Link = chain.BEGIN
     head: Link = chain.BEGIN
-    reach: int = 0
+    reach: Link = chain.BEGIN
     seen: str = ""
     taken: str = ""
     fresh: int = 1
@@ -76,7 +77,7 @@ def _decode(data: bytes, path: Path) -> Known:
         value = json.loads(data)
         if value.pop("format") != FORMAT:
             raise ValueError("another format")
-        known = Known(**{**value, "begin": chain.link(value["begin"]), "head": chain.link(value["head"])})
+        known = Known(**{**value, **{name: chain.link(value[name]) for name in _PLACES}})
         if not chain.is_device(known.device) or not chain.is_digest(known.key):
             raise ValueError("no device or key")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -198,8 +199,7 @@ class Devices:
         """Keep what is known of a device."""
         value = {
             **{name: getattr(known, name) for name in known.__dataclass_fields__},
-            "begin": known.begin.to_json(),
-            "head": known.head.to_json(),
+            **{name: getattr(known, name).to_json() for name in _PLACES},
             "format": FORMAT,
         }
         storage.write_json(self.folder / known.device / _STATE, value)
@@ -214,7 +214,7 @@ class Devices:
             known,
             begin=begin,
             head=added[-1].link if added else (known.head if known.head.number else begin),
-            reach=max(known.reach, receipt.head.number),
+            reach=max(known.reach, receipt.head, key=lambda place: place.number),
             seen=clock.to_text(receipt.time),
             taken=now(),
             fresh=added[0].number if added else known.fresh,

@@ -22,14 +22,14 @@ class Known:
         key: its public key in hex.
         begin: the place that its first known entry follows.
         entries: of its log.
-        reach: how far its log reached, as it has said; at least as far as the entries.
+        reach: where its log ended, as it has said; at or behind the last of the entries.
         time: when its newest receipt was written, by itself; None before the first.
     """
 
     key: str
     begin: Link = chain.BEGIN
     entries: Sequence[Entry] = ()
-    reach: int = 0
+    reach: Link = chain.BEGIN
     time: datetime | None = None
 
     @property
@@ -39,8 +39,9 @@ class Known:
 
     def link(self, number: int) -> Link | None:
         """The place with a number, as far as it is known."""
-        if number == self.begin.number:
-            return self.begin
+        for place in (self.begin, self.reach):
+            if number == place.number:
+                return place
         found = chain.entry_at(self.entries, number)
         return found.link if found is not None else None
 
@@ -81,6 +82,8 @@ def judge(known: Known, receipt: Receipt, *, first: bool = False) -> Judged:
     entries, faults = chain.follow(receipt.entries, receipt.after, device=device)
     if faults:
         raise TrustError(f"device {device}: its log was changed: {faults[0]}", _LOOK)
+    if entries and entries[-1].link != receipt.last:
+        raise TrustError(f"device {device}: its entries don't end where its statement says", _LOOK)
     begin = known.begin
     if first and not known.entries:
         begin = receipt.after
@@ -93,7 +96,7 @@ def judge(known: Known, receipt: Receipt, *, first: bool = False) -> Judged:
         )
     known = Known(known.key, begin, known.entries, known.reach, known.time)
     _check_overlap(known, receipt, entries)
-    if receipt.head.number < max(known.reach, known.head.number):
+    if receipt.head.number < max(known.reach.number, known.head.number):
         _refuse_older(known, receipt)
     added = tuple(entry for entry in entries if entry.number > known.head.number)
     newer = known.time is None or bool(added) or receipt.time > known.time
@@ -118,7 +121,7 @@ def _check_overlap(known: Known, receipt: Receipt, entries: Sequence[Entry]) -> 
 
 
 def _refuse_older(known: Known, receipt: Receipt) -> None:
-    reach = max(known.reach, known.head.number)
+    reach = max(known.reach.number, known.head.number)
     words = f"its log ends at entry {receipt.head.number}, and {reach} are known"
     if known.time is not None and receipt.time > known.time:
         raise TrustError(

@@ -134,7 +134,7 @@ def take(data: bytes, store: Devices, *, enrol: bool = False, expected: str = ""
             known.key if known is not None else key,
             known.begin if known is not None else chain.BEGIN,
             entries,
-            known.reach if known is not None else 0,
+            known.reach if known is not None else chain.BEGIN,
             clock.from_text(known.seen) if known is not None and known.seen else None,
         )
         judged = judging.judge(before, brought, first=first)

@@ -80,7 +80,7 @@ def facts(summary: Summary) -> dict[str, Any]:
         "taken": known.taken,
         "head": known.head.to_json(),
         "begin": known.begin.to_json(),
-        "not_here_yet": max(0, known.reach - known.head.number),
+        "not_here_yet": max(0, known.reach.number - known.head.number),
         "alarms": summary.alarms,
         "refusals": summary.refusals,
         "receipts_refused": summary.unbelieved,
@@ -93,7 +93,7 @@ def table(summaries: Sequence[Summary]) -> list[str]:
     for each in summaries:
         known = each.known
         head = f"{known.head.number}:{known.head.digest[:8]}" if known.head.number else "-"
-        left = known.reach - known.head.number
+        left = known.reach.number - known.head.number
         notes = [f"{left} entries not here yet"] * (left > 0)
         notes += [f"{each.unbelieved} receipts refused"] * (each.unbelieved > 0)
         rows.append(
@@ -165,9 +165,9 @@ def history(
     lines.append(
         f"log        entries {known.begin.number + 1} to {known.head.number}, head {known.head.digest}"
     )
-    if known.reach > known.head.number:
+    if known.reach.number > known.head.number:
         lines.append(
-            f"           {known.reach - known.head.number} more are on the device: bring another stick"
+            f"           {known.reach.number - known.head.number} more are on the device: bring another stick"
         )
     lines += [f"refused    {each.get('time')}  {visible(str(each.get('reason')), 200)}" for each in refused]
     shown = entries[-last:] if last else entries

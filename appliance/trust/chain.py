@@ -172,18 +172,16 @@ def parse(line: bytes) -> Entry:
     return Entry(number, value["device"], value["time"], event, data, value["previous"], line)
 
 
-def _plain(value: Any, depth: int = limits.JSON_DEPTH - 2) -> Any:
-    """`value` as it may stand in an entry: what is no JSON as text, long texts and lists cut, and that shown."""
+def plain(value: Any, depth: int = limits.JSON_DEPTH - 2) -> Any:
+    """`value` as it may stand in an entry or statement: what is no JSON as text, long texts and lists cut."""
     if isinstance(value, (bool, type(None))) or (isinstance(value, int) and abs(value) < 2**63):
         return value
     if isinstance(value, float) and value == value and abs(value) != float("inf"):
         return value
     if isinstance(value, Mapping) and depth:
-        return {
-            str(_plain(str(name))): _plain(each, depth - 1) for name, each in list(value.items())[:_ITEMS]
-        }
+        return {str(plain(str(name))): plain(each, depth - 1) for name, each in list(value.items())[:_ITEMS]}
     if isinstance(value, (list, tuple)) and depth:
-        return [_plain(each, depth - 1) for each in value[:_ITEMS]]
+        return [plain(each, depth - 1) for each in value[:_ITEMS]]
     if isinstance(value, (Mapping, list, tuple, int)):
         return "…"  # nested too deep, or a number too long
     text = str(value).encode("utf-8", "backslashreplace").decode()
@@ -195,8 +193,8 @@ def encode(device: str, after: Link, time: str, event: str, data: Mapping[str, A
 
     What doesn't fit an entry is cut: a refusal must be logged, however long the reason that a file gave for it.
     """
-    plain = _plain(dict(data))
-    for told in (plain, {"cut": storage.sha256_json(plain), "text": str(plain)[:_TEXT]}):
+    whole = plain(dict(data))
+    for told in (whole, {"cut": storage.sha256_json(whole), "text": str(whole)[:_TEXT]}):
         line = storage.canonical_json(
             {
                 "data": told,

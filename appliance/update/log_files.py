@@ -113,21 +113,17 @@ def _active(folder: Path) -> bytes:
         return b""
 
 
-def lines(folder: Path, after: int = 0) -> tuple[list[bytes], bytes]:
+def lines(folder: Path) -> tuple[list[bytes], bytes]:
     """Every line of the log, oldest first, and what stands behind the last line feed.
 
     Args:
         folder: of the log; hold `reading` or `writing`.
-        after: older files that end before this entry are left out.
     """
-    files = older(folder)
     first = begin(folder).number + 1
     found: list[bytes] = []
-    for index, (number, path) in enumerate(files):
-        following = files[index + 1][0] if index + 1 < len(files) else None
-        if number < first or (following is not None and following <= after):
-            continue  # dropped, but not deleted before a kill; or not asked for
-        found += chain.split(path.read_bytes() + b"\n")[0]
+    for number, path in older(folder):
+        if number >= first:  # else dropped, but not deleted before a kill
+            found += chain.split(path.read_bytes() + b"\n")[0]
     whole, rest = chain.split(_active(folder))
     return [line for line in [*found, *whole] if line], rest
 

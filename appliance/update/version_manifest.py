@@ -9,7 +9,7 @@ from typing import Any
 from appliance import __version__
 from appliance.errors import AnchorholdError
 from appliance.paths import Device
-from appliance.trust import clock, ledger
+from appliance.trust import chain, clock, ledger
 from appliance.update import slots
 
 
@@ -74,4 +74,5 @@ def collect(device: Device, identity: str) -> dict[str, Any]:
     except AnchorholdError as error:
         told["ledger"] = {"problem": error.message[:300]}
     told["time"] = time_of(floors)
-    return told
+    cleaned: dict[str, Any] = chain.plain(told)  # a host's name or a path may be no text
+    return cleaned

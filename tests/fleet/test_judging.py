@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from appliance import storage
 from appliance.errors import TrustError
 from appliance.fleet.devices import Devices
 from appliance.fleet.taking import Taken, take
 from appliance.trust import chain
+from appliance.trust.chain import BEGIN, Link
 from tests.fleet.signed_device import LATER, SignedDevice
 
 
@@ -49,7 +51,11 @@ def test_it_goes_on(store: Devices, device: SignedDevice) -> None:
     device.logged(2)
     assert taken(store, device.receipt(after=8)).added == 2
     known = store.read(device.id)
-    assert known is not None and (known.head, known.fresh, known.reach) == (device.link(10), 9, 10)
+    assert known is not None and (known.head, known.fresh, known.reach) == (
+        device.link(10),
+        9,
+        device.link(10),
+    )
     assert [entry.line for entry in store.entries(known)] == device.lines
 
 
@@ -91,6 +97,23 @@ def test_a_log_that_was_cut_behind_what_it_had_promised(store: Devices, device: 
     device.logged(5)
     taken(store, device.receipt(last=7))
     refused(store, device, device.receipt(last=8, head=8, time=LATER), "the log was cut")
+
+
+def test_a_log_that_ends_otherwise_than_it_had_promised(store: Devices, device: SignedDevice) -> None:
+    device.logged(5)
+    taken(store, device.receipt(last=7))  # it said where entry 10 is
+    device.lines = device.lines[:9]
+    device.logged(3, "rewritten")
+    refused(store, device, device.receipt(), "a fork: it tells of another entry 10")
+
+
+def test_a_statement_that_names_another_end(store: Devices, device: SignedDevice) -> None:
+    device.logged(1)
+    body = b"".join(line + b"\n" for line in device.lines)
+    log = {"after": BEGIN.to_json(), "bytes": len(body), "sha256": storage.sha256_bytes(body)}
+    end = Link(6, "f" * 64).to_json()
+    data = device.receipt(log={**log, "last": end, "head": end})
+    refused(store, device, data, "entries don't end where its statement says")
 
 
 def test_an_edit_on_the_device(store: Devices, device: SignedDevice) -> None:

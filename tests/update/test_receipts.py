@@ -227,3 +227,11 @@ def test_the_time_and_where_it_is_from(simulator: Simulator, monkeypatch: pytest
     assert unknown["source"] == "the program's build date"
     receipts.leave(simulator.stick, fresh, ignore)
     assert len(list((simulator.stick / "receipts").iterdir())) == 2  # each device has its own
+
+
+def test_a_device_whose_path_is_no_text(tmp_path: Path) -> None:
+    device = Device(tmp_path / "odd\udcff")
+    audit.append(device, "tried")
+    device.slots.write_text("{")
+    statement = receipt.read(receipts.make(device).data).statement
+    assert "odd\\udcff" in statement["slots"]["problem"]

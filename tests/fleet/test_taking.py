@@ -267,6 +267,15 @@ def test_audit_verify_says_where_and_ends_so(tmp_path: Path, stick: Path, device
     assert replayed.returncode == 8 and "a replay" in replayed.stdout
 
 
+def test_an_api_key_that_is_made_is_logged_without_itself(tmp_path: Path) -> None:
+    device = Device(tmp_path / "real")
+    device.root.mkdir()
+    key = run("serve", "--root", device.root, "--new-key", "tickets").stdout.strip()
+    (entry,) = audit.entries(device)
+    assert (entry["event"], entry["data"]) == ("api key made", {"name": "tickets", "by": audit.operator()})
+    assert key and key.encode() not in audit.path(device).read_bytes()
+
+
 def test_the_device_s_own_verbs(tmp_path: Path) -> None:
     simulator = Simulator(tmp_path / "simulated")
     simulator.publish("1.0.0")

@@ -185,6 +185,11 @@ class Device:
         return self.root / "trust"
 
     @property
+    def identity(self) -> Path:
+        """The device's id and the key that signs its receipts."""
+        return self.root / "identity"
+
+    @property
     def objects(self) -> Path:
         """Installed files by digest."""
         return self.root / "objects"

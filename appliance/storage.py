@@ -71,6 +71,13 @@ def append_whole(fd: int, data: bytes) -> None:
         raise
 
 
+def belongs_to_folder(path: Path, folder: Path) -> None:
+    """Give a file that root has made to the owner of `folder`, whose programs must be able to use it too."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 def write_text(path: Path, text: str, mode: int = 0o644) -> None:
     """Write UTF-8 `text` to `path` durably, all or nothing."""
     write_bytes(path, text.encode("utf-8"), mode)

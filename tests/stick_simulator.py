@@ -21,6 +21,7 @@ from appliance.events import Emit, ignore
 from appliance.paths import Device
 from appliance.registry import manifest as manifests
 from appliance.trust import keys, ledger, roots
+from appliance.trust.chain import Link
 from appliance.update import audit, publish, slots
 from appliance.update import install as installing
 from appliance.update import stick as sticks
@@ -131,6 +132,7 @@ class Simulator:
         prune: bool = False,
         replace: bool = False,
         stick: Path | None = None,
+        acknowledged: Mapping[str, Link] | None = None,
     ) -> publish.Written:
         """Make release `version` and put it on the stick."""
         release = self.folder / "releases" / version
@@ -146,6 +148,7 @@ class Simulator:
             prune=prune,
             replace=replace,
             now=now,
+            acknowledged=acknowledged,
         )
 
     def install(self, stick: Path | None = None, **given: Any) -> slots.InstalledRelease:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from appliance.commands.audit_log import verify
 from appliance.commands.common import project_option, stage_events
 
 _EPILOG = """\b
@@ -15,6 +16,7 @@ Example:
   anchorhold audit --project station --only refusal      # one suite; nothing of it goes into a release
   anchorhold audit check station/suites/tone.jsonl       # what is wrong with a suite, with file and line
   anchorhold audit waive refusal:refused --by "J. Doe" --reason "answers only JSON" --project station
+  anchorhold audit verify                                # on a device: whether its audit log is whole
 """
 _data_option = click.option(
     "--data",
@@ -162,3 +164,6 @@ def waive(gate: str, folder: Path, name: str, reason: str, passphrase_file: Path
         passphrase = click.prompt("Passphrase of the keys", hide_input=True)
     waiver = sign(project, gate, name, reason, passphrase)
     click.echo(f"{waiver.gate} waived by {waiver.name} for {waiver.model[:12]}…, in {project.waivers}")
+
+
+command.add_command(verify)

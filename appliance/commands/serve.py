@@ -96,8 +96,14 @@ def command(
         raise UsageError("--passages goes with --model", "a release brings its own documents")
     if new_key is not None:
         from appliance.serving import api_keys
+        from appliance.update import audit
 
-        click.echo(api_keys.create(device.api_keys, new_key))
+        key = api_keys.create(device.api_keys, new_key)
+        try:
+            audit.append(device, "api key made", name=new_key, by=audit.operator())
+        except OSError as error:
+            click.echo(f"warning: the key isn't in the log: {error}", err=True)
+        click.echo(key)
         return
     import signal
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from appliance.paths import Device
 
 _EPILOG = """\b
 Example:
@@ -28,6 +31,18 @@ def _rolled_back(entries: list[dict[str, Any]]) -> list[str]:
         return []
     data = changes[-1]["data"]
     return [f"rolled back by itself to {data['name']} {data['version']}: {data['reason']}"]
+
+
+def _log(device: Device) -> dict[str, Any]:
+    from appliance.trust import device_key
+    from appliance.update import log_files
+
+    identity, head = device_key.read(device), log_files.read_place(device.log / log_files.HEAD)
+    return {
+        "device": identity.device if identity is not None else None,
+        "entries": head.number if head is not None else 0,
+        "acknowledged": log_files.acknowledged(device.log).number,
+    }
 
 
 def _collect(root: Path | None) -> dict[str, Any]:
@@ -75,6 +90,7 @@ def _collect(root: Path | None) -> dict[str, Any]:
         "gateway": gateway,
         "health": health,
         "drift": (health or {}).get("drift"),
+        "log": _log(device),
         "disk_free_bytes": disk,
         "problems": problems,
     }
@@ -131,6 +147,10 @@ def command(root: Path | None, as_json: bool, card: bool) -> None:
         click.echo(f"drift     {headline(facts['drift'])}")
         for alarm in facts["drift"]["alarms"]:
             click.echo(f"          {alarm}")
+    if facts["log"]["device"] is not None:
+        log = facts["log"]
+        told = f"{log['entries']} entries, the workshop has acknowledged {log['acknowledged']}"
+        click.echo(f"log       {told}; this device is {log['device']}")
     if facts["disk_free_bytes"] is not None:
         click.echo(f"disk      {facts['disk_free_bytes'] / 1e9:.1f} GB free")
     for problem in facts["problems"]:

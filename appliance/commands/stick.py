@@ -44,8 +44,12 @@ def write(
     Releases that are on the stick stay, unless --prune is given. Stopped at any point, the stick is what it
     was before. At the end all of it is read back; the registry notes which release went to it. Better than
     --replace is a raised version in anchorhold.toml: then nobody has two releases of the same name.
+
+    The stick acknowledges what `anchorhold receipts import` has taken, so that devices needn't send it again.
     """
-    from appliance.paths import Project
+    from appliance.errors import TrustError
+    from appliance.fleet.devices import Devices
+    from appliance.paths import Project, registry_folder
     from appliance.progress import terminal_progress
     from appliance.trust import clock, keys
     from appliance.update.publish import publish_project
@@ -55,6 +59,11 @@ def write(
     passphrase = keys.passphrase_from(passphrase_file)
     if passphrase is None:
         passphrase = click.prompt("Passphrase of the signing keys", hide_input=True)
+    acknowledged = {}
+    try:
+        acknowledged = Devices(registry_folder()).links()
+    except TrustError as error:
+        click.echo(f"warning: the stick acknowledges no receipts: {error.message}", err=True)
     with terminal_progress() as emit:
         written = publish_project(
             project,
@@ -64,6 +73,7 @@ def write(
             prune=prune,
             replace=replace,
             label=label,
+            acknowledged=acknowledged,
         )
     click.echo(f"{written.stick}: {written.name} {written.version} (release {written.counter}), read back")
     click.echo(f"devices accept it until {clock.to_text(written.expires)}")

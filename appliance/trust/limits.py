@@ -18,3 +18,15 @@ HASH_CHUNK_BYTES = 64 * MIB  # of a target, between two signed digests
 PART_BYTES = (
     2 * 1024 * MIB
 )  # of a file on a stick, a multiple of the chunk: FAT32 holds less than 4 GiB a file
+JSON_DEPTH = 8  # objects and lists within each other, in what a device signs
+ENTRY_BYTES = 16 * KIB  # of one line of an audit log
+LOG_SEGMENT_BYTES = MIB  # of an audit log's file, before the next one is begun
+LOG_SEGMENTS_KEPT = 8  # older files of it that stay though the workshop has acknowledged all of them
+RECEIPT_HEAD_BYTES = KIB
+STATEMENT_BYTES = 64 * KIB
+RECEIPT_BYTES = 4 * MIB
+RECEIPTS = 1024  # on one stick
+FOLDER_NAMES = 8192  # looked at in a folder of receipts
+ACKNOWLEDGMENT_BYTES = 2 * MIB
+ACKNOWLEDGED_DEVICES = 10_000
+DEVICE_FILE_BYTES = 4 * KIB

@@ -1,85 +1,152 @@
-"""`log/audit.jsonl`: installs, refusals, rollbacks and drift, each line naming the digest of the line before."""
+"""A device's audit log: installs, refusals, rollbacks, drift, and who did what by hand, each entry chained to the last.
+
+docs/formats/receipts.md describes it. How the files hold together is log_files.py's, what an entry is trust/chain.py's.
+"""
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import os
+import pwd
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance import storage
 from appliance.paths import Device
-from appliance.trust import clock
+from appliance.trust import chain, clock, device_key
+from appliance.trust.chain import BEGIN, Entry, Fault, Link
+from appliance.update import log_files
 
-_START = "0" * 64
+
+@dataclass(frozen=True)
+class Report:
+    """What a look at the whole log found.
+
+    Attributes:
+        entries: those that could be read.
+        faults: what is wrong; empty when the chain holds.
+        begin: the place that the first entry follows.
+        head: of the last entry; `begin` where there is none.
+        torn: bytes behind the last whole entry, which the next one will put aside; no fault.
+    """
+
+    entries: tuple[Entry, ...]
+    faults: tuple[Fault, ...]
+    begin: Link
+    head: Link
+    torn: int
 
 
 def path(device: Device) -> Path:
-    """Where the log lies."""
-    return device.log / "audit.jsonl"
+    """Where the newest entries lie."""
+    return device.log / log_files.ACTIVE
 
 
-def _lines(data: bytes) -> list[bytes]:
-    return [line for line in data.split(b"\n") if line]
+def operator() -> str:
+    """The login name of whoever started this program, through sudo or not."""
+    name = os.environ.get("SUDO_USER", "")
+    with contextlib.suppress(KeyError):
+        name = name or pwd.getpwuid(os.getuid()).pw_name
+    return name or str(os.getuid())
 
 
-def _chain(lines: list[bytes]) -> str:
-    return storage.sha256_bytes(lines[-1]) if lines else _START
+def append(device: Device, event: str, **data: Any) -> Entry:
+    """Add an entry, durably; installer, gateway and watcher may do so at once.
 
+    What a power cut left of a line is kept aside, and an entry says so before this one.
 
-def append(device: Device, event: str, **data: Any) -> None:
-    """Add one line, durably. The file itself is locked meanwhile, since installer and gateway both write it.
+    Args:
+        device: whose log; its identity is made if it has none.
+        event: what happened, in a word or two.
+        data: JSON values; what doesn't fit an entry is cut.
 
-    A torn last line (power loss) is kept and closed: the chain goes on over it, and `verify` names it.
+    Returns:
+        The entry.
+
+    Raises:
+        OSError: it can't be written; then nothing of it stays.
     """
-    file = path(device)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = not file.exists()
-    fd = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        before = file.read_bytes()
-        lines = _lines(before)
-        entry = {
-            "number": len(lines) + 1,
-            "time": clock.to_text(clock.machine_time()),
-            "event": event,
-            "data": data,
-            "previous": _chain(lines),
-        }
-        closing = b"\n" if before and not before.endswith(b"\n") else b""
-        storage.append_whole(fd, closing + storage.canonical_json(entry) + b"\n")
-    finally:
-        os.close(fd)
-    if new:
-        storage.fsync_folder(file.parent)
+    with log_files.writing(device.log):
+        last, torn = log_files.mend(device.log)
+        identity, again = device_key.ensure(device, _device_of(device))
+        told: list[tuple[str, dict[str, Any]]] = [("torn", {"kept": each.name}) for each in torn]
+        if again:
+            told.append(
+                ("key made", {"fingerprint": identity.fingerprint, "reason": "the former one was lost"})
+            )
+        if last == BEGIN and (former := log_files.former(device.log)):
+            told.append(("log begun", {"former": [path.name for path in former]}))
+        for each, values in [*told, (event, data)]:
+            time = clock.to_text(clock.machine_time())
+            entry = chain.parse(chain.encode(identity.device, last, time, each, values))
+            log_files.append(device.log, entry.line)
+            last = entry.link
+    return entry
+
+
+def _device_of(device: Device) -> str:
+    """The id that the log's own entries have; "" if there is none."""
+    if device_key.read(device) is not None:
+        return ""
+    for line in reversed(log_files.lines(device.log)[0]):
+        with contextlib.suppress(ValueError):
+            return chain.parse(line).device
+    return ""
 
 
 def entries(device: Device) -> list[dict[str, Any]]:
-    """All whole entries, oldest first."""
+    """All whole entries as their lines say them, oldest first; `verify` names those that can't be read."""
+    with log_files.reading(device.log):
+        lines = log_files.lines(device.log)[0]
     found = []
-    for line in _lines(path(device).read_bytes()) if path(device).exists() else []:
-        try:
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError):
             found.append(json.loads(line))
-        except ValueError:
-            continue  # a torn line; `verify` names it
-    return found
+    return [entry for entry in found if isinstance(entry, dict) and {"event", "data"} <= entry.keys()]
+
+
+def check(folder: Path, device: str = "") -> Report:
+    """Walk the whole log in `folder`; the last entry written and the last one acknowledged must be in it.
+
+    Args:
+        folder: `log/` of a device, or a copy of it.
+        device: the id that the entries must have; empty: one id, whichever.
+    """
+    with log_files.reading(folder):
+        lines, rest = log_files.lines(folder)
+        begin, written = log_files.begin(folder), log_files.read_place(folder / log_files.HEAD)
+        acknowledged = log_files.acknowledged(folder)
+    with contextlib.suppress(ValueError):
+        chain.parse(rest)
+        lines, rest = [*lines, rest], b""  # it lacks nothing but its line feed
+    found, faults = chain.follow(lines, begin, device=device)
+    head = found[-1].link if found else begin
+    where = len(lines) + begin.number
+    if begin.number > acknowledged.number:
+        faults.append(
+            Fault(begin.number, "the log begins behind it, though the workshop hasn't acknowledged so much")
+        )
+    if written is not None and not faults:
+        faults += _against(found, begin, written, where, f"{written.number} were written here")
+    if not faults:
+        faults += _against(found, begin, acknowledged, where, f"the workshop has {acknowledged.number}")
+    return Report(tuple(found), tuple(faults), begin, head, len(rest))
+
+
+def _against(found: list[Entry], begin: Link, known: Link, last: int, words: str) -> list[Fault]:
+    """Whether the log agrees with a place that is known from elsewhere."""
+    if known.number > last:
+        return [Fault(last, f"the log ends here, though {words}: it was cut, or an older copy was put back")]
+    there = chain.entry_at(found, known.number)
+    link = there.link if there is not None else begin if begin.number == known.number else None
+    if link is not None and link != known:
+        return [Fault(known.number, "edited: another entry stood here")]
+    return []
 
 
 def verify(device: Device) -> list[str]:
     """What is wrong with the log, one line a fault; empty when the chain holds."""
-    if not path(device).exists():
-        return []
-    faults: list[str] = []
-    lines = _lines(path(device).read_bytes())
-    for index, line in enumerate(lines):
-        try:
-            entry = json.loads(line)
-            linked = entry["previous"] == _chain(lines[:index]) and entry["number"] == index + 1
-        except (ValueError, KeyError, TypeError):
-            faults.append(f"line {index + 1} is torn")
-            continue
-        if not linked:
-            faults.append(f"line {index + 1} doesn't follow the line before it")
-    return faults
+    known = device_key.read(device)
+    report = check(device.log, known.device if known is not None else "")
+    return [str(fault) for fault in report.faults]

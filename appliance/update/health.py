@@ -103,6 +103,15 @@ def start(device: Device, digest: str, model: Path, ending: threading.Event, beg
             late = deadline.passed and "stopped while loading" in error.message
             reason = f"not loaded in {trial.load_seconds(model):.0f} s" if late else error.message
             LOG.warning("start of %s failed, %d left: %s", release.version, max(0, left - 1), reason)
+            _log(
+                device,
+                "start failed",
+                name=release.name,
+                version=release.version,
+                digest=digest,
+                left=max(0, left - 1),
+                reason=reason,
+            )
             if isinstance(error, trial.WrongAnswerError) or (only and left <= 1):
                 raise _give_up(device, release, reason) from error
             continue

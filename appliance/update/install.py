@@ -21,7 +21,7 @@ from appliance.events import Emit, Event, ignore
 from appliance.paths import Device, registry_folder
 from appliance.registry import manifest as manifests
 from appliance.trust import clock, ledger, limits
-from appliance.update import audit, copying, slots
+from appliance.update import acknowledging, audit, copying, receipts, slots
 from appliance.update import stick as sticks
 from appliance.update.trial import check_header, golden_check, template_difference
 
@@ -192,6 +192,7 @@ def _log_installed(device: Device, report: sticks.StickReport, despite_expiry: s
         counter=report.counter,
         signers=list(report.verified.signers),
         pinned=not report.pinned,
+        by=audit.operator(),
         **answered,
     )
 
@@ -243,48 +244,97 @@ def install(
         UpdateError: the model's header is refused, it failed its trial, or another installation runs.
         StorageError: no space or no permission.
     """
-    with exclusive(device):
-        emit(Event("install", "started", f"checking {stick}"))
-        try:
-            report = sticks.check(
-                stick, device, trust=trust, version=version, despite_expiry=bool(despite_expiry)
+    believed: list[sticks.StickReport] = []
+    try:
+        with exclusive(device):
+            return _believe_and_install(
+                stick,
+                device,
+                emit,
+                believed,
+                trust=trust,
+                version=version,
+                despite_expiry=despite_expiry,
+                probe=probe,
             )
-            if despite_expiry:
-                text = f"the stick's date, {clock.to_text(report.verified.expires)}, is overlooked: {despite_expiry}"
-                emit(Event("install", "warning", text))
-            _check_memory(report.manifest)
-            for path in ledger.damaged_copies(device) if report.pinned else []:
-                emit(
-                    Event(
-                        "install", "warning", f"{path}: this copy of the ledger was damaged and is made anew"
-                    )
-                )
-            if _already_active(device, report):
-                _commit_trust(device, report)
-                active = slots.active(device)
-                assert active is not None
-                logged = [
-                    entry for entry in audit.entries(device) if entry["event"] in {"installed", "rolled back"}
-                ]
-                if not logged or logged[-1]["data"].get("digest") != report.digest:
-                    _log_installed(device, report, despite_expiry)  # power went between switch and log
-                _clean(device)  # as much as a killed install left
-                _tell_registry(device, emit)
-                emit(Event("install", "skipped", f"{report.name} {report.version} is active already"))
-                return active
-            release = _install(report, device, emit, probe)
-        except (AnchorholdError, OSError) as error:
-            shown = error if isinstance(error, AnchorholdError) else from_os_error(error)
-            with contextlib.suppress(OSError):  # a full disk must not hide the reason
-                audit.append(
-                    device, "refused", stick=str(stick), kind=type(shown).__name__, reason=shown.message
-                )
-            if shown is error:
-                raise
-            raise shown from error
-        _clean(device)
-        _log_installed(device, report, despite_expiry)
+    except (AnchorholdError, OSError) as error:
+        shown = error if isinstance(error, AnchorholdError) else from_os_error(error)
+        _log_refusal(device, "refused", shown, stick=str(stick), **_named(believed))
+        if shown is error:
+            raise
+        raise shown from error
+    finally:
+        for report in believed:  # a stick that isn't believed is given nothing
+            receipts.leave(report.stick, device, emit)
+
+
+def _named(believed: list[sticks.StickReport]) -> dict[str, str]:
+    return (
+        {"name": believed[0].name, "version": believed[0].version, "digest": believed[0].digest}
+        if believed
+        else {}
+    )
+
+
+def _log_refusal(device: Device, event: str, error: AnchorholdError, **told: str) -> None:
+    with contextlib.suppress(OSError):  # a full disk must not hide the reason
+        audit.append(
+            device,
+            event,
+            **told,
+            kind=type(error).__name__,
+            reason=error.message,
+            exit_code=int(error.exit_code),
+            by=audit.operator(),
+        )
+
+
+def _believe_and_install(
+    stick: Path,
+    device: Device,
+    emit: Emit,
+    believed: list[sticks.StickReport],
+    *,
+    trust: Path | None,
+    version: str | None,
+    despite_expiry: str,
+    probe: Probe,
+) -> slots.InstalledRelease:
+    """`install`, under the lock; a stick that is believed is put into `believed` as soon as it is."""
+    emit(Event("install", "started", f"checking {stick}"))
+    report = sticks.check(stick, device, trust=trust, version=version, despite_expiry=bool(despite_expiry))
+    believed.append(report)
+    acknowledging.take(report, device, emit)
+    if despite_expiry:
+        expired = clock.to_text(report.verified.expires)
+        emit(Event("install", "warning", f"the stick's date, {expired}, is overlooked: {despite_expiry}"))
+        audit.append(
+            device,
+            "break glass",
+            digest=report.digest,
+            expires=expired,
+            reason=despite_expiry,
+            by=audit.operator(),
+        )
+    _check_memory(report.manifest)
+    for path in ledger.damaged_copies(device) if report.pinned else []:
+        text = f"{path}: this copy of the ledger was damaged and is made anew"
+        emit(Event("install", "warning", text))
+    if _already_active(device, report):
+        _commit_trust(device, report)
+        active = slots.active(device)
+        assert active is not None
+        logged = [entry for entry in audit.entries(device) if entry["event"] in {"installed", "rolled back"}]
+        if not logged or logged[-1]["data"].get("digest") != report.digest:
+            _log_installed(device, report, despite_expiry)  # power went between switch and log
+        _clean(device)  # as much as a killed install left
         _tell_registry(device, emit)
+        emit(Event("install", "skipped", f"{report.name} {report.version} is active already"))
+        return active
+    release = _install(report, device, emit, probe)
+    _clean(device)
+    _log_installed(device, report, despite_expiry)
+    _tell_registry(device, emit)
     emit(Event("install", "finished", f"{release.name} {release.version} is active"))
     return release
 
@@ -295,8 +345,20 @@ def roll_back(device: Device) -> slots.InstalledRelease:
     Raises:
         UpdateError: there is none, it is damaged, or an installation runs.
     """
-    with exclusive(device):
-        release = slots.rollback(device)
-        audit.append(device, "rolled back", name=release.name, version=release.version, digest=release.digest)
-        _tell_registry(device, ignore)
+    try:
+        with exclusive(device):
+            release = slots.rollback(device)
+            audit.append(
+                device,
+                "rolled back",
+                name=release.name,
+                version=release.version,
+                digest=release.digest,
+                by=audit.operator(),
+            )
+            _tell_registry(device, ignore)
+    except (AnchorholdError, OSError) as error:
+        shown = error if isinstance(error, AnchorholdError) else from_os_error(error)
+        _log_refusal(device, "rollback refused", shown)
+        raise
     return release

@@ -26,8 +26,9 @@ from appliance.registry import signature
 from appliance.registry import version as versions
 from appliance.registry.sightings import StickNote
 from appliance.trust import client, clock, delegation, keys, ledger, limits, roots
+from appliance.trust.chain import Link
 from appliance.trust.folder import read_inside
-from appliance.update import carried, model_signature, parts, signing, sites
+from appliance.update import acknowledging, carried, model_signature, parts, signing, sites
 from appliance.update import stick as sticks
 
 STATE_FILE = "publisher.json"
@@ -274,6 +275,7 @@ def write_stick(
     model_key: ec.EllipticCurvePrivateKey | None = None,
     now: datetime | None = None,
     noting: Callable[[str, int], None] | None = None,
+    acknowledged: Mapping[str, Link] | None = None,
 ) -> Written:
     """Put the release in `release` on `stick`, beside the releases that are there, and sign anew.
 
@@ -293,6 +295,7 @@ def write_stick(
         now: when it is signed; by default now.
         noting: called with the release's digest and the timestamp's version once all its files are on the stick,
             before metadata that names them is.
+        acknowledged: the last entry that is known of each device's log; the stick says so, signed as its releases are.
 
     Raises:
         UpdateError: the release folder isn't whole, or its version was published with other content.
@@ -317,6 +320,7 @@ def write_stick(
     entries = _release_entries(release, manifest, counter, bundle)
     parts.check_names({path: entry for path, (_, entry) in entries.items()}, files)
     files.update({path: entry for path, (_, entry) in entries.items()})
+    entries.update(acknowledging.add(keys_folder, stick, held, acknowledged, emit))
     expires = now + timedelta(days=expires_days)
     targets, own, state = _sign_targets(keys_folder, held, state, signers, expires, newest, now)
     _copy_all(stick, entries, emit)
@@ -332,6 +336,7 @@ def write_stick(
     if prune or replaced:
         every = [held.files, *(each.signed.targets for each in own.values())]
         _remove_old(stick, signed, {path: entry for part in every for path, entry in part.items()})
+    acknowledging.remove_former(stick, held.files)
     emit(
         Event(
             "stick", "finished", f"{stick}: {manifest.name} {manifest.version} (release {counter}), read back"
@@ -377,6 +382,7 @@ def publish_project(
     replace: bool = False,
     label: str = "",
     leaves: bool = True,
+    acknowledged: Mapping[str, Link] | None = None,
 ) -> Written:
     """Sign a project's release with its keys and write it to `stick`; the registry is told.
 
@@ -385,6 +391,7 @@ def publish_project(
         prune, replace: as for `write_stick`.
         label: what the stick is called; empty: as its folder.
         leaves: the stick is to be carried away; a folder that stays in the workshop is no place to note.
+        acknowledged: as for `write_stick`.
 
     Raises:
         KeysError: no keys, or no or a wrong passphrase.
@@ -412,6 +419,7 @@ def publish_project(
         replace=replace,
         noting=note.begin if leaves else None,
         model_key=model_key,
+        acknowledged=acknowledged,
     )
     if leaves:
         note.finish(written.digest, written.timestamp)

@@ -10,6 +10,7 @@ from typing import Any
 from appliance import storage
 from appliance.paths import Device
 from appliance.trust import clock
+from appliance.update import audit
 from appliance.watch import baseline as baselines
 from appliance.watch.monitor import Monitor
 
@@ -61,7 +62,8 @@ def put_aside(device: Device) -> Path:
 
 def ask_reset(device: Device, keep_baseline: bool) -> None:
     """Leave the wish for the gateway, which alone writes the state."""
-    wish = {"keep_baseline": keep_baseline, "time": clock.to_text(clock.machine_time())}
+    time = clock.to_text(clock.machine_time())
+    wish = {"keep_baseline": keep_baseline, "time": time, "by": audit.operator()}
     storage.write_json(reset_path(device), wish)
 
 
@@ -74,6 +76,15 @@ def asked_reset(device: Device) -> bool | None:
     except ValueError:
         return False  # somebody has wished for something
     return bool(wish.get("keep_baseline")) if isinstance(wish, dict) else False
+
+
+def reset_by(device: Device) -> str:
+    """Who asked for the reset, as their program said; "" if it isn't known."""
+    try:
+        wish: Any = json.loads(reset_path(device).read_bytes())
+    except (OSError, ValueError):
+        return ""
+    return str(wish.get("by", ""))[:64] if isinstance(wish, dict) else ""
 
 
 def forget_reset(device: Device) -> None:

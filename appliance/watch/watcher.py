@@ -168,10 +168,13 @@ class Watcher:
         with self._lock:
             self._monitor = monitor.renewed(keep)
         self._save(at_once=True)
+        by = state_file.reset_by(self._device)
         state_file.forget_reset(self._device)
         self.problem = self._told_fault = ""
         kept = "kept" if keep else "learnt from the next requests"
-        audit.append(self._device, "drift reset", alarms=alarms, baseline=kept, release=monitor.release)
+        audit.append(
+            self._device, "drift reset", alarms=alarms, baseline=kept, release=monitor.release, by=by
+        )
 
     def _take(self, release: str, seen: Observed) -> None:
         monitor = self._monitor

@@ -13,7 +13,7 @@ from tests.house.sources import PACKAGES, ROOT, imports, module_name, python_fil
 
 WORKSHOP = ("appliance.dataset", "appliance.training", "appliance.evaluation", "appliance.pipeline")
 HEAVY = ("torch", "transformers", "peft", "accelerate", "textual", "matplotlib", "datasets", "trl")
-DEVICE_FOLDERS = ("trust", "update", "serving", "registry", "watch", "retrieval")
+DEVICE_FOLDERS = ("trust", "update", "serving", "registry", "watch", "retrieval", "fleet")
 DEVICE_VERBS = (
     "install",
     "rollback",
@@ -26,6 +26,9 @@ DEVICE_VERBS = (
     "corrections",
     "gguf_header",
     "drift",
+    "receipts",
+    "fleet",
+    "audit_log",
 )
 ABOVE = {"convert": ("appliance", "tui"), "appliance": ("tui",)}
 

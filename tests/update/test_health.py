@@ -171,6 +171,8 @@ def test_with_nothing_to_go_back_to_it_says_so(tmp_path: Path) -> None:
         start(simulator)  # it is no model that llama.cpp knows
     assert simulator.active == "1.0.0"
     assert audit.entries(simulator.device)[-1]["event"] == "failed"
+    starts = [each["data"] for each in audit.entries(simulator.device) if each["event"] == "start failed"]
+    assert [start["left"] for start in starts] == [2, 1, 0] and all(start["reason"] for start in starts)
     assert slots.state(simulator.device).attempts == 0
     with pytest.raises(UpdateError, match="nothing to go back to"):
         start(simulator)  # it is tried again, since there is nothing else

@@ -1,0 +1,123 @@
+"""`anchorhold receipts`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from appliance.paths import Device
+
+_EPILOG = """\b
+Example:
+  anchorhold receipts identity            # on the device: its id and key, to be listed in the workshop
+  anchorhold receipts write /media/usb    # on the device: an install does it by itself
+  anchorhold receipts import /media/usb   # in the workshop
+"""
+_root_option = click.option(
+    "--root", type=click.Path(file_okay=False, path_type=Path), help="The device's folder."
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group("receipts", epilog=_EPILOG)
+def command() -> None:
+    """What devices say of themselves: written onto sticks there, taken from them in the workshop.
+
+    A receipt is signed by the device's own key. It names the releases that lie there and brings the entries of the
+    audit log that the workshop doesn't have.
+    """
+
+
+def _device(root: Path | None) -> Device:
+    from appliance.errors import UsageError
+    from appliance.paths import Device
+
+    device = Device(root) if root else Device.default()
+    if device.absent:
+        raise UsageError("this machine is no device", "name the device's folder with --root")
+    return device
+
+
+@command.command()
+@_root_option
+@_json_option
+def identity(root: Path | None, as_json: bool) -> None:
+    """Print this device's id, its public key and the key's fingerprint; they are made if there are none yet."""
+    from appliance.trust import device_key
+
+    found, _ = device_key.ensure(_device(root))
+    facts = {"device": found.device, "key": found.public, "fingerprint": found.fingerprint}
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        click.echo(f"{name:<12} {value}")
+
+
+@command.command()
+@click.argument("stick", type=click.Path(path_type=Path, file_okay=False))
+@_root_option
+def write(stick: Path, root: Path | None) -> None:
+    """Write this device's receipt onto STICK; an install from a stick that is believed does it by itself.
+
+    What the stick acknowledges is taken first, if the stick is believed. One that isn't gets the receipt all the same,
+    for you have asked for it. Ends with exit code 11 where it can't be written.
+    """
+    from appliance.errors import AnchorholdError
+    from appliance.progress import terminal_progress
+    from appliance.update import acknowledging, receipts
+    from appliance.update.stick import check
+
+    device = _device(root)
+    with terminal_progress() as emit:
+        try:
+            acknowledging.take(check(stick, device, despite_expiry=True), device, emit)
+        except AnchorholdError as error:
+            click.echo(f"the stick acknowledges nothing: {error.message}", err=True)
+    made = receipts.make(device)
+    receipts.put(stick, receipts.file_name(made.device), made.data)
+    click.echo(f"{stick / receipts.FOLDER / receipts.file_name(made.device)}: {receipts.told(made)}")
+
+
+@command.command("import")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--enrol", is_flag=True, help="Believe devices that aren't known here by the key that they bring."
+)
+@click.option(
+    "--registry", "folder", type=click.Path(file_okay=False, path_type=Path), help="The registry's folder."
+)
+@_json_option
+def take(path: Path, enrol: bool, folder: Path | None, as_json: bool) -> None:
+    """Take the receipts from PATH: a stick, a folder of receipts, or one receipt.
+
+    Checked before anything is kept: the device's signature, by the key that is enrolled; that its log goes on from
+    what is known, with nothing edited, cut out or told otherwise than before. Each receipt by itself; exit code 8 if
+    one was refused. The next `anchorhold stick write` acknowledges what was taken.
+    """
+    from dataclasses import asdict
+
+    from appliance.errors import ExitCode
+    from appliance.fleet.taking import take_all
+    from appliance.fleet.telling import taken_line
+    from appliance.paths import registry_folder
+    from appliance.progress import terminal_progress
+    from appliance.visible import visible
+
+    with terminal_progress() as emit:
+        found = take_all(path, folder or registry_folder(), emit, enrol=enrol)
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in found], indent=2))
+    else:
+        for each in found:
+            click.echo(taken_line(each))
+            if each.hint:
+                click.echo(f"  {visible(each.hint, 0)}")
+        if not found:
+            click.echo(f"{path}: no receipts there")
+    if any(each.outcome == "refused" for each in found):
+        raise SystemExit(int(ExitCode.TRUST))

@@ -1,0 +1,201 @@
+"""Taking receipts from a stick or a folder: read within limits, judged, kept, and told to the registry."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import AnchorholdError, TrustError, UsageError, as_product_error
+from appliance.events import Emit, Event
+from appliance.fleet import judging
+from appliance.fleet.devices import Devices, Known
+from appliance.registry.records import Sighting
+from appliance.registry.sightings import note
+from appliance.registry.store import Registry
+from appliance.trust import chain, clock, device_key, limits, receipt
+from appliance.trust.folder import read_inside
+from appliance.update.receipts import FOLDER, SUFFIX
+
+_NAME = re.compile(rf"([0-9a-f]{{32}}){re.escape(SUFFIX)}", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of one receipt.
+
+    Attributes:
+        device: the id that its name says.
+        title: what the device is called here.
+        outcome: "taken", "known already" or "refused".
+        added: entries that came with it.
+        head: the last entry that is known now.
+        left: entries that the device still has, for they didn't fit.
+        reason, hint: why it was refused.
+    """
+
+    device: str
+    title: str
+    outcome: str
+    added: int = 0
+    head: int = 0
+    left: int = 0
+    reason: str = ""
+    hint: str = ""
+
+
+def find(path: Path) -> tuple[Path, list[str]]:
+    """The receipts on a stick, in a folder, or the one file: the folder to read below, and names in it.
+
+    Raises:
+        UsageError: nothing there.
+        TrustError: `receipts` is a link, or the folder holds too much to be one.
+    """
+    if path.is_file():
+        return path.parent, [path.name]
+    if not path.is_dir():
+        raise UsageError(f"{path}: no such folder", "give a stick, a folder of receipts, or one receipt")
+    inner = os.path.lexists(path / FOLDER)
+    try:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        fd = os.open(path / FOLDER, flags | os.O_NOFOLLOW) if inner else os.open(path, flags)
+    except OSError as error:
+        if error.errno not in {errno.ELOOP, errno.ENOTDIR}:
+            raise
+        raise TrustError(f"{path / FOLDER}: a link or no folder", "the stick was changed") from error
+    found: list[str] = []
+    try:
+        with os.scandir(fd) as entries:
+            for count, entry in enumerate(entries):
+                if count >= limits.FOLDER_NAMES or len(found) > limits.RECEIPTS:
+                    raise TrustError(
+                        f"{path}: more files than a folder of receipts has", "take the stick apart"
+                    )
+                if _NAME.fullmatch(entry.name):
+                    found.append(f"{FOLDER}/{entry.name}" if inner else entry.name)
+    finally:
+        os.close(fd)
+    return path, sorted(found)
+
+
+def _named(name: str) -> str:
+    match = _NAME.fullmatch(name.rpartition("/")[2])
+    return match[1].lower() if match else ""
+
+
+def _unknown(device: str, key: str) -> TrustError:
+    return TrustError(
+        f"device {device} isn't enrolled here (the key it brings has the fingerprint {device_key.fingerprint(key)})",
+        "compare the fingerprint with `anchorhold receipts identity` on the device; then add --enrol, "
+        "or list its key: `anchorhold fleet enrol DEVICE KEY`",
+    )
+
+
+def _taken(known: Known, judged: judging.Judged, brought: receipt.Receipt) -> Taken:
+    left = brought.head.number - brought.last.number
+    outcome = "taken" if judged.newer else "known already"
+    return Taken(known.device, known.title, outcome, len(judged.entries), known.head.number, max(0, left))
+
+
+def take(data: bytes, store: Devices, *, enrol: bool = False, expected: str = "") -> tuple[Known, Taken]:
+    """Judge one receipt and keep what it brings; the caller holds `Devices.writing`.
+
+    Args:
+        data: its bytes.
+        store: of the registry.
+        enrol: believe a device that isn't known yet by the key that it brings.
+        expected: the device's id that its file is named after; empty: any.
+
+    Raises:
+        TrustError: it can't be believed; nothing of it was taken, and why is kept with the device.
+    """
+    device, key, _ = receipt.signer(data)
+    if expected and device != expected:
+        raise TrustError(f"a receipt of {device} under the name of {expected}", "the stick was changed")
+    known = store.read(device)
+    if known is None and not enrol:
+        raise _unknown(device, key)
+    evidence = False
+    entries = store.entries(known) if known is not None else []  # damage here is no fault of the device
+    try:
+        first = enrol and (known is None or not known.taken)
+        if known is not None and key != known.key:
+            raise TrustError(  # before anything of it is parsed
+                f"device {device}: signed by another key (fingerprint {device_key.fingerprint(key)}) than is "
+                f"enrolled ({device_key.fingerprint(known.key)})",
+                "ask whoever looks after the device; `anchorhold fleet enrol DEVICE KEY --replace` takes a new key",
+            )
+        brought = receipt.read(data)
+        evidence = known is not None
+        before = judging.Known(
+            known.key if known is not None else key,
+            known.begin if known is not None else chain.BEGIN,
+            entries,
+            known.reach if known is not None else chain.BEGIN,
+            clock.from_text(known.seen) if known is not None and known.seen else None,
+        )
+        judged = judging.judge(before, brought, first=first)
+    except TrustError as error:
+        if known is not None:
+            store.refuse(device, error.message, data, evidence=evidence)
+        raise
+    if known is None:
+        known = store.enrol(device, key, "", "first use")
+    if judged.newer:
+        known = store.take(known, brought, judged.entries, judged.begin)
+    return known, _taken(known, judged, brought)
+
+
+def take_all(path: Path, registry: Path, emit: Emit, *, enrol: bool = False) -> list[Taken]:
+    """Take every receipt of a stick or folder, each by itself: one that is refused hinders no other.
+
+    Args:
+        path: of the stick, a folder of receipts, or one receipt.
+        registry: its folder.
+        emit: takes warnings.
+        enrol: believe devices that aren't known yet.
+
+    Raises:
+        UsageError: nothing there.
+        TrustError: the folder itself isn't to be read.
+    """
+    base, names = find(path)
+    store, found = Devices(registry), []
+    for name in names:
+        device = _named(name)
+        try:
+            data = read_inside(base, name, limits.RECEIPT_BYTES)
+            with store.writing():
+                known, taken = take(data, store, enrol=enrol, expected=device)
+        except (TrustError, FileNotFoundError) as error:
+            shown = as_product_error(error)
+            title = device[:12] or name
+            found.append(Taken(device, title, "refused", reason=shown.message, hint=shown.hint))
+            continue
+        found.append(taken)
+        if taken.outcome == "taken":
+            _tell_registry(registry, known, emit)
+    return found
+
+
+def active(statement: Any) -> dict[str, Any]:
+    """The active release that a statement names, as far as it does: `name`, `version`, `release`, `counter`."""
+    slots = statement.get("slots") if isinstance(statement, dict) else None
+    slot = slots.get("active") if isinstance(slots, dict) else None
+    return slot if isinstance(slot, dict) else {}
+
+
+def _tell_registry(registry: Path, known: Known, emit: Emit) -> None:
+    digest = active(known.statement).get("release")
+    if not chain.is_digest(digest) or not (registry / "records").is_dir():
+        return
+    by = device_key.fingerprint(known.key)
+    try:
+        with Registry(registry) as opened:
+            note(opened, str(digest), Sighting("device", known.name or known.device, known.seen, by))
+    except (AnchorholdError, OSError) as error:
+        text = f"the registry doesn't know of {known.title}: {as_product_error(error).message}"
+        emit(Event("registry", "warning", text))

@@ -11,6 +11,7 @@ from appliance.commands.common import project_option
 _EPILOG = """\b
 Example:
   anchorhold stick write /media/usb
+  anchorhold stick write /media/usb --delta-from station@1.0.0
   anchorhold stick check /media/usb
 """
 
@@ -36,20 +37,44 @@ def command() -> None:
 @click.option(
     "--label", default="", help="What the stick is called in the registry (default: as its folder)."
 )
+@click.option(
+    "--delta-from",
+    "bases",
+    metavar="BASE",
+    multiple=True,
+    help="Add what makes the model of one that devices have: NAME@VERSION, a release's folder, or a GGUF file.",
+)
+@click.option(
+    "--delta-only", is_flag=True, help="Leave the whole model out; only such devices can install it."
+)
 def write(
-    path: Path | None, folder: Path, passphrase_file: Path | None, prune: bool, replace: bool, label: str
+    path: Path | None,
+    folder: Path,
+    passphrase_file: Path | None,
+    prune: bool,
+    replace: bool,
+    label: str,
+    bases: tuple[str, ...],
+    delta_only: bool,
 ) -> None:
     """Sign the project's release and write it to PATH (default: the stick folder in anchorhold.toml).
 
     Releases that are on the stick stay, unless --prune is given. Stopped at any point, the stick is what it
     was before. At the end all of it is read back; the registry notes which release went to it. Better than
     --replace is a raised version in anchorhold.toml: then nobody has two releases of the same name.
+
+    With --delta-from a device that has BASE installed reads a small file in place of the model, and makes the same
+    model of both, byte by byte. It pays where an adapter touches few tensors and rounding is to the nearest.
     """
+    from appliance.errors import UsageError
     from appliance.paths import Project
     from appliance.progress import terminal_progress
     from appliance.trust import clock, keys
+    from appliance.update.delta_publishing import find_base
     from appliance.update.publish import publish_project
 
+    if delta_only and not bases:
+        raise UsageError("--delta-only needs a base", "name what devices have: --delta-from NAME@VERSION")
     project = Project.open(folder)
     keys.show(project.keys)
     passphrase = keys.passphrase_from(passphrase_file)
@@ -64,6 +89,8 @@ def write(
             prune=prune,
             replace=replace,
             label=label,
+            bases=[find_base(word) for word in bases],
+            whole=not delta_only,
         )
     click.echo(f"{written.stick}: {written.name} {written.version} (release {written.counter}), read back")
     click.echo(f"devices accept it until {clock.to_text(written.expires)}")
@@ -85,6 +112,7 @@ def check(path: Path, root: Path | None, trust: Path | None, as_json: bool) -> N
 
     from appliance.paths import Device
     from appliance.trust import clock
+    from appliance.update.fetching import way
     from appliance.update.stick import check as check_stick
 
     device = Device(root) if root else Device.default()
@@ -98,11 +126,14 @@ def check(path: Path, root: Path | None, trust: Path | None, as_json: bool) -> N
         "expires": clock.to_text(verified.expires),
         "signers": list(verified.signers),
         "releases on it": [f"{offer.name} {offer.version}" for offer in report.offers],
-        "size": sum(target.bytes for target in report.files.values()),
+        "size": sum(stored.bytes for target in report.files.values() for stored in target.on_stick),
+        "comes as": [way(device, name, target) for name, target in report.files.items() if target.deltas],
     }
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
     for label, value in facts.items():
+        if value == [] and label == "comes as":
+            continue
         click.echo(f"{label:<15} {', '.join(value) if isinstance(value, list) else value}")
     click.echo("the stick is good: signed by whom this device trusts, whole, and not too old")

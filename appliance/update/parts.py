@@ -1,6 +1,6 @@
 """What lies on a stick under one name: a whole file, or for FAT32's sake a part of at most 2 GiB of a larger one.
 
-Each part is a signed target of its own; release.json signs the digest of the whole. The reader of parts is stick.py.
+Each part is a signed target of its own; release.json signs the digest of the whole. Their reader is target_files.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tuf.api.metadata import TargetFile
 
 from appliance.errors import UpdateError
 from appliance.trust import limits
-from appliance.update.stick import CUSTOM, PART_ROLE
+from appliance.update.target_files import CUSTOM, PART_ROLE
 
 _BLOCK = 4 * limits.MIB
 

@@ -27,7 +27,7 @@ from appliance.registry import version as versions
 from appliance.registry.sightings import StickNote
 from appliance.trust import client, clock, delegation, keys, ledger, limits, roots
 from appliance.trust.folder import read_inside
-from appliance.update import carried, model_signature, parts, signing, sites
+from appliance.update import carried, delta_publishing, model_signature, parts, signing, sites
 from appliance.update import stick as sticks
 
 STATE_FILE = "publisher.json"
@@ -274,6 +274,8 @@ def write_stick(
     model_key: ec.EllipticCurvePrivateKey | None = None,
     now: datetime | None = None,
     noting: Callable[[str, int], None] | None = None,
+    bases: Sequence[Path] = (),
+    whole: bool = True,
 ) -> Written:
     """Put the release in `release` on `stick`, beside the releases that are there, and sign anew.
 
@@ -293,8 +295,11 @@ def write_stick(
         now: when it is signed; by default now.
         noting: called with the release's digest and the timestamp's version once all its files are on the stick,
             before metadata that names them is.
+        bases: models that devices have: what makes the release's model of each goes onto the stick too.
+        whole: False leaves the model itself out: only devices that have one of `bases` can install it.
 
     Raises:
+        ModelError: a base isn't a GGUF file.
         UpdateError: the release folder isn't whole, or its version was published with other content.
         TrustError: the stick holds somebody else's metadata, or what was written reads back otherwise.
         ThresholdError: signatures are missing.
@@ -314,12 +319,16 @@ def write_stick(
     emit(Event("stick", "started", f"writing {manifest.name} {manifest.version} to {stick}"))
     named = roots.model_signing_keys(roots.parse(history[newest]).signed)
     bundle = model_signature.prepare(release, manifest, digest, named, model_key, emit)
-    entries = _release_entries(release, manifest, counter, bundle)
-    parts.check_names({path: entry for path, (_, entry) in entries.items()}, files)
-    files.update({path: entry for path, (_, entry) in entries.items()})
-    expires = now + timedelta(days=expires_days)
-    targets, own, state = _sign_targets(keys_folder, held, state, signers, expires, newest, now)
-    _copy_all(stick, entries, emit)
+    with delta_publishing.Workplace() as workplace:
+        entries = _release_entries(release, manifest, counter, bundle)
+        delta_publishing.add(entries, release, manifest, bases, workplace, emit, whole=whole)
+        if not whole:
+            delta_publishing.remove_whole(files, manifest)
+        parts.check_names({path: entry for path, (_, entry) in entries.items()}, files)
+        files.update({path: entry for path, (_, entry) in entries.items()})
+        expires = now + timedelta(days=expires_days)
+        targets, own, state = _sign_targets(keys_folder, held, state, signers, expires, newest, now)
+        _copy_all(stick, entries, emit)
     if noting is not None:
         noting(digest, state.timestamp)
     _write_publisher(keys_folder, state)  # a version that was signed once is never used again
@@ -329,7 +338,7 @@ def write_stick(
     emit(Event("stick", "message", f"reading {stick} back"))
     read_back(stick, history[1], now, emit)
     signing.published(keys_folder, targets, own)
-    if prune or replaced:
+    if prune or replaced or not whole:
         every = [held.files, *(each.signed.targets for each in own.values())]
         _remove_old(stick, signed, {path: entry for part in every for path, entry in part.items()})
     emit(
@@ -377,12 +386,14 @@ def publish_project(
     replace: bool = False,
     label: str = "",
     leaves: bool = True,
+    bases: Sequence[Path] = (),
+    whole: bool = True,
 ) -> Written:
     """Sign a project's release with its keys and write it to `stick`; the registry is told.
 
     Args:
         passphrase: by default ANCHORHOLD_PASSPHRASE.
-        prune, replace: as for `write_stick`.
+        prune, replace, bases, whole: as for `write_stick`.
         label: what the stick is called; empty: as its folder.
         leaves: the stick is to be carried away; a folder that stays in the workshop is no place to note.
 
@@ -412,6 +423,8 @@ def publish_project(
         replace=replace,
         noting=note.begin if leaves else None,
         model_key=model_key,
+        bases=bases,
+        whole=whole,
     )
     if leaves:
         note.finish(written.digest, written.timestamp)

@@ -98,8 +98,8 @@ def kept(
         # Nor deltas, which a stranger may have made to be parsed, where the file itself is there.
         paths = [offer.manifest.path]
         for target in found.values():
-            stored = (target.parts or (target,)) if target.whole else target.on_stick
-            paths += [each.path for each in stored]
+            for stored in (target.as_stored,) if target.whole else target.on_stick:
+                paths += [each.path for each in stored.parts or (stored,)]
         files.update({path: before.files[path] for path in paths})
     return files
 

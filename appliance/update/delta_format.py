@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import NoReturn
 
 from appliance.errors import TrustError
+from appliance.update.bounded_input import BoundedInput
 
 MAGIC = b"AHDELTA1"
 HEAD = struct.Struct("<8s32s32sQQII")  # magic, base's and result's digest, their sizes, segments, zero
@@ -93,31 +94,6 @@ def _fail(reason: str) -> NoReturn:
     raise TrustError(f"delta: {reason}", _HINT)
 
 
-class _Input:
-    """Bytes of blocks that come by, so many at a time."""
-
-    def __init__(self, blocks: Iterator[bytes]) -> None:
-        self._blocks, self._held = blocks, memoryview(b"")
-
-    def take(self, size: int, what: str) -> bytes:
-        """The next `size` bytes; `size` has been compared with a limit."""
-        parts, due = [], size
-        while due:
-            if not self._held:
-                self._held = memoryview(next(self._blocks, b""))
-                if not self._held:
-                    _fail(f"ends within {what}")
-            part, self._held = self._held[:due], self._held[due:]
-            parts.append(part)
-            due -= len(part)
-        return b"".join(parts)
-
-    @property
-    def is_empty(self) -> bool:
-        """Nothing follows."""
-        return not self._held and not next(self._blocks, b"")
-
-
 def _head(data: bytes) -> Head:
     magic, base, result, base_bytes, size, segments, zero = HEAD.unpack(data)
     if magic != MAGIC or zero:
@@ -129,7 +105,7 @@ def _head(data: bytes) -> Head:
     return Head(base.hex(), base_bytes, result.hex(), size, segments)
 
 
-def _segment(source: _Input, head: Head, left: int) -> Segment:
+def _segment(source: BoundedInput, head: Head, left: int) -> Segment:
     data = source.take(SEGMENT.size, "a segment")
     number, packed, offset, length = SEGMENT.unpack(data)
     if number not in set(Kind) or any(data[1:4]):
@@ -161,7 +137,7 @@ def read(blocks: Iterator[bytes], wanted: Head) -> Iterator[Segment]:
     Raises:
         TrustError: it says otherwise, breaks a limit, reaches beyond its base, ends early or goes on after its end.
     """
-    source = _Input(blocks)
+    source = BoundedInput(blocks, "delta", _HINT)
     head = _head(source.take(HEAD.size, "its head"))
     said = (head.base_sha256, head.base_bytes, head.sha256, head.size)
     if said != (wanted.base_sha256, wanted.base_bytes, wanted.sha256, wanted.size):

@@ -18,6 +18,7 @@ from appliance.trust import limits
 from appliance.update import delta_making, parts
 from appliance.update.target_files import DELTA_ROLE, custom_of, target_path
 
+_SPARE = 64 * limits.KIB  # what a delta of the largest size grows by at most when it is encrypted
 Entries = dict[str, tuple[parts.Piece, TargetFile]]
 
 
@@ -110,7 +111,7 @@ def add(
         if made.head.base_sha256 == model.sha256:
             emit(Event("stick", "warning", f"{base}: is the release's own model, so no delta is made"))
             continue
-        if made.bytes >= min(model.bytes, limits.PART_BYTES):
+        if made.bytes >= model.bytes or made.bytes + _SPARE > limits.PART_BYTES:
             text = f"{base}: a delta would take {made.bytes} bytes, the model {model.bytes}: it is left out"
             emit(Event("stick", "warning", text))
             continue
@@ -143,10 +144,10 @@ def add(
             del entries[name]
 
 
-def remove_whole(files: dict[str, TargetFile], manifest: manifests.Manifest) -> None:
-    """Take a release's whole model out of what a stick holds already: only deltas are to lie there."""
-    path = target_path(manifest.name, manifest.version, manifest.model.name)
+def remove_release(files: dict[str, TargetFile], manifest: manifests.Manifest) -> None:
+    """Take what lies on a stick of a release already out of its files: it is to lie there otherwise."""
+    listed = (manifests.FILE_NAME, *(file.name for file in manifest.files))
+    paths = {target_path(manifest.name, manifest.version, name) for name in listed}
     for name in list(files):
-        fields = custom_of(files[name])
-        if name == path or (fields.get("of") == path and fields.get("role") != DELTA_ROLE):
+        if name in paths or custom_of(files[name]).get("of") in paths:
             del files[name]

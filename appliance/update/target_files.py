@@ -18,6 +18,7 @@ from appliance.trust.folder import open_inside
 
 CUSTOM = "anchorhold"  # the key of our fields in a target's signed `custom`
 PART_ROLE = "part"  # of a target that is a part of a larger file (parts.py writes them)
+SEALED = "sealed"  # the field of an encrypted target: what it holds, and for whom (sealed_publishing.py)
 DELTA_ROLE = "delta"  # of a target that makes a file of an installed one (delta_publishing.py writes them)
 _HINT = "the stick was changed or damaged; ask for it to be written again"
 _BLOCK = 4 * limits.MIB
@@ -32,6 +33,7 @@ class Target:
         chunks: SHA-256 of each 64 MiB.
         parts: what it lies in, in order; empty for a file that lies there in one piece.
         deltas: what makes it of files that a device may have.
+        sealed: what lies on the stick in its place: the same, encrypted (sealed_format.py).
         whole: False where only those lie on the stick.
     """
 
@@ -42,6 +44,7 @@ class Target:
     parts: tuple[Target, ...] = ()
     deltas: tuple[Delta, ...] = ()
     whole: bool = True
+    sealed: SealedTarget | None = None
 
     @property
     def stored(self) -> str:
@@ -49,10 +52,23 @@ class Target:
         return f"targets/{self.sha256}.{self.path}"
 
     @property
+    def as_stored(self) -> Target:
+        """What lies on the stick: itself, or what it is sealed in."""
+        return self if self.sealed is None else self.sealed.stored
+
+    @property
     def on_stick(self) -> tuple[Target, ...]:
-        """What of it can be read from the stick: itself, unless it isn't there whole, and its deltas."""
-        own = (self,) if self.whole else ()
-        return (*own, *(delta.stored for delta in self.deltas))
+        """What of it can be read from the stick: itself, unless it isn't there whole, and its deltas; as stored."""
+        own = (self.as_stored,) if self.whole else ()
+        return (*own, *(delta.stored.as_stored for delta in self.deltas))
+
+
+@dataclass(frozen=True)
+class SealedTarget:
+    """A file that is encrypted: `stored` is what lies on the stick, `to` the ids of the devices that can open it."""
+
+    stored: Target
+    to: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -210,9 +226,31 @@ def verify_file(stick: Path, target: Target) -> None:
         raise TrustError(f"{target.stored}: changed or damaged", _HINT)
 
 
+def opened(stored: Target, sealed: object) -> Target:
+    """What `stored` holds: itself, or what its signed entry says of what is sealed in it.
+
+    Raises:
+        TrustError: the entry doesn't say what.
+    """
+    if sealed is None:
+        return stored
+    if not isinstance(sealed, dict):
+        raise TrustError(f"{stored.path}: its signed entry doesn't say what is sealed in it", _HINT)
+    digest, size, to = (sealed.get(key) for key in ("sha256", "bytes", "to"))
+    if not isinstance(digest, str) or not manifests.is_digest(digest):
+        raise TrustError(f"{stored.path}: its signed entry has no SHA-256 of what is sealed in it", _HINT)
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= manifests.MAX_FILE_BYTES:
+        raise TrustError(f"{stored.path}: its signed entry has no size of what is sealed in it", _HINT)
+    if not isinstance(to, list) or not to or not all(isinstance(each, str) for each in to):
+        raise TrustError(f"{stored.path}: its signed entry doesn't say whom it is sealed for", _HINT)
+    chunks = _chunks(stored.path, sealed.get("chunks"), size)
+    return Target(stored.path, digest, size, chunks, sealed=SealedTarget(stored, tuple(to)))
+
+
 def _joined(path: str, file: manifests.ReleaseFile, files: Mapping[str, TargetFile]) -> Target | None:
-    """The file that lies on the stick in parts; together they must be as long as release.json says. None: in none."""
+    """The file that lies on the stick in parts, which must follow each other; None: it lies in none."""
     found: list[tuple[int, Target]] = []
+    sealed: Any = None
     for name, entry in files.items():
         custom = custom_of(entry)
         if custom.get("role") == PART_ROLE and custom.get("of") == path:
@@ -220,6 +258,7 @@ def _joined(path: str, file: manifests.ReleaseFile, files: Mapping[str, TargetFi
             if isinstance(offset, bool) or not isinstance(offset, int):
                 raise TrustError(f"{name}: its signed entry says no offset", _HINT)
             found.append((offset, as_target(name, entry)))
+            sealed = custom.get(SEALED) if offset == 0 else sealed
     if not found:
         return None
     parts = tuple(part for _, part in sorted(found, key=lambda each: each[0]))
@@ -228,9 +267,11 @@ def _joined(path: str, file: manifests.ReleaseFile, files: Mapping[str, TargetFi
         if offset != begin or (part is not parts[-1] and part.bytes % limits.HASH_CHUNK_BYTES):
             raise TrustError(f"{file.name}: its signed parts don't fit together", _HINT)
         begin += part.bytes
-    if begin != file.bytes:
+    chunks = tuple(chunk for part in parts for chunk in part.chunks)
+    if sealed is None and begin != file.bytes:
         raise TrustError(f"{file.name}: its signed parts make {begin} bytes, not {file.bytes}", _HINT)
-    return Target(path, file.sha256, begin, tuple(chunk for part in parts for chunk in part.chunks), parts)
+    digest = sealed.get("stored_sha256") if isinstance(sealed, dict) else file.sha256
+    return opened(Target(path, str(digest), begin, chunks, parts), sealed)
 
 
 def _deltas(
@@ -248,7 +289,7 @@ def _deltas(
         if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= manifests.MAX_FILE_BYTES:
             raise TrustError(f"{name}: its signed entry says no size of its base", _HINT)
         result = _chunks(name, custom.get("result_chunks"), file.bytes)
-        found.append((Delta(base, size, as_target(name, entry)), result))
+        found.append((Delta(base, size, opened(as_target(name, entry), custom.get(SEALED))), result))
     return found
 
 
@@ -264,7 +305,10 @@ def find_file(path: str, file: manifests.ReleaseFile, files: Mapping[str, Target
         TrustError: not at all, or what is signed doesn't fit together.
     """
     entry, deltas = files.get(path), _deltas(path, file, files)
-    target = as_target(path, entry) if entry is not None else _joined(path, file, files)
+    if entry is not None:
+        target: Target | None = opened(as_target(path, entry), custom_of(entry).get(SEALED))
+    else:
+        target = _joined(path, file, files)
     if target is None and deltas:
         target = Target(path, file.sha256, file.bytes, deltas[0][1], whole=False)
     if target is None:

@@ -1,7 +1,8 @@
-"""`anchorhold stick` as it is typed: deltas."""
+"""`anchorhold stick` as it is typed: deltas, and sticks that are encrypted to devices."""
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import shutil
@@ -11,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from appliance import cli, storage
-from appliance.errors import ExitCode
-from appliance.paths import Project, registry_folder
+from appliance.errors import ExitCode, ThresholdError
+from appliance.events import ignore
+from appliance.paths import Device, Project, registry_folder
 from appliance.registry.store import Registry
-from appliance.update import delta_publishing
-from tests.stick_simulator import PASSPHRASE, Simulator, make_release
+from appliance.trust import device_keys, keys, roots
+from appliance.update import delta_publishing, publish
+from tests.stick_simulator import CHEAP_SCRYPT, PASSPHRASE, Simulator, make_release
 
 Run = Callable[..., str]
 OLD = random.Random(3).randbytes(300_000)
@@ -88,3 +91,55 @@ def test_what_cannot_be_a_base(project: Project, tmp_path: Path, run: Run) -> No
     (tmp_path / "text.gguf").write_text("no model")
     run(*named, "--delta-from", tmp_path / "text.gguf", code=ExitCode.MODEL)
     assert not (tmp_path / "stick").exists()
+
+
+def test_a_stick_for_one_device(
+    project: Project, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stick, root = tmp_path / "stick", ("--root", tmp_path / "ours")
+    trust = ("--trust", project.keys / "root.json")
+    named = ("--project", project.root)
+    shown = run("stick", "key", *root, "--name", "pump-house")
+    (fingerprint,) = [line for line in shown.splitlines() if line.startswith("fingerprint: ")]
+    assert "pump-house.device.json" in run("stick", "key", tmp_path, *root)
+    file = tmp_path / "pump-house.device.json"
+    refused = run("stick", "write", stick, *named, "--encrypt-to", "pump-house", code=ExitCode.TRUST)
+    assert "no such device is enrolled" in refused and not stick.exists()
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert "compare the fingerprint" in run("stick", "enrol", file, *named, code=ExitCode.USAGE)
+    assert not (project.keys / "devices").exists()
+    assert fingerprint in run("stick", "enrol", file, *named, "--yes")
+    run("stick", "write", stick, *named, "--encrypt-to", "pump-house")
+
+    assert "encrypted       to this device" in run("stick", "check", stick, *root, *trust)
+    strange = ("--root", tmp_path / "strange", *trust)
+    assert "to other devices" in run("stick", "check", stick, *strange)
+    assert "this device has no key" in run("install", stick, *strange, code=ExitCode.UPDATE)
+    run("stick", "key", "--root", tmp_path / "strange")
+    assert "not to this one" in run("install", stick, *strange, code=ExitCode.UPDATE)
+    simulator = Simulator(tmp_path / "simulated")
+    simulator.device = Device(tmp_path / "ours")
+    simulator.install(stick, trust=project.keys / "root.json")
+    assert simulator.active == "1.1.0"
+
+
+def test_a_stick_for_one_device_that_two_people_sign(project: Project, tmp_path: Path) -> None:
+    """What the first of them signed is what goes out, though encrypting it again would give other bytes."""
+    quorums = {"root": keys.Quorum(1, 1), "targets": keys.Quorum(2, 2)}
+    keys.create(tmp_path / "two", PASSPHRASE, n=CHEAP_SCRYPT, quorums=quorums)
+    signers = keys.unlock(tmp_path / "two", PASSPHRASE, roots.ROLES)
+    receiver = device_keys.make(Device(tmp_path / "ours"), "ours").receiver
+
+    def write(*which: int) -> None:
+        some = {**signers, "targets": [signers["targets"][number] for number in which]}
+        publish.write_stick(
+            tmp_path / "two", some, project.release, tmp_path / "stick", ignore, receivers=[receiver]
+        )
+
+    with pytest.raises(ThresholdError):
+        write(0)
+    write(1)  # the other's signature alone: the first one's waited, of the same bytes
+    simulator = Simulator(tmp_path / "simulated")
+    simulator.device = Device(tmp_path / "ours")
+    simulator.install(tmp_path / "stick", trust=tmp_path / "two" / "root.json")
+    assert simulator.active == "1.1.0"

@@ -144,10 +144,9 @@ def add(
             del entries[name]
 
 
-def remove_release(files: dict[str, TargetFile], manifest: manifests.Manifest) -> None:
-    """Take what lies on a stick of a release already out of its files: it is to lie there otherwise."""
+def remove_release(files: dict[str, TargetFile], manifest: manifests.Manifest) -> dict[str, TargetFile]:
+    """Take what lies on a stick of a release already out of its files, and return it."""
     listed = (manifests.FILE_NAME, *(file.name for file in manifest.files))
     paths = {target_path(manifest.name, manifest.version, name) for name in listed}
-    for name in list(files):
-        if name in paths or custom_of(files[name]).get("of") in paths:
-            del files[name]
+    former = [name for name in files if name in paths or custom_of(files[name]).get("of") in paths]
+    return {name: files.pop(name) for name in former}

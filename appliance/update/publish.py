@@ -294,13 +294,13 @@ def write_stick(
         delta_publishing.add(entries, release, manifest, bases, workplace, emit, whole=whole)
         if receivers:
             entries = sealed_publishing.seal_all(entries, release, receivers, emit)
-        if receivers or not whole:
-            delta_publishing.remove_release(files, manifest)  # nothing stays that was to go, or be closed
+        former = delta_publishing.remove_release(files, manifest)  # it is to lie there as it is written now
         parts.check_names({path: entry for path, (_, entry) in entries.items()}, files)
         files.update({path: entry for path, (_, entry) in entries.items()})
         expires = now + timedelta(days=expires_days)
         targets, own, state = _sign_targets(keys_folder, held, state, signers, expires, newest, now)
         _copy_all(stick, entries, emit)
+    stale = any(path not in files or files[path].hashes != entry.hashes for path, entry in former.items())
     if noting is not None:
         noting(digest, state.timestamp)
     _write_publisher(keys_folder, state)  # a version that was signed once is never used again
@@ -310,7 +310,7 @@ def write_stick(
     emit(Event("stick", "message", f"reading {stick} back"))
     read_back(stick, history[1], now, emit)
     signing.published(keys_folder, targets, own)
-    if prune or replaced or receivers or not whole:
+    if prune or replaced or stale:
         every = [held.files, *(each.signed.targets for each in own.values())]
         _remove_old(stick, signed, {path: entry for part in every for path, entry in part.items()})
     emit(

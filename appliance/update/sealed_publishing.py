@@ -7,6 +7,7 @@ the same devices takes them again.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from appliance.update.target_files import PART_ROLE, SEALED, custom_of
 
 FOLDER = "sealed"  # beside the release's folder
 _READABLE = {"manifest", signature.ROLE}  # what a device decides by before it opens anything
+_OURS = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{32}\.[0-9a-f]{64}")
 Entries = dict[str, tuple[parts.Piece, TargetFile]]
 
 
@@ -88,6 +90,6 @@ def seal_all(entries: Entries, release: Path, receivers: Sequence[Receiver], emi
             plain["of"] = custom["of"]
         result.update(parts.describe(file, path, plain, {SEALED: told}).pieces)
     for old in folder.iterdir():
-        if old not in used:
+        if old not in used and _OURS.fullmatch(old.name):
             old.unlink()  # of another release, or for other devices
     return result

@@ -17,9 +17,10 @@ from appliance.errors import ExitCode, InstalledBaseError, ModelError, StorageEr
 from appliance.events import Event, ignore
 from appliance.paths import Device
 from appliance.trust import limits
-from appliance.update import delta_format, fetching, publish, slots
+from appliance.update import delta_applying, delta_format, fetching, publish, slots
 from appliance.update import install as installing
 from appliance.update.delta_format import Head, Kind, Segment, pack
+from appliance.update.target_files import Delta, Target
 from tests.stick_simulator import Simulator, flip_bit, gguf_bytes, leftovers, make_release, refused
 from tests.update.test_key_changes import changed
 
@@ -318,8 +319,9 @@ def test_a_bomb_takes_no_memory() -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_changed_deltas_end_in_the_right_bytes_or_a_refusal(simulator: Simulator, seed: int) -> None:
     """Some hundred random changes of a real delta, read as if each had been signed: no other error, no other bytes."""
-    head, data = head_of(simulator), delta(simulator).read_bytes()
-    base = (simulator.folder / "releases/1.0.0/notes.gguf").read_bytes()
+    data, base = delta(simulator).read_bytes(), installed_model(simulator)
+    target = simulator.check().files["notes.gguf"]
+    (signed,) = target.deltas
     right = (simulator.folder / "releases/1.1.0/notes.gguf").read_bytes()
     draw, refusals = random.Random(seed), 0
     for _ in range(60):
@@ -333,22 +335,32 @@ def test_changed_deltas_end_in_the_right_bytes_or_a_refusal(simulator: Simulator
                 del broken[place : place + draw.randint(1, 40)]
             else:
                 broken[place:place] = draw.randbytes(draw.randint(1, 40))
-        made = bytearray()
         try:
-            for segment in delta_format.read(iter([bytes(broken)]), head):
-                assert len(made) + segment.length <= head.size
-                part = segment.unpacked() if segment.kind is not Kind.COPY else b""
-                source = base[segment.offset : segment.offset + segment.length]
-                assert segment.kind is Kind.LITERAL or len(source) == segment.length
-                if segment.kind is Kind.CHANGED:
-                    part = bytes(a ^ b for a, b in zip(part, source, strict=True))
-                made += part or source
+            made = b"".join(delta_applying.blocks((each for each in [bytes(broken)]), base, signed, target))
         except TrustError:
             refusals += 1
             continue
-        assert len(made) == head.size
+        assert made == right
     assert refusals > 20
-    assert bytes(data) == delta(simulator).read_bytes() and len(right) == head.size
+
+
+def test_offsets_beyond_32_bits(tmp_path: Path) -> None:
+    """A sparse base: what is copied lies behind 4 GiB, and a reader that counts in 32 bits would find zeros."""
+    base, end = tmp_path / "base", 1 << 32
+    with base.open("wb") as stream:
+        stream.seek(end + 3)
+        stream.write(b"right")
+    result = b"right" + b"\0" * 3
+    chunks = (storage.sha256_bytes(result),)
+    target = Target("result", chunks[0], len(result), chunks)
+    signed = Delta("0" * 64, end + 8, Target("delta", "", 0, ()))
+    data = make(
+        Head(signed.base_sha256, signed.base_bytes, target.sha256, target.bytes, 0),
+        Segment(Kind.COPY, end + 3, 5).packed(),
+        Segment(Kind.COPY, end - 1, 3).packed(),
+    )
+    made = delta_applying.blocks((each for each in [data]), base, signed, target)
+    assert b"".join(made) == result
 
 
 def test_a_file_that_saves_nothing_is_left_out(simulator: Simulator) -> None:
@@ -381,6 +393,14 @@ def test_parts_and_a_delta(simulator: Simulator, monkeypatch: pytest.MonkeyPatch
     assert not list(simulator.stick.glob("targets/*1.4.0*part*"))
     simulator.install()
     assert simulator.active == "1.4.0"
+
+
+def test_written_again_without_a_delta_it_has_none(simulator: Simulator) -> None:
+    simulator.publish("1.1.0")
+    assert simulator.check(deep=True).files["notes.gguf"].deltas == ()
+    assert not list(simulator.stick.glob("targets/*.delta-*"))
+    simulator.install()
+    assert simulator.active == "1.1.0"
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -255,6 +255,20 @@ def test_nothing_in_the_clear_stays_when_a_release_is_encrypted_later(tmp_path: 
     assert simulator.active == "1.0.0"
 
 
+def test_written_again_in_the_clear_anybody_reads_it(simulator: Simulator, tmp_path: Path) -> None:
+    release = simulator.folder / "releases" / "1.1.0"
+    base = simulator.folder / "releases" / "1.0.0" / "notes.gguf"
+    kept = release.parent / "sealed" / "something of the user's own"
+    kept.write_bytes(b"")
+    write(simulator, key_of(simulator).receiver, version="1.1.0", bases=[base])
+    write(simulator)
+    assert len(list(simulator.stick.glob("targets/*1.1.0.notes.gguf*"))) == 1
+    simulator.device = Device(tmp_path / "a third device")
+    simulator.install()
+    assert simulator.active == "1.1.0"
+    assert kept.exists()
+
+
 def test_what_was_sealed_is_taken_again(simulator: Simulator) -> None:
     """Signatures of several people are of those bytes; and a damaged one is made anew."""
     first = simulator.target("notes.gguf", "1.1.0").name

@@ -14,6 +14,7 @@
     │       ├── PassphraseError   a passphrase that opens none of the keys
     │       └── ThresholdError    too few signatures yet; nothing was published
     ├── UpdateError           a stick or release that can't be installed; the old one stays
+    │   └── InstalledBaseError   a delta can't be used: the file that it is made against isn't here, or isn't intact
     ├── ServingError          the engine or gateway can't start or answer
     └── StorageError          the disk said no (space, permissions); nothing half-written stays
 
@@ -136,6 +137,10 @@ class UpdateError(AnchorholdError):
     """A stick or release that can't be installed; what was installed stays."""
 
     exit_code = ExitCode.UPDATE
+
+
+class InstalledBaseError(UpdateError):
+    """A delta can't be used: the installed file that it is made against isn't here, or isn't intact."""
 
 
 class ServingError(AnchorholdError):

@@ -11,13 +11,17 @@ from appliance.commands.common import project_option
 _EPILOG = """\b
 Example:
   anchorhold stick write /media/usb
+  anchorhold stick write /media/usb --delta-from station@1.0.0
   anchorhold stick check /media/usb
+  anchorhold stick key /media/usb                            # on a device
+  anchorhold stick enrol /media/usb/pump-house.device.json   # in the workshop
+  anchorhold stick write /media/usb --encrypt-to pump-house
 """
 
 
 @click.group("stick", epilog=_EPILOG)
 def command() -> None:
-    """Write a stick, or check one.
+    """Write a stick, check one, or have it encrypted to devices.
 
     A stick is a plain folder (metadata/ and targets/) that holds signed releases. Nothing on it is ever run.
     """
@@ -36,8 +40,32 @@ def command() -> None:
 @click.option(
     "--label", default="", help="What the stick is called in the registry (default: as its folder)."
 )
+@click.option(
+    "--delta-from",
+    "bases",
+    metavar="BASE",
+    multiple=True,
+    help="Add what makes the model of one that devices have: NAME@VERSION, a release's folder, or a GGUF file.",
+)
+@click.option(
+    "--delta-only", is_flag=True, help="Leave the whole model out; only such devices can install it."
+)
+@click.option(
+    "--encrypt-to",
+    metavar="DEVICE",
+    multiple=True,
+    help="Only this enrolled device can read the release's files; may be given for several.",
+)
 def write(
-    path: Path | None, folder: Path, passphrase_file: Path | None, prune: bool, replace: bool, label: str
+    path: Path | None,
+    folder: Path,
+    passphrase_file: Path | None,
+    prune: bool,
+    replace: bool,
+    label: str,
+    bases: tuple[str, ...],
+    delta_only: bool,
+    encrypt_to: tuple[str, ...],
 ) -> None:
     """Sign the project's release and write it to PATH (default: the stick folder in anchorhold.toml).
 
@@ -45,15 +73,24 @@ def write(
     was before. At the end all of it is read back; the registry notes which release went to it. Better than
     --replace is a raised version in anchorhold.toml: then nobody has two releases of the same name.
 
+    With --delta-from a device that has BASE installed reads a small file in place of the model, and makes the same
+    model of both, byte by byte. It pays where an adapter touches few tensors and rounding is to the nearest.
+
+    With --encrypt-to all files of the release but release.json and its signature are encrypted; the names are those
+    of `anchorhold stick enrol`.
+
     The stick acknowledges what `anchorhold receipts import` has taken, so that devices needn't send it again.
     """
-    from appliance.errors import TrustError
+    from appliance.errors import TrustError, UsageError
     from appliance.fleet.devices import Devices
     from appliance.paths import Project, registry_folder
     from appliance.progress import terminal_progress
     from appliance.trust import clock, keys
+    from appliance.update.delta_publishing import find_base
     from appliance.update.publish import publish_project
 
+    if delta_only and not bases:
+        raise UsageError("--delta-only needs a base", "name what devices have: --delta-from NAME@VERSION")
     project = Project.open(folder)
     keys.show(project.keys)
     passphrase = keys.passphrase_from(passphrase_file)
@@ -74,6 +111,9 @@ def write(
             replace=replace,
             label=label,
             acknowledged=acknowledged,
+            bases=[find_base(word) for word in bases],
+            whole=not delta_only,
+            encrypt_to=encrypt_to,
         )
     click.echo(f"{written.stick}: {written.name} {written.version} (release {written.counter}), read back")
     click.echo(f"devices accept it until {clock.to_text(written.expires)}")
@@ -94,12 +134,22 @@ def check(path: Path, root: Path | None, trust: Path | None, as_json: bool) -> N
     import json
 
     from appliance.paths import Device
-    from appliance.trust import clock
+    from appliance.trust import clock, device_keys
+    from appliance.update.fetching import is_for, way
     from appliance.update.stick import check as check_stick
 
     device = Device(root) if root else Device.default()
     report = check_stick(path, device, trust=trust, deep=True)
     verified = report.verified
+    encrypted = ""
+    if any(
+        stored.sealed
+        for target in report.files.values()
+        for stored in (target, *(delta.stored for delta in target.deltas))
+    ):
+        key = device_keys.read(device)
+        mine = all(is_for(target, key) for target in report.files.values())
+        encrypted = "to this device" if mine else "to other devices: this one can't install it"
     facts = {
         "release": f"{report.name} {report.version}",
         "counter": report.counter,
@@ -108,11 +158,70 @@ def check(path: Path, root: Path | None, trust: Path | None, as_json: bool) -> N
         "expires": clock.to_text(verified.expires),
         "signers": list(verified.signers),
         "releases on it": [f"{offer.name} {offer.version}" for offer in report.offers],
-        "size": sum(target.bytes for target in report.files.values()),
+        "size": sum(stored.bytes for target in report.files.values() for stored in target.on_stick),
+        "encrypted": encrypted,
+        "comes as": [way(device, name, target) for name, target in report.files.items() if target.deltas],
     }
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
     for label, value in facts.items():
+        if label in {"comes as", "encrypted"} and not value:
+            continue
         click.echo(f"{label:<15} {', '.join(value) if isinstance(value, list) else value}")
     click.echo("the stick is good: signed by whom this device trusts, whole, and not too old")
+
+
+@command.command()
+@click.argument("path", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--root", type=click.Path(file_okay=False, path_type=Path), help="The device's folder.")
+@click.option(
+    "--name",
+    default="",
+    help="What this device is called, when its key is made (default: the machine's name).",
+)
+def key(path: Path | None, root: Path | None, name: str) -> None:
+    """Show this device's key for encrypted sticks, or write its public half into the folder PATH.
+
+    The first time the key is made. It stays on the device; the public half goes to the workshop, on a stick or in any
+    other way. Whoever enrols it there compares the fingerprint with what is shown here, by telephone or in person:
+    somebody on the way may have put a key of their own in its place.
+    """
+    import os
+    import re
+
+    from appliance.paths import Device
+    from appliance.trust import device_keys
+
+    device = Device(root) if root else Device.default()
+    here = re.sub("[^A-Za-z0-9_-]", "-", os.uname().nodename).strip("-_")[:64] or "device"
+    found = device_keys.make(device, name or here).receiver
+    click.echo(f"{found.name}  {found.id}")
+    click.echo(f"fingerprint: {found.fingerprint}")
+    if path is not None:
+        click.echo(f"{device_keys.write_public(found, path)}: take it to the workshop")
+
+
+@command.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@project_option
+@click.option("--yes", is_flag=True, help="The fingerprint has been compared; don't ask.")
+def enrol(file: Path, folder: Path, yes: bool) -> None:
+    """Take a device's public key, FILE, among those that sticks can be encrypted to (workshop).
+
+    FILE is what `anchorhold stick key PATH` writes on the device. `stick write --encrypt-to NAME` names it then.
+    """
+    from appliance.errors import UsageError
+    from appliance.paths import Project
+    from appliance.trust import device_keys, keys
+
+    project = Project.open(folder)
+    keys.show(project.keys)
+    found = device_keys.read_public(file)
+    click.echo(f"{found.name}  {found.id}")
+    click.echo(f"fingerprint: {found.fingerprint}")
+    if not yes and not click.confirm("Is that what the device shows?"):
+        raise UsageError(
+            "not enrolled", "compare the fingerprint with what `anchorhold stick key` shows on the device"
+        )
+    click.echo(f"{device_keys.enrol(project.keys, found)}: enrolled")

@@ -93,10 +93,14 @@ def kept(
             )
             emit(Event("stick", "warning", text))
             continue
-        manifest, _, _ = sticks.read_release(stick, offer, before.files)
-        paths = [sticks.target_path(manifest.name, manifest.version, file.name) for file in manifest.files]
+        _, _, found = sticks.read_release(stick, offer, before.files)
         # Not model.sig: whose it is can't be told any more. Writing that release again brings it back.
-        files.update({path: before.files[path] for path in (offer.manifest.path, *paths)})
+        # Nor deltas, which a stranger may have made to be parsed, where the file itself is there.
+        paths = [offer.manifest.path]
+        for target in found.values():
+            for stored in (target.as_stored,) if target.whole else target.on_stick:
+                paths += [each.path for each in stored.parts or (stored,)]
+        files.update({path: before.files[path] for path in paths})
     return files
 
 

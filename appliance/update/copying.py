@@ -10,13 +10,15 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from appliance import storage
 from appliance.errors import StorageError
 from appliance.trust import limits
 from appliance.update import stick as sticks
+
+Blocks = Generator[bytes, None, None]
 
 
 def is_whole(path: Path, target: sticks.Target) -> bool:
@@ -55,11 +57,18 @@ def _reserve(fd: int, size: int) -> None:
             raise
 
 
-def copy(stick: Path, target: sticks.Target, path: Path, done: Callable[[int], None]) -> None:
+def copy(
+    stick: Path,
+    target: sticks.Target,
+    path: Path,
+    done: Callable[[int], None],
+    source: Callable[[int], Blocks] | None = None,
+) -> None:
     """Copy `target` from `stick` to `path`, or go on with a copy that lies there; then read it again from the disk.
 
     Args:
         done: told the bytes of each step; first of what could be kept.
+        source: gives its bytes from a position on, checked as `stick.read_blocks` does, which is the default.
 
     Raises:
         TrustError: as `stick.read_blocks`.
@@ -73,7 +82,9 @@ def copy(stick: Path, target: sticks.Target, path: Path, done: Callable[[int], N
         out.seek(begin)
         position = begin
         # Closed at once when a write fails, and not when the error's traceback goes.
-        with contextlib.closing(sticks.read_blocks(stick, target, begin)) as blocks:
+        with contextlib.closing(
+            source(begin) if source else sticks.read_blocks(stick, target, begin)
+        ) as blocks:
             for block in blocks:
                 out.write(block)
                 position += len(block)

@@ -21,7 +21,7 @@ from appliance.events import Emit, Event, ignore
 from appliance.paths import Device, registry_folder
 from appliance.registry import manifest as manifests
 from appliance.trust import clock, ledger, limits
-from appliance.update import acknowledging, audit, copying, receipts, slots
+from appliance.update import acknowledging, audit, copying, fetching, receipts, slots
 from appliance.update import stick as sticks
 from appliance.update.trial import check_header, golden_check, template_difference
 
@@ -65,11 +65,13 @@ def _check_space(device: Device, missing: int) -> None:
 
 
 def _fetch(report: sticks.StickReport, device: Device, emit: Emit) -> list[Path]:
-    """Copy all files of the release into `objects/`; returns those that weren't there before."""
+    """Bring all files of the release into `objects/`; returns those that weren't there before."""
     incoming = _incoming(device)
     incoming.mkdir(parents=True, exist_ok=True)
     wanted = {name: slots.object_path(device, target.sha256, name) for name, target in report.files.items()}
     missing = [name for name, path in wanted.items() if not copying.is_whole(path, report.files[name])]
+    for name in missing:
+        fetching.check_possible(device, name, report.files[name])
     parts = {name: incoming / wanted[name].name for name in missing}
     for path in incoming.iterdir():
         if path not in parts.values():
@@ -85,7 +87,7 @@ def _fetch(report: sticks.StickReport, device: Device, emit: Emit) -> list[Path]
         emit(Event("install", "progress", done=copied, total=total, unit="bytes"))
 
     for name in missing:
-        copying.copy(report.stick, report.files[name], parts[name], count)
+        fetching.fetch(report.stick, device, name, report.files[name], parts[name], count, emit)
     added = []
     for name in missing:
         parts[name].replace(wanted[name])

@@ -1,6 +1,6 @@
 """What lies on a stick under one name: a whole file, or for FAT32's sake a part of at most 2 GiB of a larger one.
 
-Each part is a signed target of its own; release.json signs the digest of the whole. The reader of parts is stick.py.
+Each part is a signed target of its own; release.json signs the digest of the whole. Their reader is target_files.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tuf.api.metadata import TargetFile
 
 from appliance.errors import UpdateError
 from appliance.trust import limits
-from appliance.update.stick import CUSTOM, PART_ROLE
+from appliance.update.target_files import CUSTOM, PART_ROLE
 
 _BLOCK = 4 * limits.MIB
 
@@ -63,13 +63,16 @@ class _Hashes:
         return TargetFile(self.bytes, {"sha256": self.whole.hexdigest()}, path, {"custom": fields})
 
 
-def describe(source: Path, path: str, custom: Mapping[str, Any]) -> Described:
+def describe(
+    source: Path, path: str, custom: Mapping[str, Any], first: Mapping[str, Any] | None = None
+) -> Described:
     """Read `source` once and describe the targets that it becomes.
 
     Args:
         source: a file of a release.
         path: its target path; parts append their number to it.
         custom: what is signed of it beside the digests; of parts only where they belong.
+        first: signed of it in any case, with the first part if there are several.
     """
     size = source.stat().st_size
     split = size > limits.PART_BYTES
@@ -87,7 +90,10 @@ def describe(source: Path, path: str, custom: Mapping[str, Any]) -> Described:
                 if split:
                     whole.update(block)
             name = f"{path}.part{number:04}" if split else path
-            told = {"role": PART_ROLE, "of": path, "offset": offset} if split else custom
+            told: dict[str, Any] = (
+                {"role": PART_ROLE, "of": path, "offset": offset} if split else dict(custom)
+            )
+            told |= first if first and offset == 0 else {}
             pieces[name] = (Piece(source, offset, hashes.bytes), hashes.entry(name, told))
     if split:
         return Described(whole.hexdigest(), pieces)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -25,35 +24,27 @@ from appliance.registry import manifest as manifests
 from appliance.registry import signature
 from appliance.registry import version as versions
 from appliance.registry.sightings import StickNote
-from appliance.trust import client, clock, delegation, keys, ledger, limits, roots
+from appliance.trust import client, clock, delegation, device_keys, keys, ledger, limits, roots
 from appliance.trust.chain import Link
+from appliance.trust.device_keys import Receiver
 from appliance.trust.folder import read_inside
-from appliance.update import acknowledging, carried, model_signature, parts, signing, sites
+from appliance.update import (
+    acknowledging,
+    carried,
+    delta_publishing,
+    model_signature,
+    parts,
+    sealed_publishing,
+    signing,
+    sites,
+)
 from appliance.update import stick as sticks
+from appliance.update.publisher_state import STATE_FILE as STATE_FILE
+from appliance.update.publisher_state import Publisher as Publisher
+from appliance.update.publisher_state import read_publisher as read_publisher
+from appliance.update.publisher_state import write_publisher as _write_publisher
 
-STATE_FILE = "publisher.json"
-STATE_FORMAT = "anchorhold-publisher/1"
 _BLOCK = 4 * limits.MIB
-
-
-@dataclass(frozen=True)
-class Publisher:
-    """What must go on rising, on whichever stick: kept beside the keys.
-
-    Attributes:
-        targets, snapshot, timestamp: metadata versions used last.
-        counter: the newest release's place; `releases` maps digests to theirs.
-        versions: digest of what was published last under each "name version".
-        sites: metadata versions used last for each site.
-    """
-
-    targets: int = 0
-    snapshot: int = 0
-    timestamp: int = 0
-    counter: int = 0
-    releases: Mapping[str, int] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
-    sites: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,28 +58,6 @@ class Written:
     counter: int
     timestamp: int
     expires: datetime
-
-
-def read_publisher(folder: Path) -> Publisher:
-    """The publisher's state beside the keys in `folder`; an empty one before the first stick.
-
-    Raises:
-        KeysError: damaged.
-    """
-    path = folder / STATE_FILE
-    if not path.exists():
-        return Publisher()
-    try:
-        value = json.loads(path.read_bytes())
-        if value.pop("format") != STATE_FORMAT:
-            raise ValueError("another format")
-        return Publisher(**value)
-    except (ValueError, KeyError, TypeError) as error:
-        raise KeysError(f"{path}: damaged ({error})", "restore it from a backup of the keys") from error
-
-
-def _write_publisher(folder: Path, state: Publisher) -> None:
-    storage.write_json(folder / STATE_FILE, {"format": STATE_FORMAT, **asdict(state)}, mode=0o600)
 
 
 def _release_entries(
@@ -276,6 +245,9 @@ def write_stick(
     now: datetime | None = None,
     noting: Callable[[str, int], None] | None = None,
     acknowledged: Mapping[str, Link] | None = None,
+    bases: Sequence[Path] = (),
+    whole: bool = True,
+    receivers: Sequence[Receiver] = (),
 ) -> Written:
     """Put the release in `release` on `stick`, beside the releases that are there, and sign anew.
 
@@ -296,8 +268,12 @@ def write_stick(
         noting: called with the release's digest and the timestamp's version once all its files are on the stick,
             before metadata that names them is.
         acknowledged: the last entry that is known of each device's log; the stick says so, signed as its releases are.
+        bases: models that devices have: what makes the release's model of each goes onto the stick too.
+        whole: False leaves the model itself out: only devices that have one of `bases` can install it.
+        receivers: the only devices that can read the release's files, release.json aside; by default all can.
 
     Raises:
+        ModelError: a base isn't a GGUF file.
         UpdateError: the release folder isn't whole, or its version was published with other content.
         TrustError: the stick holds somebody else's metadata, or what was written reads back otherwise.
         ThresholdError: signatures are missing.
@@ -317,13 +293,19 @@ def write_stick(
     emit(Event("stick", "started", f"writing {manifest.name} {manifest.version} to {stick}"))
     named = roots.model_signing_keys(roots.parse(history[newest]).signed)
     bundle = model_signature.prepare(release, manifest, digest, named, model_key, emit)
-    entries = _release_entries(release, manifest, counter, bundle)
-    parts.check_names({path: entry for path, (_, entry) in entries.items()}, files)
-    files.update({path: entry for path, (_, entry) in entries.items()})
-    entries.update(acknowledging.add(keys_folder, stick, held, acknowledged, emit))
-    expires = now + timedelta(days=expires_days)
-    targets, own, state = _sign_targets(keys_folder, held, state, signers, expires, newest, now)
-    _copy_all(stick, entries, emit)
+    with delta_publishing.Workplace() as workplace:
+        entries = _release_entries(release, manifest, counter, bundle)
+        delta_publishing.add(entries, release, manifest, bases, workplace, emit, whole=whole)
+        if receivers:
+            entries = sealed_publishing.seal_all(entries, release, receivers, emit)
+        former = delta_publishing.remove_release(files, manifest)  # it is to lie there as it is written now
+        parts.check_names({path: entry for path, (_, entry) in entries.items()}, files)
+        files.update({path: entry for path, (_, entry) in entries.items()})
+        entries.update(acknowledging.add(keys_folder, stick, held, acknowledged, emit))
+        expires = now + timedelta(days=expires_days)
+        targets, own, state = _sign_targets(keys_folder, held, state, signers, expires, newest, now)
+        _copy_all(stick, entries, emit)
+    stale = any(path not in files or files[path].hashes != entry.hashes for path, entry in former.items())
     if noting is not None:
         noting(digest, state.timestamp)
     _write_publisher(keys_folder, state)  # a version that was signed once is never used again
@@ -333,7 +315,7 @@ def write_stick(
     emit(Event("stick", "message", f"reading {stick} back"))
     read_back(stick, history[1], now, emit)
     signing.published(keys_folder, targets, own)
-    if prune or replaced:
+    if prune or replaced or stale:
         every = [held.files, *(each.signed.targets for each in own.values())]
         _remove_old(stick, signed, {path: entry for part in every for path, entry in part.items()})
     acknowledging.remove_former(stick, held.files)
@@ -383,12 +365,16 @@ def publish_project(
     label: str = "",
     leaves: bool = True,
     acknowledged: Mapping[str, Link] | None = None,
+    bases: Sequence[Path] = (),
+    whole: bool = True,
+    encrypt_to: Sequence[str] = (),
 ) -> Written:
     """Sign a project's release with its keys and write it to `stick`; the registry is told.
 
     Args:
         passphrase: by default ANCHORHOLD_PASSPHRASE.
-        prune, replace: as for `write_stick`.
+        prune, replace, bases, whole: as for `write_stick`.
+        encrypt_to: names of enrolled devices, the only ones that can read the release; by default all can.
         label: what the stick is called; empty: as its folder.
         leaves: the stick is to be carried away; a folder that stays in the workshop is no place to note.
         acknowledged: as for `write_stick`.
@@ -398,6 +384,7 @@ def publish_project(
         UpdateError, TrustError: as `write_stick`.
     """
     keys.show(project.keys)
+    receivers = device_keys.enrolled(project.keys, encrypt_to)
     passphrase = passphrase or keys.passphrase_from(None)
     if passphrase is None:
         raise KeysError(
@@ -420,6 +407,9 @@ def publish_project(
         noting=note.begin if leaves else None,
         model_key=model_key,
         acknowledged=acknowledged,
+        bases=bases,
+        whole=whole,
+        receivers=receivers,
     )
     if leaves:
         note.finish(written.digest, written.timestamp)

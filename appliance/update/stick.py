@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from tuf.api.metadata import TargetFile
 
@@ -15,35 +14,16 @@ from appliance.errors import TrustError, UpdateError, UsageError
 from appliance.paths import Device
 from appliance.registry import manifest as manifests
 from appliance.trust import client, clock, ledger, limits
-from appliance.trust.folder import open_inside, read_inside
+from appliance.trust.folder import read_inside
+from appliance.update.target_files import Target as Target
+from appliance.update.target_files import as_target as as_target
+from appliance.update.target_files import custom_of, find_file
+from appliance.update.target_files import read_blocks as read_blocks
+from appliance.update.target_files import target_path as target_path
+from appliance.update.target_files import verify_file as verify_file
 
 _HINT = "the stick was changed or damaged; ask for it to be written again"
-CUSTOM = "anchorhold"  # the key of our fields in a target's signed `custom`
-PART_ROLE = "part"  # of a target that is a part of a larger file (parts.py writes them)
-_BLOCK = 4 * limits.MIB
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # nothing had expired
-
-
-@dataclass(frozen=True)
-class Target:
-    """A file of a stick, as the signed metadata describes it.
-
-    Attributes:
-        path: its target path; on the stick it is `targets/SHA256.PATH`, unless it lies there in parts.
-        chunks: SHA-256 of each 64 MiB.
-        parts: what it lies in, in order; empty for a file that lies there whole.
-    """
-
-    path: str
-    sha256: str
-    bytes: int
-    chunks: tuple[str, ...]
-    parts: tuple[Target, ...] = ()
-
-    @property
-    def stored(self) -> str:
-        """Its name below the stick's folder."""
-        return f"targets/{self.sha256}.{self.path}"
 
 
 @dataclass(frozen=True)
@@ -87,40 +67,6 @@ class StickReport:
     pinned: bool
 
 
-def target_path(name: str, version: str, file: str) -> str:
-    """The target path of one file of a release; flat, so that it can't lead anywhere."""
-    return f"{name}-{version}.{file}"
-
-
-def _custom(target: TargetFile) -> dict[str, Any]:
-    value = (target.custom or {}).get(CUSTOM)
-    if not isinstance(value, dict):
-        raise TrustError(f"{target.path}: its signed entry lacks `{CUSTOM}`", _HINT)
-    return value
-
-
-def as_target(path: str, entry: TargetFile) -> Target:
-    """Check one entry of the signed targets.
-
-    Raises:
-        TrustError: a path that isn't a plain name, no SHA-256, or chunks that don't fit the length.
-    """
-    if not manifests.is_file_name(path.replace("+", "-")):
-        raise TrustError(f"{path!r}: not a plain file name", _HINT)
-    digest = entry.hashes.get("sha256")
-    chunks = _custom(entry).get("chunks")
-    count = -(-entry.length // limits.HASH_CHUNK_BYTES)
-    if not isinstance(digest, str) or not manifests.is_digest(digest):
-        raise TrustError(f"{path}: no SHA-256 in its signed entry", _HINT)
-    if (
-        not isinstance(chunks, list)
-        or len(chunks) != count
-        or not all(manifests.is_digest(c) for c in chunks)
-    ):
-        raise TrustError(f"{path}: its signed chunk digests don't fit its length", _HINT)
-    return Target(path, digest, entry.length, tuple(chunks))
-
-
 def find_offers(files: Mapping[str, TargetFile]) -> tuple[Offer, ...]:
     """The releases among signed targets, newest first.
 
@@ -130,7 +76,7 @@ def find_offers(files: Mapping[str, TargetFile]) -> tuple[Offer, ...]:
     offers = []
     for path, entry in files.items():
         as_target(path, entry)
-        custom = _custom(entry)
+        custom = custom_of(entry)
         if custom.get("role") != "manifest":
             continue
         name, version, counter = (custom.get(key) for key in ("name", "version", "counter"))
@@ -142,84 +88,6 @@ def find_offers(files: Mapping[str, TargetFile]) -> tuple[Offer, ...]:
     if len({offer.counter for offer in offers}) != len(offers):
         raise TrustError("two releases on the stick have the same counter", _HINT)
     return tuple(sorted(offers, key=lambda offer: -offer.counter))
-
-
-def read_blocks(stick: Path, target: Target, start: int = 0) -> Generator[bytes, None, None]:
-    """The bytes of `target` from `start`, never more than signed, each 64 MiB chunk checked as it ends.
-
-    The last block of a chunk is handed out before its chunk was checked: keep nothing until the end.
-
-    Args:
-        start: a multiple of the chunk size, or the end.
-
-    Raises:
-        TrustError: missing, too short, too long, a chunk whose digest is wrong, a link or no regular file.
-    """
-    parts, begin = target.parts or (target,), 0
-    for part in parts:
-        if begin + part.bytes > start or part is parts[-1]:
-            yield from _read_part(stick, part, max(0, start - begin))
-        begin += part.bytes
-
-
-def _read_part(stick: Path, part: Target, start: int) -> Generator[bytes, None, None]:
-    try:
-        stream = open_inside(stick, part.stored)
-    except FileNotFoundError as error:
-        raise TrustError(f"{part.stored} is missing: the stick isn't whole", _HINT) from error
-    with stream:
-        stream.seek(start)
-        position = start
-        for index in range(-(-start // limits.HASH_CHUNK_BYTES), len(part.chunks)):
-            end = min(part.bytes, (index + 1) * limits.HASH_CHUNK_BYTES)
-            digest = hashlib.sha256()
-            while position < end:
-                block = stream.read(min(_BLOCK, end - position))
-                if not block:
-                    raise TrustError(f"{part.stored}: cut off after {position} of {part.bytes} bytes", _HINT)
-                digest.update(block)
-                position += len(block)
-                yield block
-            if digest.hexdigest() != part.chunks[index]:
-                raise TrustError(f"{part.stored}: changed or damaged (chunk {index + 1})", _HINT)
-        if stream.read(1):
-            raise TrustError(f"{part.stored}: longer than what was signed", _HINT)
-
-
-def verify_file(stick: Path, target: Target) -> None:
-    """Read all of `target` and compare it with its signed digests.
-
-    Raises:
-        TrustError: as `read_blocks`, or the whole file's digest is wrong.
-    """
-    digest = hashlib.sha256()
-    for block in read_blocks(stick, target):
-        digest.update(block)
-    if digest.hexdigest() != target.sha256:
-        raise TrustError(f"{target.stored}: changed or damaged", _HINT)
-
-
-def _joined(path: str, file: manifests.ReleaseFile, files: Mapping[str, TargetFile]) -> Target:
-    """The file that lies on the stick in parts; together they must be as long as release.json says."""
-    found: list[tuple[int, Target]] = []
-    for name, entry in files.items():
-        custom = _custom(entry)
-        if custom.get("role") == PART_ROLE and custom.get("of") == path:
-            offset = custom.get("offset")
-            if isinstance(offset, bool) or not isinstance(offset, int):
-                raise TrustError(f"{name}: its signed entry says no offset", _HINT)
-            found.append((offset, as_target(name, entry)))
-    if not found:
-        raise TrustError(f"{file.name} is listed in release.json, but not signed", _HINT)
-    parts = tuple(part for _, part in sorted(found, key=lambda each: each[0]))
-    begin = 0
-    for offset, part in zip(sorted(each[0] for each in found), parts, strict=True):
-        if offset != begin or (part is not parts[-1] and part.bytes % limits.HASH_CHUNK_BYTES):
-            raise TrustError(f"{file.name}: its signed parts don't fit together", _HINT)
-        begin += part.bytes
-    if begin != file.bytes:
-        raise TrustError(f"{file.name}: its signed parts make {begin} bytes, not {file.bytes}", _HINT)
-    return Target(path, file.sha256, begin, tuple(chunk for part in parts for chunk in part.chunks), parts)
 
 
 def read_release(
@@ -242,11 +110,7 @@ def read_release(
     found = {}
     for file in manifest.files:
         path = target_path(manifest.name, manifest.version, file.name)
-        entry = files.get(path)
-        target = as_target(path, entry) if entry is not None else _joined(path, file, files)
-        if (target.sha256, target.bytes) != (file.sha256, file.bytes):
-            raise TrustError(f"{file.name}: release.json and the signed entry differ", _HINT)
-        found[file.name] = target
+        found[file.name] = find_file(path, file, files)
     return manifest, data, found
 
 
@@ -359,7 +223,8 @@ def check(
     manifest, data, files = read_release(stick, offer, verified.files)
     if deep:
         for target in files.values():
-            verify_file(stick, target)
+            for stored in target.on_stick:
+                verify_file(stick, stored)
     return StickReport(
         stick=stick,
         name=offer.name,

@@ -104,7 +104,7 @@ def enrol(ctx: click.Context, device: str, key: str, name: str, replace_key: boo
 
     Bring both by another way than the stick. With a name alone changed, nothing else is.
     """
-    from appliance.trust.device_key import fingerprint
+    from appliance.trust.device_identity import fingerprint
     from appliance.visible import visible
 
     store = _store(ctx)

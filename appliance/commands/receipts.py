@@ -47,9 +47,9 @@ def _device(root: Path | None) -> Device:
 @_json_option
 def identity(root: Path | None, as_json: bool) -> None:
     """Print this device's id, its public key and the key's fingerprint; they are made if there are none yet."""
-    from appliance.trust import device_key
+    from appliance.trust import device_identity
 
-    found, _ = device_key.ensure(_device(root))
+    found, _ = device_identity.ensure(_device(root))
     facts = {"device": found.device, "key": found.public, "fingerprint": found.fingerprint}
     if as_json:
         click.echo(json.dumps(facts, indent=2))

@@ -34,10 +34,10 @@ def _rolled_back(entries: list[dict[str, Any]]) -> list[str]:
 
 
 def _log(device: Device) -> dict[str, Any]:
-    from appliance.trust import device_key
+    from appliance.trust import device_identity
     from appliance.update import log_files
 
-    identity, head = device_key.read(device), log_files.read_place(device.log / log_files.HEAD)
+    identity, head = device_identity.read(device), log_files.read_place(device.log / log_files.HEAD)
     return {
         "device": identity.device if identity is not None else None,
         "entries": head.number if head is not None else 0,

@@ -134,7 +134,7 @@ def check(path: Path, root: Path | None, trust: Path | None, as_json: bool) -> N
     import json
 
     from appliance.paths import Device
-    from appliance.trust import clock, device_keys
+    from appliance.trust import clock, encryption_keys
     from appliance.update.fetching import is_for, way
     from appliance.update.stick import check as check_stick
 
@@ -147,7 +147,7 @@ def check(path: Path, root: Path | None, trust: Path | None, as_json: bool) -> N
         for target in report.files.values()
         for stored in (target, *(delta.stored for delta in target.deltas))
     ):
-        key = device_keys.read(device)
+        key = encryption_keys.read(device)
         mine = all(is_for(target, key) for target in report.files.values())
         encrypted = "to this device" if mine else "to other devices: this one can't install it"
     facts = {
@@ -191,15 +191,15 @@ def key(path: Path | None, root: Path | None, name: str) -> None:
     import re
 
     from appliance.paths import Device
-    from appliance.trust import device_keys
+    from appliance.trust import encryption_keys
 
     device = Device(root) if root else Device.default()
     here = re.sub("[^A-Za-z0-9_-]", "-", os.uname().nodename).strip("-_")[:64] or "device"
-    found = device_keys.make(device, name or here).receiver
+    found = encryption_keys.make(device, name or here).receiver
     click.echo(f"{found.name}  {found.id}")
     click.echo(f"fingerprint: {found.fingerprint}")
     if path is not None:
-        click.echo(f"{device_keys.write_public(found, path)}: take it to the workshop")
+        click.echo(f"{encryption_keys.write_public(found, path)}: take it to the workshop")
 
 
 @command.command()
@@ -213,15 +213,15 @@ def enrol(file: Path, folder: Path, yes: bool) -> None:
     """
     from appliance.errors import UsageError
     from appliance.paths import Project
-    from appliance.trust import device_keys, keys
+    from appliance.trust import encryption_keys, keys
 
     project = Project.open(folder)
     keys.show(project.keys)
-    found = device_keys.read_public(file)
+    found = encryption_keys.read_public(file)
     click.echo(f"{found.name}  {found.id}")
     click.echo(f"fingerprint: {found.fingerprint}")
     if not yes and not click.confirm("Is that what the device shows?"):
         raise UsageError(
             "not enrolled", "compare the fingerprint with what `anchorhold stick key` shows on the device"
         )
-    click.echo(f"{device_keys.enrol(project.keys, found)}: enrolled")
+    click.echo(f"{encryption_keys.enrol(project.keys, found)}: enrolled")

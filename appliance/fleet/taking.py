@@ -16,7 +16,7 @@ from appliance.fleet.devices import Devices, Known
 from appliance.registry.records import Sighting
 from appliance.registry.sightings import note
 from appliance.registry.store import Registry
-from appliance.trust import chain, clock, device_key, limits, receipt
+from appliance.trust import chain, clock, device_identity, limits, receipt
 from appliance.trust.folder import read_inside
 from appliance.update.receipts import FOLDER, SUFFIX
 
@@ -87,8 +87,9 @@ def _named(name: str) -> str:
 
 
 def _unknown(device: str, key: str) -> TrustError:
+    print_of = device_identity.fingerprint(key)
     return TrustError(
-        f"device {device} isn't enrolled here (the key it brings has the fingerprint {device_key.fingerprint(key)})",
+        f"device {device} isn't enrolled here (the key it brings has the fingerprint {print_of})",
         "compare the fingerprint with `anchorhold receipts identity` on the device; then add --enrol, "
         "or list its key: `anchorhold fleet enrol DEVICE KEY`",
     )
@@ -124,8 +125,8 @@ def take(data: bytes, store: Devices, *, enrol: bool = False, expected: str = ""
         first = enrol and (known is None or not known.taken)
         if known is not None and key != known.key:
             raise TrustError(  # before anything of it is parsed
-                f"device {device}: signed by another key (fingerprint {device_key.fingerprint(key)}) than is "
-                f"enrolled ({device_key.fingerprint(known.key)})",
+                f"device {device}: signed by another key (fingerprint {device_identity.fingerprint(key)}) than is "
+                f"enrolled ({device_identity.fingerprint(known.key)})",
                 "ask whoever looks after the device; `anchorhold fleet enrol DEVICE KEY --replace` takes a new key",
             )
         brought = receipt.read(data)
@@ -192,7 +193,7 @@ def _tell_registry(registry: Path, known: Known, emit: Emit) -> None:
     digest = active(known.statement).get("release")
     if not chain.is_digest(digest) or not (registry / "records").is_dir():
         return
-    by = device_key.fingerprint(known.key)
+    by = device_identity.fingerprint(known.key)
     try:
         with Registry(registry) as opened:
             note(opened, str(digest), Sighting("device", known.name or known.device, known.seen, by))

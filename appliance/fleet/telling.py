@@ -8,7 +8,7 @@ from typing import Any
 
 from appliance.fleet.devices import Known
 from appliance.fleet.taking import Taken, active
-from appliance.trust import device_key
+from appliance.trust import device_identity
 from appliance.trust.chain import Entry
 from appliance.visible import visible
 
@@ -71,7 +71,7 @@ def facts(summary: Summary) -> dict[str, Any]:
         "device": known.device,
         "name": known.name,
         "key": known.key,
-        "fingerprint": device_key.fingerprint(known.key),
+        "fingerprint": device_identity.fingerprint(known.key),
         "enrolled": known.enrolled,
         "how": known.how,
         "release": release_of(known.statement),
@@ -151,7 +151,7 @@ def history(
     known, statement = summary.known, summary.known.statement
     lines = [
         f"device     {known.device}" + (f"  ({visible(known.name)})" if known.name else ""),
-        f"key        {device_key.fingerprint(known.key)}  enrolled {known.enrolled}, {known.how}",
+        f"key        {device_identity.fingerprint(known.key)}  enrolled {known.enrolled}, {known.how}",
         f"last seen  {known.seen or 'never'}" + (f"  (taken here {known.taken})" if known.taken else ""),
     ]
     slots = statement.get("slots") if isinstance(statement.get("slots"), dict) else {}

@@ -9,7 +9,7 @@ from appliance.errors import TrustError, UsageError
 from appliance.fleet import judging, taking
 from appliance.fleet.devices import Devices
 from appliance.paths import Device
-from appliance.trust import chain, clock, device_key, limits, receipt
+from appliance.trust import chain, clock, device_identity, limits, receipt
 from appliance.trust.folder import read_inside
 from appliance.update import audit, log_files
 from appliance.update.receipts import FOLDER
@@ -38,7 +38,7 @@ class Looked:
 
 
 def _log(folder: Path, device: Device | None) -> Looked:
-    identity = device_key.read(device) if device is not None else None
+    identity = device_identity.read(device) if device is not None else None
     report = audit.check(folder, identity.device if identity is not None else "")
     notes = []
     if report.torn:

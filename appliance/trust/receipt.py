@@ -16,7 +16,7 @@ from typing import Any
 
 from appliance import storage
 from appliance.errors import TrustError
-from appliance.trust import chain, clock, device_key, limits
+from appliance.trust import chain, clock, device_identity, limits
 from appliance.trust.chain import Link
 
 FORMAT = "anchorhold-receipt/1"
@@ -148,7 +148,7 @@ def read(data: bytes) -> Receipt:
         line, begin = _line(data, start, limits.STATEMENT_BYTES)
     except ValueError as error:
         raise TrustError(f"the receipt of {device} is cut off", _HINT) from error
-    if not device_key.holds(key, signature, signed_bytes(line)):
+    if not device_identity.holds(key, signature, signed_bytes(line)):
         raise TrustError(f"the receipt of {device} isn't signed by the key that it names", _HINT)
     try:
         statement, (after, last, head) = _statement(line, device)

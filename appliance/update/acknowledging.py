@@ -16,7 +16,7 @@ from appliance import storage
 from appliance.errors import TrustError
 from appliance.events import Emit, Event
 from appliance.paths import Device
-from appliance.trust import acknowledgment, chain, device_key, limits
+from appliance.trust import acknowledgment, chain, device_identity, limits
 from appliance.trust.chain import Link
 from appliance.trust.folder import read_inside
 from appliance.update import audit, carried, log_files, parts
@@ -56,7 +56,7 @@ def take(report: sticks.StickReport, device: Device, emit: Emit) -> Link:
     """
     known = log_files.acknowledged(device.log)
     try:
-        identity = device_key.read(device)
+        identity = device_identity.read(device)
         told = on_stick(report.stick, report.verified.files).get(identity.device) if identity else None
         if told is None or told.number <= known.number:
             return known

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.paths import Device
-from appliance.trust import chain, clock, device_key
+from appliance.trust import chain, clock, device_identity
 from appliance.trust.chain import BEGIN, Entry, Fault, Link
 from appliance.update import log_files
 
@@ -69,7 +69,7 @@ def append(device: Device, event: str, **data: Any) -> Entry:
     """
     with log_files.writing(device.log):
         last, torn = log_files.mend(device.log)
-        identity, again = device_key.ensure(device, _device_of(device))
+        identity, again = device_identity.ensure(device, _device_of(device))
         told: list[tuple[str, dict[str, Any]]] = [("torn", {"kept": each.name}) for each in torn]
         if again:
             told.append(
@@ -87,7 +87,7 @@ def append(device: Device, event: str, **data: Any) -> Entry:
 
 def _device_of(device: Device) -> str:
     """The id that the log's own entries have; "" if there is none."""
-    if device_key.read(device) is not None:
+    if device_identity.read(device) is not None:
         return ""
     for line in reversed(log_files.lines(device.log)[0]):
         with contextlib.suppress(ValueError):
@@ -147,6 +147,6 @@ def _against(found: list[Entry], begin: Link, known: Link, last: int, words: str
 
 def verify(device: Device) -> list[str]:
     """What is wrong with the log, one line a fault; empty when the chain holds."""
-    known = device_key.read(device)
+    known = device_identity.read(device)
     report = check(device.log, known.device if known is not None else "")
     return [str(fault) for fault in report.faults]

@@ -13,8 +13,8 @@ from pathlib import Path
 from appliance.errors import InstalledBaseError, TrustError, UpdateError
 from appliance.events import Emit, Event
 from appliance.paths import Device
-from appliance.trust import device_keys
-from appliance.trust.device_keys import DeviceKey
+from appliance.trust import encryption_keys
+from appliance.trust.encryption_keys import DeviceKey
 from appliance.update import copying, delta_applying, sealed_format, slots
 from appliance.update.sealed_format import Sealed
 from appliance.update.target_files import Delta, Target, checked, read_checked
@@ -60,7 +60,7 @@ def check_possible(device: Device, name: str, target: Target) -> None:
         KeysError: this device's key is damaged.
     """
     if any(each.sealed for each in (target, *(delta.stored for delta in target.deltas))):
-        key = device_keys.read(device)
+        key = encryption_keys.read(device)
         if not is_for(target, key):
             raise sealed_format.not_for(key)
     if not target.whole and next(bases(device, name, target), None) is None:
@@ -75,7 +75,7 @@ def _open(stick: Path, device: Device, target: Target, start: int) -> copying.Bl
     """The plain bytes of a sealed `target` from `start`; each chunk was compared with both its digests."""
     assert target.sealed is not None
     stored = target.sealed.stored
-    key = device_keys.read(device)
+    key = encryption_keys.read(device)
     if key is None:
         raise sealed_format.not_for(None)
     with contextlib.closing(read_checked(stick, stored)) as blocks:

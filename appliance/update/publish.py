@@ -24,9 +24,9 @@ from appliance.registry import manifest as manifests
 from appliance.registry import signature
 from appliance.registry import version as versions
 from appliance.registry.sightings import StickNote
-from appliance.trust import client, clock, delegation, device_keys, keys, ledger, limits, roots
+from appliance.trust import client, clock, delegation, encryption_keys, keys, ledger, limits, roots
 from appliance.trust.chain import Link
-from appliance.trust.device_keys import Receiver
+from appliance.trust.encryption_keys import Receiver
 from appliance.trust.folder import read_inside
 from appliance.update import (
     acknowledging,
@@ -384,7 +384,7 @@ def publish_project(
         UpdateError, TrustError: as `write_stick`.
     """
     keys.show(project.keys)
-    receivers = device_keys.enrolled(project.keys, encrypt_to)
+    receivers = encryption_keys.enrolled(project.keys, encrypt_to)
     passphrase = passphrase or keys.passphrase_from(None)
     if passphrase is None:
         raise KeysError(

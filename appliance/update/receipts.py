@@ -15,7 +15,7 @@ from appliance import storage
 from appliance.errors import AnchorholdError, KeysError, as_product_error
 from appliance.events import Emit, Event
 from appliance.paths import Device
-from appliance.trust import chain, device_key, limits, receipt
+from appliance.trust import chain, device_identity, limits, receipt
 from appliance.trust.chain import Link
 from appliance.update import log_files, version_manifest
 
@@ -64,7 +64,7 @@ def make(device: Device) -> Made:
         OSError: something can't be read or written.
     """
     known = log_files.acknowledged(device.log)
-    identity, _ = device_key.ensure(device)
+    identity, _ = device_identity.ensure(device)
     with log_files.reading(device.log):
         begin = log_files.begin(device.log)
         lines, rest = log_files.lines(device.log)
@@ -82,7 +82,7 @@ def make(device: Device) -> Made:
     head = _link_of(lines[-1], after.number + len(lines)) if lines else after
     body = b"".join(line + b"\n" for line in sent)
     statement = receipt.statement_of(manifest, after, last, head, body)
-    signed_by, signature = device_key.sign(device, receipt.signed_bytes(statement))
+    signed_by, signature = device_identity.sign(device, receipt.signed_bytes(statement))
     if signed_by != identity:
         raise KeysError(
             f"{device.identity}: its two files tell of two devices", "restore identity/ from a backup"

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from appliance.errors import UpdateError
-from appliance.trust.device_keys import ID_BYTES, KEY_BYTES, WRAPPED_BYTES, DeviceKey, Receiver
+from appliance.trust.encryption_keys import ID_BYTES, KEY_BYTES, WRAPPED_BYTES, DeviceKey, Receiver
 from appliance.update.bounded_input import BoundedInput
 
 MAGIC = b"AHSEAL01"

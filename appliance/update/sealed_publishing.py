@@ -18,7 +18,7 @@ from appliance import storage
 from appliance.errors import UsageError
 from appliance.events import Emit, Event
 from appliance.registry import signature
-from appliance.trust.device_keys import Receiver
+from appliance.trust.encryption_keys import Receiver
 from appliance.update import parts, sealed_format
 from appliance.update.sealed_format import Sealed
 from appliance.update.target_files import PART_ROLE, SEALED, custom_of

@@ -16,7 +16,7 @@ from appliance.errors import ExitCode, ThresholdError
 from appliance.events import ignore
 from appliance.paths import Device, Project, registry_folder
 from appliance.registry.store import Registry
-from appliance.trust import device_keys, keys, roots
+from appliance.trust import encryption_keys, keys, roots
 from appliance.update import delta_publishing, publish
 from tests.stick_simulator import CHEAP_SCRYPT, PASSPHRASE, Simulator, make_release
 
@@ -128,7 +128,7 @@ def test_a_stick_for_one_device_that_two_people_sign(project: Project, tmp_path:
     quorums = {"root": keys.Quorum(1, 1), "targets": keys.Quorum(2, 2)}
     keys.create(tmp_path / "two", PASSPHRASE, n=CHEAP_SCRYPT, quorums=quorums)
     signers = keys.unlock(tmp_path / "two", PASSPHRASE, roots.ROLES)
-    receiver = device_keys.make(Device(tmp_path / "ours"), "ours").receiver
+    receiver = encryption_keys.make(Device(tmp_path / "ours"), "ours").receiver
 
     def write(*which: int) -> None:
         some = {**signers, "targets": [signers["targets"][number] for number in which]}

@@ -227,11 +227,11 @@ def test_refusals_and_evidence_are_bounded(store: Devices, device: SignedDevice)
 def test_the_signed_lines_that_are_kept_prove_the_entries(store: Devices, device: SignedDevice) -> None:
     import json
 
-    from appliance.trust import device_key, receipt
+    from appliance.trust import device_identity, receipt
 
     (line,) = (store.folder / device.id / "statements.jsonl").read_bytes().splitlines()
     head, statement = json.loads(line)["signed"].encode().splitlines()
     signature = json.loads(head)["signature"]
-    assert device_key.holds(device.public, signature, receipt.signed_bytes(statement))
+    assert device_identity.holds(device.public, signature, receipt.signed_bytes(statement))
     last = chain.link(json.loads(statement)["log"]["last"])
     assert store.entries(store.find(device.id))[-1].link == last

@@ -13,7 +13,7 @@ from appliance.fleet.devices import Devices
 from appliance.fleet.taking import take_all
 from appliance.paths import Device, registry_folder
 from appliance.registry.store import Registry
-from appliance.trust import device_key, receipt
+from appliance.trust import device_identity, receipt
 from appliance.trust.chain import BEGIN
 from appliance.update import audit, log_files
 from appliance.update import install as installing
@@ -38,9 +38,9 @@ def brought(simulator: Simulator) -> receipt.Receipt:
 
 def test_an_install_leaves_a_signed_receipt(simulator: Simulator) -> None:
     found = brought(simulator)
-    identity = device_key.read(simulator.device)
+    identity = device_identity.read(simulator.device)
     assert identity is not None and (found.device, found.key) == (identity.device, identity.public)
-    assert device_key.key_path(simulator.device).stat().st_mode & 0o777 == 0o600
+    assert device_identity.key_path(simulator.device).stat().st_mode & 0o777 == 0o600
     active = found.statement["slots"]["active"]
     assert (active["name"], active["version"], active["counter"]) == ("notes", "1.0.0", 1)
     release = (simulator.folder / "releases" / "1.0.0" / "release.json").read_bytes()

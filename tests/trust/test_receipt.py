@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
@@ -31,6 +33,14 @@ def test_any_flipped_bit_is_refused(place: int) -> None:
     changed[place // 8] ^= 1 << place % 8
     with pytest.raises(TrustError):
         receipt.read(bytes(changed))
+
+
+def test_a_signature_has_one_spelling() -> None:
+    head, rest = WHOLE.split(b"\n", 1)
+    signature = json.loads(head)["signature"]
+    assert signature != signature.upper()
+    with pytest.raises(TrustError, match="signed"):
+        receipt.read(head.replace(signature.encode(), signature.upper().encode()) + b"\n" + rest)
 
 
 @given(st.integers(0, len(WHOLE) - 1))

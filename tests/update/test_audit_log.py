@@ -13,7 +13,7 @@ import pytest
 
 from appliance.errors import KeysError
 from appliance.paths import Device
-from appliance.trust import chain, device_key, limits
+from appliance.trust import chain, device_identity, limits
 from appliance.update import audit, log_files
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -64,7 +64,7 @@ def test_kill_at_every_change_and_in_every_write(tmp_path: Path) -> None:
         seen_torn += len(torn)
         seen_older += bool(log_files.older(device.log))
         assert not list(device.root.rglob("*.part")), folder
-        assert device_key.key_path(device).stat().st_mode & 0o777 == 0o600
+        assert device_identity.key_path(device).stat().st_mode & 0o777 == 0o600
     assert seen_torn > 3 and seen_older > 10
 
 
@@ -131,7 +131,7 @@ def test_another_device_s_entries_are_found(device: Device, tmp_path: Path) -> N
     for number in range(1, 7):
         audit.append(other, "tried", number=number)
     audit.path(device).write_bytes(audit.path(other).read_bytes())
-    known = device_key.read(other)
+    known = device_identity.read(other)
     assert known is not None
     assert audit.verify(device)[0] == f"entry 1: written by another device, {known.device}"
 
@@ -273,31 +273,31 @@ def test_a_log_of_before_is_put_aside(tmp_path: Path) -> None:
 
 
 def test_a_lost_key_is_replaced_under_the_old_id_and_told(device: Device) -> None:
-    before = device_key.read(device)
-    device_key.key_path(device).unlink()
+    before = device_identity.read(device)
+    device_identity.key_path(device).unlink()
     audit.append(device, "tried", number=6)
-    after = device_key.read(device)
+    after = device_identity.read(device)
     assert before is not None and after is not None
     assert (before.device, before.public != after.public) == (after.device, True)
     told = audit.entries(device)[5]
     assert (told["event"], told["data"]["fingerprint"]) == ("key made", after.fingerprint)
     shutil.rmtree(device.identity)
     audit.append(device, "tried", number=7)
-    again = device_key.read(device)
+    again = device_identity.read(device)
     assert again is not None and again.device == before.device  # the log remembers
     assert audit.verify(device) == []
 
 
 def test_a_lost_public_half_comes_back_from_the_key(device: Device) -> None:
-    before = device_key.read(device)
+    before = device_identity.read(device)
     (device.identity / "device.json").write_text("{")
     audit.append(device, "tried", number=6)
-    assert device_key.read(device) == before
+    assert device_identity.read(device) == before
     assert [entry["event"] for entry in audit.entries(device)] == ["tried"] * 6
 
 
 def test_damaged_halves_are_kept_and_replaced(device: Device) -> None:
-    for path in (device.identity / "device.json", device_key.key_path(device)):
+    for path in (device.identity / "device.json", device_identity.key_path(device)):
         path.write_text("{")
     audit.append(device, "tried", number=6)
     assert audit.verify(device) == []
@@ -306,23 +306,23 @@ def test_damaged_halves_are_kept_and_replaced(device: Device) -> None:
 
 
 def test_a_key_that_others_may_read_signs_nothing(device: Device) -> None:
-    device_key.key_path(device).chmod(0o640)
+    device_identity.key_path(device).chmod(0o640)
     with pytest.raises(KeysError, match="others may read this key"):
-        device_key.sign(device, b"data")
+        device_identity.sign(device, b"data")
     audit.append(device, "tried", number=6)  # the log needs no key
     assert audit.verify(device) == []
 
 
 def test_a_signature_holds_for_its_bytes_and_key_alone(device: Device) -> None:
-    identity, signature = device_key.sign(device, b"data")
-    assert device_key.holds(identity.public, signature, b"data")
-    assert not device_key.holds(identity.public, signature, b"date")
-    assert not device_key.holds("00" * 32, signature, b"data")
-    assert not device_key.holds(identity.public, "zz", b"data")
+    identity, signature = device_identity.sign(device, b"data")
+    assert device_identity.holds(identity.public, signature, b"data")
+    assert not device_identity.holds(identity.public, signature, b"date")
+    assert not device_identity.holds("00" * 32, signature, b"data")
+    assert not device_identity.holds(identity.public, "zz", b"data")
 
 
 def test_entries_name_their_device_and_number(device: Device) -> None:
-    identity = device_key.read(device)
+    identity = device_identity.read(device)
     assert identity is not None
     found = [json.loads(line) for line in lines(device)]
     assert [entry["number"] for entry in found] == [1, 2, 3, 4, 5]

@@ -14,7 +14,7 @@ import pytest
 from appliance.errors import TrustError
 from appliance.events import Event, ignore
 from appliance.paths import Device
-from appliance.trust import clock, device_key, limits, receipt
+from appliance.trust import clock, device_identity, limits, receipt
 from appliance.trust.chain import BEGIN
 from appliance.update import audit, log_files, receipts
 from tests.stick_simulator import Simulator, accept
@@ -55,7 +55,7 @@ def test_it_takes_the_former_ones_place(device: Device, tmp_path: Path) -> None:
 
 
 def _id(device: Device) -> str:
-    identity = device_key.read(device)
+    identity = device_identity.read(device)
     assert identity is not None
     return identity.device
 
@@ -95,7 +95,7 @@ def test_something_else_in_its_place(device: Device, tmp_path: Path, where: str)
 
 
 def test_a_key_that_cannot_be_used_is_told(device: Device, tmp_path: Path) -> None:
-    device_key.key_path(device).write_text("{")
+    device_identity.key_path(device).write_text("{")
     made, events = left(tmp_path, device)
     assert made is None and "device.key.json: damaged" in events[-1].text
 

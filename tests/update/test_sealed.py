@@ -20,8 +20,8 @@ from appliance import storage
 from appliance.errors import AnchorholdError, ExitCode, KeysError, TrustError, UpdateError, UsageError
 from appliance.events import Event, ignore
 from appliance.paths import Device
-from appliance.trust import device_keys, limits
-from appliance.trust.device_keys import Receiver
+from appliance.trust import encryption_keys, limits
+from appliance.trust.encryption_keys import Receiver
 from appliance.update import publish, sealed_format
 from appliance.update.sealed_format import HEAD, RECEIVER, SEGMENT, TAG, Sealed, seal, sealed_bytes, unseal
 from tests.stick_simulator import Simulator, flip_bit, leftovers, make_release, refused
@@ -53,12 +53,12 @@ def simulator(tmp_path: Path) -> Simulator:
     return simulator
 
 
-def key_of(simulator: Simulator) -> device_keys.DeviceKey:
-    return device_keys.make(simulator.device, "ours")
+def key_of(simulator: Simulator) -> encryption_keys.DeviceKey:
+    return encryption_keys.make(simulator.device, "ours")
 
 
 def another(folder: Path) -> Receiver:
-    return device_keys.make(Device(folder / "another device"), "other").receiver
+    return encryption_keys.make(Device(folder / "another device"), "other").receiver
 
 
 def plain_model(simulator: Simulator, version: str = "1.1.0") -> bytes:
@@ -322,7 +322,7 @@ def blocks(data: bytes, size: int) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("size", [0, 1, SEGMENT - 1, SEGMENT, SEGMENT + 1, 2 * SEGMENT])
 def test_sizes_at_the_edges_of_segments(tmp_path: Path, size: int) -> None:
-    key = device_keys.make(Device(tmp_path), "ours")
+    key = encryption_keys.make(Device(tmp_path), "ours")
     data = random.Random(size).randbytes(size)
     plain, stored = sealed(data, key.receiver)
     assert len(stored) == sealed_bytes(size, 1)
@@ -333,7 +333,7 @@ def test_sizes_at_the_edges_of_segments(tmp_path: Path, size: int) -> None:
 
 
 def test_random_changes_never_open(tmp_path: Path) -> None:
-    key = device_keys.make(Device(tmp_path), "ours")
+    key = encryption_keys.make(Device(tmp_path), "ours")
     data = random.Random(1).randbytes(3000)
     plain, stored = sealed(data, key.receiver)
     draw = random.Random(2)
@@ -353,38 +353,38 @@ def test_random_changes_never_open(tmp_path: Path) -> None:
 
 def test_the_key_s_file(tmp_path: Path) -> None:
     device = Device(tmp_path / "device")
-    key = device_keys.make(device, "pump-house")
+    key = encryption_keys.make(device, "pump-house")
     path = device.root / "trust" / "device-key.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    again = device_keys.make(device, "another name")
+    again = encryption_keys.make(device, "another name")
     assert again.receiver == key.receiver
-    public = device_keys.write_public(key.receiver, tmp_path)
+    public = encryption_keys.write_public(key.receiver, tmp_path)
     assert json.loads(path.read_bytes())["private"] not in public.read_text()
-    assert device_keys.read_public(public) == key.receiver
+    assert encryption_keys.read_public(public) == key.receiver
 
 
 def test_what_is_no_key(tmp_path: Path) -> None:
     path = tmp_path / "x.device.json"
     with pytest.raises(UsageError, match="can't be read"):
-        device_keys.read_public(path)
-    good = {"format": device_keys.PUBLIC_FORMAT, "name": "x", "public": "11" * 32}
+        encryption_keys.read_public(path)
+    good = {"format": encryption_keys.PUBLIC_FORMAT, "name": "x", "public": "11" * 32}
     for change in ({"public": "00" * 32}, {"public": "11"}, {"name": "../x"}, {"name": 1}, {"format": "y"}):
         path.write_text(json.dumps({**good, **change}))
         with pytest.raises(KeysError, match="not a device's key"):
-            device_keys.read_public(path)
+            encryption_keys.read_public(path)
     for text in ("", "[]", "{}", "[" * 100_000):
         path.write_text(text)
         with pytest.raises(KeysError, match="not a device's key"):
-            device_keys.read_public(path)
+            encryption_keys.read_public(path)
 
 
 def test_enrolling(tmp_path: Path) -> None:
-    first, second = (device_keys.make(Device(tmp_path / name), "same").receiver for name in "ab")
-    device_keys.enrol(tmp_path / "keys", first)
-    device_keys.enrol(tmp_path / "keys", first)
+    first, second = (encryption_keys.make(Device(tmp_path / name), "same").receiver for name in "ab")
+    encryption_keys.enrol(tmp_path / "keys", first)
+    encryption_keys.enrol(tmp_path / "keys", first)
     with pytest.raises(KeysError, match="another key is enrolled under this name"):
-        device_keys.enrol(tmp_path / "keys", second)
-    assert device_keys.enrolled(tmp_path / "keys", ["same", "same"]) == [first]
+        encryption_keys.enrol(tmp_path / "keys", second)
+    assert encryption_keys.enrolled(tmp_path / "keys", ["same", "same"]) == [first]
     with pytest.raises(KeysError, match="no such device is enrolled") as caught:
-        device_keys.enrolled(tmp_path / "keys", ["other"])
+        encryption_keys.enrolled(tmp_path / "keys", ["other"])
     assert "enrolled: same" in caught.value.hint

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from appliance import storage
 from appliance.errors import KeysError
 from appliance.paths import Device
 from appliance.trust import chain, limits
+
+_KEY, _SIGNATURE = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{128}")
 
 PUBLIC_FORMAT = "anchorhold-device/1"
 KEY_FORMAT = "anchorhold-device-key/1"
@@ -175,7 +178,9 @@ def sign(device: Device, data: bytes) -> tuple[Identity, str]:
 
 
 def holds(public: str, signature: str, data: bytes) -> bool:
-    """Whether `signature` (hex) is that of the key `public` (hex) on `data`."""
+    """Whether `signature` is that of the key `public` on `data`; both in lower-case hex, the one spelling of each."""
+    if not _KEY.fullmatch(public) or not _SIGNATURE.fullmatch(signature):
+        return False
     try:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)).verify(bytes.fromhex(signature), data)
     except (InvalidSignature, ValueError):

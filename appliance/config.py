@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Machine = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,32}$")]
+DeviceId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Version = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
 CONTAINERS = (
     "jsonl", "json", "table", "csv", "tsv", "xlsx", "parquet", "arrow", "transcript", "markdown", "text", "html", "pdf",
@@ -355,6 +357,10 @@ class ReleaseSection(_Section):
     golden: int = Field(default=3, ge=1, le=32)
     """Test rows that become golden prompts (the answer of the shipped file is recorded)."""
     expires_days: int = Field(default=365, ge=1, le=3650)
+    machines: list[Machine] = Field(default=[], max_length=256)
+    """Kinds of machine that may install it, as `uname -m` names them; empty: any."""
+    devices: list[DeviceId] = Field(default=[], max_length=256)
+    """Ids of the devices that may install it (`anchorhold receipts identity` shows one); empty: any."""
 
 
 class RetrievalSection(_Section):

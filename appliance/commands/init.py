@@ -130,6 +130,8 @@ keys = "keys"              # made by `anchorhold keys init`
 stick = "stick"            # the folder, or a mounted stick
 golden = 3                 # test rows that a device asks before a release may serve
 expires_days = 365
+machines = []              # kinds of machine that may install it, as `uname -m` says; empty: any
+devices = []               # ids of devices that may install it, as `anchorhold receipts identity` says; empty: any
 
 [retrieval]
 documents = []             # files and folders that travel with the release, to be looked up beside the model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,9 @@ MAX_GOLDEN = 32
 DEFAULT_CONTEXT = 2048  # tokens
 MAX_CONTEXT = 1 << 20
 MAX_PASSAGES = 20  # looked up for one question
+MAX_DEVICES = 256  # that a release is for by their ids, and kinds of machine
+MACHINE = re.compile(r"[A-Za-z0-9_]{1,32}")  # as `uname -m` says it
+DEVICE = re.compile(r"[0-9a-f]{32}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -155,6 +158,14 @@ def _check_needs(raw: dict[str, Any]) -> None:
     context = needs.get("context", DEFAULT_CONTEXT) if isinstance(needs, dict) else None
     if type(context) is not int or not DEFAULT_CONTEXT <= context <= MAX_CONTEXT:
         raise _wrong(f"`needs.context` isn't a number from {DEFAULT_CONTEXT} to {MAX_CONTEXT}")
+    for name, each in (("machines", MACHINE), ("devices", DEVICE)):
+        listed = needs.get(name, [])
+        if not isinstance(listed, list) or len(listed) > MAX_DEVICES or not all(map(_matches(each), listed)):
+            raise _wrong(f"`needs.{name}` isn't a list of at most {MAX_DEVICES} of {each.pattern}")
+
+
+def _matches(pattern: re.Pattern[str]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
 def _check_schema(raw: dict[str, Any]) -> None:

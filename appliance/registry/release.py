@@ -245,7 +245,12 @@ def _manifest(
             **judged.to_json(),
         },
         "golden": left.golden,
-        "needs": {"memory_bytes": -(-need // _MIB) * _MIB, "context": context},
+        "needs": {
+            "memory_bytes": -(-need // _MIB) * _MIB,
+            "context": context,
+            **({"machines": settings.release.machines} if settings.release.machines else {}),
+            **({"devices": settings.release.devices} if settings.release.devices else {}),
+        },
     }
     if left.results.get("held_to"):
         raw["schema"] = left.results["held_to"]

@@ -21,7 +21,7 @@ from appliance.events import Emit, Event, ignore
 from appliance.paths import Device, registry_folder
 from appliance.registry import manifest as manifests
 from appliance.trust import clock, ledger, limits
-from appliance.update import acknowledging, audit, copying, fetching, receipts, slots
+from appliance.update import acknowledging, audit, copying, fetching, needs, receipts, slots
 from appliance.update import stick as sticks
 from appliance.update.trial import check_header, golden_check, template_difference
 
@@ -172,17 +172,6 @@ def _install(report: sticks.StickReport, device: Device, emit: Emit, probe: Prob
     return slots.switch(device, slot)
 
 
-def _check_memory(manifest: manifests.Manifest) -> None:
-    """A release that needs more memory than this machine has isn't copied at all."""
-    needs = manifest.raw.get("needs", {}).get("memory_bytes", 0)
-    has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if isinstance(needs, int) and needs > has:
-        raise UpdateError(
-            f"{manifest.name} {manifest.version} needs {needs} bytes of memory, this machine has {has}",
-            "ask for a smaller release, or use a machine with more memory; the old release goes on serving",
-        )
-
-
 def _log_installed(device: Device, report: sticks.StickReport, despite_expiry: str) -> None:
     answered = {"despite_expiry": despite_expiry} if despite_expiry else {}
     audit.append(
@@ -318,7 +307,7 @@ def _believe_and_install(
             reason=despite_expiry,
             by=audit.operator(),
         )
-    _check_memory(report.manifest)
+    needs.check(report.manifest, device)
     for path in ledger.damaged_copies(device) if report.pinned else []:
         text = f"{path}: this copy of the ledger was damaged and is made anew"
         emit(Event("install", "warning", text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,8 +13,10 @@ import pytest
 
 from appliance.errors import ExitCode, TrustError, UpdateError
 from appliance.events import Event
-from appliance.trust import clock, ledger, limits
+from appliance.registry.manifest import Manifest
+from appliance.trust import clock, device_identity, ledger, limits
 from appliance.update import audit
+from appliance.update.needs import check as check_needs
 from tests.stick_simulator import Simulator, flip_bit, make_release, refused
 
 
@@ -132,6 +135,40 @@ def test_more_memory_than_the_machine_has(simulator: Simulator) -> None:
     make_release(simulator.folder / "releases/1.2.0", "1.2.0", b"too large", extra=needs)
     simulator.publish("1.2.0")
     assert refused(simulator, UpdateError, "bytes of memory").exit_code == ExitCode.UPDATE
+
+
+OTHER = "0" * 31 + "1"
+
+
+@pytest.mark.parametrize(
+    ("needs", "reason"),
+    [
+        ({"machines": ["riscv64", "s390x"]}, "is for riscv64, s390x, this machine is"),
+        ({"devices": [OTHER]}, "is for other devices than this one"),
+    ],
+)
+def test_made_for_another_machine_or_device(
+    simulator: Simulator, needs: dict[str, list[str]], reason: str
+) -> None:
+    make_release(simulator.folder / "releases/1.2.0", "1.2.0", b"for others", extra={"needs": needs})
+    simulator.publish("1.2.0")
+    assert refused(simulator, UpdateError, reason).exit_code == ExitCode.UPDATE
+
+
+def test_made_for_this_device_and_this_kind_of_machine(simulator: Simulator) -> None:
+    identity, _ = device_identity.ensure(simulator.device)
+    needs = {"machines": ["riscv64", platform.machine()], "devices": [OTHER, identity.device]}
+    make_release(simulator.folder / "releases/1.2.0", "1.2.0", b"for us", extra={"needs": needs})
+    simulator.publish("1.2.0")
+    simulator.install()
+    assert simulator.active == "1.2.0"
+
+
+def test_a_device_without_an_id_takes_nothing_that_is_for_some(simulator: Simulator) -> None:
+    shutil.rmtree(simulator.device.identity)
+    manifest = Manifest("notes", "1.2.0", (), {"needs": {"devices": [OTHER]}})
+    with pytest.raises(UpdateError, match="this one has none yet"):
+        check_needs(manifest, simulator.device)
 
 
 def _hard_link(path: Path) -> None:

@@ -21,7 +21,7 @@ from appliance.events import Emit, Event, ignore
 from appliance.paths import Device, registry_folder
 from appliance.registry import manifest as manifests
 from appliance.trust import clock, ledger, limits
-from appliance.update import acknowledging, audit, copying, fetching, needs, receipts, slots
+from appliance.update import acknowledging, audit, copying, fetching, model_signature, needs, receipts, slots
 from appliance.update import stick as sticks
 from appliance.update.trial import check_header, golden_check, template_difference
 
@@ -308,6 +308,7 @@ def _believe_and_install(
             by=audit.operator(),
         )
     needs.check(report.manifest, device)
+    model_signature.check_stick(report)
     for path in ledger.damaged_copies(device) if report.pinned else []:
         text = f"{path}: this copy of the ledger was damaged and is made anew"
         emit(Event("install", "warning", text))

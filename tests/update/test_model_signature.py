@@ -145,6 +145,9 @@ def test_a_bundle_on_the_stick_that_does_not_hold(simulator: Simulator) -> None:
     (simulator.stick / "targets" / f"{storage.sha256_bytes(data)}.{path}").write_bytes(data)
     with pytest.raises(TrustError, match="another key"):
         model_signature.check_stick(simulator.check())
+    with pytest.raises(TrustError, match="another key"):
+        simulator.install()
+    assert simulator.active != "1.0.0"
     for stored in simulator.stick.glob(f"targets/*{path}"):
         stored.write_bytes(b"{}")
     with pytest.raises(TrustError, match="changed or damaged"):

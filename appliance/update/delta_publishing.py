@@ -145,8 +145,19 @@ def add(
 
 
 def remove_release(files: dict[str, TargetFile], manifest: manifests.Manifest) -> dict[str, TargetFile]:
-    """Take what lies on a stick of a release already out of its files, and return it."""
+    """Take what lies on a stick of a release already out of its files, and return it.
+
+    A path that another release on the stick may claim (their names and files' names run together) stays, so that
+    `parts.check_names` refuses it.
+    """
     listed = (manifests.FILE_NAME, *(file.name for file in manifest.files))
+    releases = [custom_of(entry) for entry in files.values() if custom_of(entry).get("role") == "manifest"]
+    others = tuple(
+        target_path(custom["name"], custom["version"], "")
+        for custom in releases
+        if (custom["name"], custom["version"]) != (manifest.name, manifest.version)
+    )
     paths = {target_path(manifest.name, manifest.version, name) for name in listed}
+    paths = {path for path in paths if not path.startswith(others)}
     former = [name for name in files if name in paths or custom_of(files[name]).get("of") in paths]
     return {name: files.pop(name) for name in former}

@@ -47,9 +47,9 @@ def _device(root: Path | None) -> Device:
 @_json_option
 def identity(root: Path | None, as_json: bool) -> None:
     """Print this device's id, its public key and the key's fingerprint; they are made if there are none yet."""
-    from appliance.trust import device_identity
+    from appliance.update import audit
 
-    found, _ = device_identity.ensure(_device(root))
+    found = audit.identity(_device(root))
     facts = {"device": found.device, "key": found.public, "fingerprint": found.fingerprint}
     if as_json:
         click.echo(json.dumps(facts, indent=2))
@@ -67,7 +67,7 @@ def write(stick: Path, root: Path | None) -> None:
     What the stick acknowledges is taken first, if the stick is believed. One that isn't gets the receipt all the same,
     for you have asked for it. Ends with exit code 11 where it can't be written.
     """
-    from appliance.errors import AnchorholdError
+    from appliance.errors import AnchorholdError, as_product_error
     from appliance.progress import terminal_progress
     from appliance.update import acknowledging, receipts
     from appliance.update.stick import check
@@ -75,9 +75,9 @@ def write(stick: Path, root: Path | None) -> None:
     device = _device(root)
     with terminal_progress() as emit:
         try:
-            acknowledging.take(check(stick, device, despite_expiry=True), device, emit)
-        except AnchorholdError as error:
-            click.echo(f"the stick acknowledges nothing: {error.message}", err=True)
+            acknowledging.take(check(stick, device), device, emit)
+        except (AnchorholdError, OSError) as error:
+            click.echo(f"the stick acknowledges nothing: {as_product_error(error).message}", err=True)
     made = receipts.make(device)
     receipts.put(stick, receipts.file_name(made.device), made.data)
     click.echo(f"{stick / receipts.FOLDER / receipts.file_name(made.device)}: {receipts.told(made)}")

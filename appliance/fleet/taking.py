@@ -168,10 +168,15 @@ def take_all(path: Path, registry: Path, emit: Emit, *, enrol: bool = False) -> 
     for name in names:
         device = _named(name)
         try:
-            data = read_inside(base, name, limits.RECEIPT_BYTES)
+            try:
+                data = read_inside(base, name, limits.RECEIPT_BYTES)
+            except OSError as error:
+                raise TrustError(
+                    f"{name}: can't be read ({error.strerror})", "have it written again"
+                ) from error
             with store.writing():
                 known, taken = take(data, store, enrol=enrol, expected=device)
-        except (TrustError, FileNotFoundError) as error:
+        except TrustError as error:
             shown = as_product_error(error)
             title = device[:12] or name
             found.append(Taken(device, title, "refused", reason=shown.message, hint=shown.hint))

@@ -12,7 +12,7 @@ from appliance.trust import device_identity
 from appliance.trust.chain import Entry
 from appliance.visible import visible
 
-_ALARMS = {"drift", "redteam", "failed", "start failed", "acknowledgment refused", "key made"}
+_ALARMS = {"drift", "redteam", "failed", "start failed", "acknowledgment refused", "key made", "log cut"}
 _REFUSALS = {"refused", "rollback refused"}
 _DATA_WIDTH = 300
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -260,7 +261,6 @@ def follow(lines: Iterable[bytes], after: Link, device: str = "") -> tuple[list[
 
 
 def entry_at(entries: Sequence[Entry], number: int) -> Entry | None:
-    """The entry with a number in a walked chain without faults, or None."""
-    if not entries or not entries[0].number <= number <= entries[-1].number:
-        return None
-    return entries[number - entries[0].number]
+    """The entry with a number in a walked chain, or None; of a damaged one some may be missing."""
+    place = bisect_left(entries, number, key=lambda entry: entry.number)
+    return entries[place] if place < len(entries) and entries[place].number == number else None

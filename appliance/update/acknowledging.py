@@ -13,7 +13,7 @@ from pathlib import Path
 from tuf.api.metadata import TargetFile
 
 from appliance import storage
-from appliance.errors import TrustError
+from appliance.errors import AnchorholdError, TrustError
 from appliance.events import Emit, Event
 from appliance.paths import Device
 from appliance.trust import acknowledgment, chain, device_identity, limits
@@ -61,6 +61,13 @@ def take(report: sticks.StickReport, device: Device, emit: Emit) -> Link:
         if told is None or told.number <= known.number:
             return known
         found = audit.check(device.log)
+        if found.faults:  # what a damaged log has of it proves nothing
+            emit(
+                Event(
+                    "receipts", "warning", f"the log is damaged ({found.faults[0]}): nothing is acknowledged"
+                )
+            )
+            return known
         there = chain.entry_at(found.entries, told.number)
         if there is None or there.link != told:
             text = f"the workshop has another entry {told.number} of this device than its log: one of them was changed"
@@ -71,7 +78,7 @@ def take(report: sticks.StickReport, device: Device, emit: Emit) -> Link:
         with log_files.writing(device.log):
             log_files.write_place(device.log / log_files.ACKNOWLEDGED, told)
             log_files.drop(device.log, told.number)
-    except (TrustError, OSError) as error:
+    except (AnchorholdError, OSError, ValueError) as error:
         emit(Event("receipts", "warning", f"the stick's acknowledgment isn't taken: {error}"))
         return known
     return told

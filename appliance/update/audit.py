@@ -71,10 +71,14 @@ def append(device: Device, event: str, **data: Any) -> Entry:
         last, torn = log_files.mend(device.log)
         identity, again = device_identity.ensure(device, _device_of(device))
         told: list[tuple[str, dict[str, Any]]] = [("torn", {"kept": each.name}) for each in torn]
-        if again:
+        written = log_files.read_place(device.log / log_files.HEAD)
+        if written is not None and not torn and (written.number > last.number or _another(written, last)):
+            # Said now: this entry's place becomes the log's end, and what was lost would be seen by nobody.
             told.append(
-                ("key made", {"fingerprint": identity.fingerprint, "reason": "the former one was lost"})
+                ("log cut", {"written": written.number, "digest": written.digest, "ends": last.number})
             )
+        if again:
+            told.append(_key_made(identity))
         if last == BEGIN and (former := log_files.former(device.log)):
             told.append(("log begun", {"former": [path.name for path in former]}))
         for each, values in [*told, (event, data)]:
@@ -83,6 +87,28 @@ def append(device: Device, event: str, **data: Any) -> Entry:
             log_files.append(device.log, entry.line)
             last = entry.link
     return entry
+
+
+def identity(device: Device) -> device_identity.Identity:
+    """The device's identity, made if it has none; a lost one keeps the id that the log knows, and the log says so.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    with log_files.writing(device.log):
+        found, again = device_identity.ensure(device, _device_of(device))
+    if again:
+        event, data = _key_made(found)
+        append(device, event, **data)
+    return found
+
+
+def _key_made(found: device_identity.Identity) -> tuple[str, dict[str, Any]]:
+    return "key made", {"fingerprint": found.fingerprint, "reason": "the former one was lost"}
+
+
+def _another(written: Link, last: Link) -> bool:
+    return written.number == last.number and written != last
 
 
 def _device_of(device: Device) -> str:

@@ -215,11 +215,12 @@ def append(folder: Path, line: bytes) -> None:
     new = not file.exists()
     fd = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
+        # Before the first byte: killed after it, the file would stay root's, and the gateway couldn't write.
+        storage.belongs_to_folder(file, folder.parent)
         storage.append_whole(fd, line + b"\n")
     finally:
         os.close(fd)
     if new:
-        storage.belongs_to_folder(file, folder.parent)
         storage.fsync_folder(folder)
     with contextlib.suppress(OSError):  # the entry is written; the next one says where the log ends
         write_place(folder / HEAD, chain.parse(line).link)

@@ -315,7 +315,7 @@ def write_stick(
     emit(Event("stick", "message", f"reading {stick} back"))
     read_back(stick, history[1], now, emit)
     signing.published(keys_folder, targets, own)
-    if prune or replaced or stale:
+    if prune or replaced or stale or receivers:  # an interrupted write may have left files in the clear
         every = [held.files, *(each.signed.targets for each in own.values())]
         _remove_old(stick, signed, {path: entry for part in every for path, entry in part.items()})
     acknowledging.remove_former(stick, held.files)

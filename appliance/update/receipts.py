@@ -17,7 +17,7 @@ from appliance.events import Emit, Event
 from appliance.paths import Device
 from appliance.trust import chain, device_identity, limits, receipt
 from appliance.trust.chain import Link
-from appliance.update import log_files, version_manifest
+from appliance.update import audit, log_files, version_manifest
 
 FOLDER = "receipts"
 SUFFIX = ".jsonl"
@@ -64,7 +64,7 @@ def make(device: Device) -> Made:
         OSError: something can't be read or written.
     """
     known = log_files.acknowledged(device.log)
-    identity, _ = device_identity.ensure(device)
+    identity = audit.identity(device)
     with log_files.reading(device.log):
         begin = log_files.begin(device.log)
         lines, rest = log_files.lines(device.log)
@@ -101,6 +101,7 @@ def put(folder: Path, name: str, data: bytes) -> None:
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(FOLDER, 0o755, dir_fd=fd)
+            os.fsync(fd)
         inner = os.open(FOLDER, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
     finally:
         os.close(fd)

@@ -136,3 +136,23 @@ def test_an_acknowledgment_of_another_history_is_refused_and_logged(simulator: S
     assert logged == ["installed", "acknowledgment refused", "installed", "installed"]
     assert any("another entry 1" in event.text for event in events if event.kind == "warning")
     assert brought(simulator).after == BEGIN
+
+
+@pytest.mark.parametrize("back", [0, 1])
+def test_a_damaged_log_stops_no_install_and_accuses_nobody(simulator: Simulator, back: int) -> None:
+    device = simulator.device
+    for number in range(6):
+        audit.append(device, "tried", number=number)
+    found = audit.check(device.log).entries
+    acknowledged = {found[0].device: found[-1 - back].link}
+    simulator.publish("1.1.0", acknowledged=acknowledged)
+    path = audit.path(device)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[1] = b"\x00" + lines[1][1:]
+    path.write_bytes(b"".join(lines))
+    events: list[Event] = []
+    simulator.install(emit=events.append)
+    assert simulator.active == "1.1.0"
+    assert "acknowledgment refused" not in [entry["event"] for entry in audit.entries(device)]
+    assert log_files.acknowledged(device.log) == BEGIN
+    assert any("the log is damaged" in event.text for event in events if event.kind == "warning")

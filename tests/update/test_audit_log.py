@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import KeysError
+from appliance.fleet.telling import is_alarm
 from appliance.paths import Device
-from appliance.trust import chain, device_identity, limits
-from appliance.update import audit, log_files
+from appliance.trust import chain, device_identity, limits, receipt
+from appliance.update import audit, log_files, receipts
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -164,6 +165,32 @@ def test_a_log_that_is_gone_is_found(device: Device) -> None:
     audit.path(device).unlink()
     (fault,) = audit.verify(device)
     assert fault.startswith("entry 0: the log ends here, though 5 were written here")
+
+
+@pytest.mark.parametrize("kept", [0, 3, 4])
+def test_a_cut_is_told_by_the_next_entry(device: Device, kept: int) -> None:
+    """That entry's place becomes the log's end, so without a word of it nobody would see the cut any more."""
+    written = log_files.read_place(device.log / log_files.HEAD)
+    assert written is not None and written.number == 5
+    audit.path(device).write_bytes(b"".join(lines(device)[:kept]))
+    audit.append(device, "after")
+    audit.append(device, "after")
+    told = [entry for entry in audit.entries(device) if entry["event"] == "log cut"]
+    assert [entry["data"] for entry in told] == [{"written": 5, "digest": written.digest, "ends": kept}]
+    assert audit.verify(device) == []
+    assert is_alarm(audit.check(device.log).entries[kept])
+
+
+def test_a_lost_identity_keeps_its_id_whoever_asks_for_it(device: Device) -> None:
+    before = device_identity.read(device)
+    shutil.rmtree(device.identity)
+    after = audit.identity(device)
+    assert before is not None and after.device == before.device and after.public != before.public
+    assert audit.entries(device)[-1]["event"] == "key made"
+    assert audit.verify(device) == []
+    device_identity.key_path(device).unlink()
+    assert receipt.read(receipts.make(device).data).device == before.device
+    assert [entry["event"] for entry in audit.entries(device)[-2:]] == ["key made", "key made"]
 
 
 def test_spelling_is_part_of_an_entry(device: Device) -> None:

@@ -255,6 +255,18 @@ def test_nothing_in_the_clear_stays_when_a_release_is_encrypted_later(tmp_path: 
     assert simulator.active == "1.0.0"
 
 
+def test_nothing_in_the_clear_stays_of_a_write_that_was_interrupted(tmp_path: Path) -> None:
+    """Begun without --encrypt-to and stopped once the model was whole: no metadata names it yet."""
+    simulator = Simulator(tmp_path)
+    simulator.publish("1.0.0", OLD)
+    clear = simulator.target("notes.gguf", "1.0.0")
+    content = clear.read_bytes()
+    write(simulator, key_of(simulator).receiver, version="1.0.0")
+    clear.write_bytes(content)  # as the stopped one has left it
+    write(simulator, key_of(simulator).receiver, version="1.0.0")
+    assert not clear.exists()
+
+
 def test_written_again_in_the_clear_anybody_reads_it(simulator: Simulator, tmp_path: Path) -> None:
     release = simulator.folder / "releases" / "1.1.0"
     base = simulator.folder / "releases" / "1.0.0" / "notes.gguf"

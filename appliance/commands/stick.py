@@ -81,7 +81,7 @@ def write(
 
     The stick acknowledges what `anchorhold receipts import` has taken, so that devices needn't send it again.
     """
-    from appliance.errors import TrustError, UsageError
+    from appliance.errors import UsageError
     from appliance.fleet.devices import Devices
     from appliance.paths import Project, registry_folder
     from appliance.progress import terminal_progress
@@ -96,11 +96,10 @@ def write(
     passphrase = keys.passphrase_from(passphrase_file)
     if passphrase is None:
         passphrase = click.prompt("Passphrase of the signing keys", hide_input=True)
-    acknowledged = {}
-    try:
-        acknowledged = Devices(registry_folder()).links()
-    except TrustError as error:
-        click.echo(f"warning: the stick acknowledges no receipts: {error.message}", err=True)
+    devices = Devices(registry_folder())
+    acknowledged = devices.links()
+    for problem in devices.problems():
+        click.echo(f"warning: the stick doesn't acknowledge what is damaged here: {problem}", err=True)
     with terminal_progress() as emit:
         written = publish_project(
             project,

@@ -202,7 +202,8 @@ class Devices:
             **{name: getattr(known, name).to_json() for name in _PLACES},
             "format": FORMAT,
         }
-        storage.write_json(self.folder / known.device / _STATE, value)
+        # Without spaces: indented, what a device has signed could grow beyond what is read back.
+        storage.write_bytes(self.folder / known.device / _STATE, storage.canonical_json(value) + b"\n")
 
     def take(self, known: Known, receipt: Receipt, added: tuple[Entry, ...], begin: Link) -> Known:
         """Keep a receipt that was judged good; entries first, then what says how many they are."""
@@ -312,5 +313,14 @@ class Devices:
         storage.fsync_folder(folder)
 
     def links(self) -> dict[str, Link]:
-        """The last known entry of each device: what a stick acknowledges."""
-        return {known.device: known.head for known in self.all() if known.head.number}
+        """The last known entry of each device: what a stick acknowledges.
+
+        Not of one whose entries are damaged here: it would drop its own copy.
+        """
+        found = {}
+        for known in self.all():
+            with contextlib.suppress(TrustError):  # `problems` names it
+                self.entries(known)
+                if known.head.number:
+                    found[known.device] = known.head
+        return found

@@ -202,6 +202,7 @@ def test_damage_in_the_registry_is_told_as_such(store: Devices, device: SignedDe
         taken(store, device.logged(1).receipt())
     assert store.refusals(device.id) == []
     assert "damaged here" in store.problems()[0]
+    assert store.links() == {}  # acknowledged, the device would drop the only whole copy
 
 
 def test_what_a_kill_left_behind_the_known_end_is_overwritten(store: Devices, device: SignedDevice) -> None:

@@ -18,7 +18,7 @@ import torch
 
 from appliance.dataset.rows import Row
 from appliance.errors import ConversionError
-from appliance.layer_inputs import Moments
+from appliance.layer_inputs import LAYER, Moments
 from appliance.layer_inputs_of import layer_inputs
 from appliance.training.encoding import Encoded
 from appliance.training.session import encode_with
@@ -56,6 +56,34 @@ def chosen(rows: Sequence[Row], checkpoint: Path) -> list[Encoded]:
     return found if needed <= len(found) else encode_with(spread(rows, needed), checkpoint)
 
 
+def _as_text(row: Encoded) -> Encoded:
+    """A row as far as it is run. What is learnt of it matters not: the last token stands for it, where batches ask."""
+    ids = row.ids[:TOKENS]
+    return replace(row, ids=ids, learnt=(False,) * (len(ids) - 1) + (True,))
+
+
+def memory_needed(checkpoint: Path, rows: Sequence[Encoded], dtype: torch.dtype) -> int:
+    """Bytes that a calibration takes at its peak, from the base's header: an estimate from above.
+
+    A layer's weights with a float32 copy of its largest; every row's state, twice; the moments of a layer's inputs;
+    what is made of them, kept for `LEAST` inputs; and four matrices more while one is made.
+    """
+    stored = read_checkpoint(checkpoint)
+    first = {name: each.shape for name, each in stored.items() if name.startswith(LAYER.format(0))}
+    weights = [math.prod(shape) for shape in first.values()]
+    widest = max(shape[1] for shape in first.values() if len(shape) == 2)
+    width = stored["model.embed_tokens.weight"].shape[1]
+    tokens = sum(min(len(row.ids), TOKENS) for row in rows)
+    squares = 4 * (3 * width**2 + widest**2)
+    return (
+        dtype.itemsize * sum(weights)
+        + 4 * max(weights)
+        + 2 * dtype.itemsize * tokens * width
+        + 2 * squares
+        + 4 * 4 * widest**2
+    )
+
+
 class Calibration:
     """Compensations for a model's matrices, by their GGUF names."""
 
@@ -83,8 +111,7 @@ class Calibration:
         """
         if not rows:
             raise ConversionError("there is no row to measure the layers' inputs with")
-        cut = [replace(row, ids=row.ids[:TOKENS], learnt=row.learnt[:TOKENS]) for row in rows]
-        self._inputs = layer_inputs(checkpoint, adapter, cut, dtype, device)
+        self._inputs = layer_inputs(checkpoint, adapter, [_as_text(row) for row in rows], dtype, device)
         self._layer_of = {
             name: number for number, places in enumerate(self._inputs.places) for name in places.values()
         }

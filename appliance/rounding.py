@@ -67,9 +67,10 @@ class Rounding:
 
     def _calibrated(self) -> Calibration | None:
         import appliance.training  # noqa: F401 - sets what torch reads when it is loaded
-        from appliance.calibration import Calibration, chosen
+        from appliance.calibration import Calibration, chosen, memory_needed
         from appliance.dataset import read_rows
-        from appliance.training.device import device_of
+        from appliance.training.device import CPU, device_of
+        from appliance.training.estimate import free_memory
         from appliance.training.precision import kept_dtype
 
         path = self._project.dataset / "train.jsonl"
@@ -79,6 +80,12 @@ class Rounding:
         self._choose = compiled.load(SOURCE, cache_folder(), NativeLevels) or choose_levels
         rows = chosen(read_rows(path), self._checkpoint)
         dtype, device = kept_dtype(self._project), device_of(self._project.config.training)
+        needed = memory_needed(self._checkpoint, rows, dtype)
+        if device == CPU and needed > free_memory():
+            self._without(
+                f"measuring the layers takes {needed / 1e9:.1f} GB of memory, and so much isn't free"
+            )
+            return None
         return Calibration(self._checkpoint, self._project.adapter, rows, dtype, device)
 
     def _without(self, reason: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -134,6 +135,30 @@ def test_what_rows_begin_with_goes_through_once(project: Project) -> None:
     computed = sum(len(batch.kept) for batch, _ in inputs._batches)
     assert computed < 0.8 * sum(len(row.ids) for row in rows)
     assert layer_inputs(of(project), None, rows, torch.float32, CPU).shares
+
+
+@pytest.mark.parametrize("kind", [DecoderInputs, ModuleInputs])
+def test_a_row_whose_answer_lies_beyond_what_is_run_is_run_so_far(
+    project: Project, monkeypatch, kind
+) -> None:
+    monkeypatch.setattr("appliance.calibration.TOKENS", 8)
+    monkeypatch.setattr("appliance.calibration.layer_inputs", kind)
+    rows = encoded(project)[:6]
+    assert all(not any(row.learnt[:8]) for row in rows)
+    (first, _) = Calibration(of(project), project.adapter, rows, torch.float32, CPU).measured()
+    cut = [replace(row, ids=row.ids[:8]) for row in rows]
+    wanted = whole_model(project, project.adapter, cut)["blk.0.ffn_down.weight"]
+    found = first["blk.0.ffn_down.weight"]
+    assert torch.allclose(found, wanted, rtol=1e-3, atol=1e-4 * float(wanted.diagonal().mean()))
+
+
+def test_without_the_memory_it_is_the_nearest_and_says_so(project: Project, monkeypatch) -> None:
+    heard: list[Event] = []
+    monkeypatch.setattr("appliance.training.estimate.free_memory", lambda: 10_000)
+    convert_project(project, emit=heard.append)
+    assert record(project)["Q4_0"]["rounding"] == "nearest"
+    (warning,) = [event.text for event in heard if event.kind == "warning"]
+    assert "rounded to the nearest" in warning and "GB of memory" in warning
 
 
 def test_the_adapter_counts(project: Project) -> None:

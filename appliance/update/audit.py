@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pwd
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,26 +68,7 @@ def append(device: Device, event: str, **data: Any) -> Entry:
     Raises:
         OSError: it can't be written; then nothing of it stays.
     """
-    with log_files.writing(device.log):
-        last, torn = log_files.mend(device.log)
-        identity, again = device_identity.ensure(device, _device_of(device))
-        told: list[tuple[str, dict[str, Any]]] = [("torn", {"kept": each.name}) for each in torn]
-        written = log_files.read_place(device.log / log_files.HEAD)
-        if written is not None and not torn and (written.number > last.number or _another(written, last)):
-            # Said now: this entry's place becomes the log's end, and what was lost would be seen by nobody.
-            told.append(
-                ("log cut", {"written": written.number, "digest": written.digest, "ends": last.number})
-            )
-        if again:
-            told.append(_key_made(identity))
-        if last == BEGIN and (former := log_files.former(device.log)):
-            told.append(("log begun", {"former": [path.name for path in former]}))
-        for each, values in [*told, (event, data)]:
-            time = clock.to_text(clock.machine_time())
-            entry = chain.parse(chain.encode(identity.device, last, time, each, values))
-            log_files.append(device.log, entry.line)
-            last = entry.link
-    return entry
+    return _write(device, [(event, data)])[1][-1]
 
 
 def identity(device: Device) -> device_identity.Identity:
@@ -95,16 +77,36 @@ def identity(device: Device) -> device_identity.Identity:
     Raises:
         OSError: it can't be written.
     """
+    return _write(device, [])[0]
+
+
+def _write(
+    device: Device, events: Sequence[tuple[str, dict[str, Any]]]
+) -> tuple[device_identity.Identity, list[Entry]]:
+    """Write these under one lock, and before them what the log has to say of itself; nothing where no key was made."""
     with log_files.writing(device.log):
+        last, torn = log_files.mend(device.log)
         found, again = device_identity.ensure(device, _device_of(device))
-    if again:
-        event, data = _key_made(found)
-        append(device, event, **data)
-    return found
-
-
-def _key_made(found: device_identity.Identity) -> tuple[str, dict[str, Any]]:
-    return "key made", {"fingerprint": found.fingerprint, "reason": "the former one was lost"}
+        if not events and not again:
+            return found, []
+        told: list[tuple[str, dict[str, Any]]] = [("torn", {"kept": each.name}) for each in torn]
+        written = log_files.read_place(device.log / log_files.HEAD)
+        if written is not None and not torn and (written.number > last.number or _another(written, last)):
+            # Said now: the next entry's place becomes the log's end, and what was lost would be seen by nobody.
+            told.append(
+                ("log cut", {"written": written.number, "digest": written.digest, "ends": last.number})
+            )
+        if again:
+            told.append(("key made", {"fingerprint": found.fingerprint, "reason": "the former one was lost"}))
+        if last == BEGIN and (former := log_files.former(device.log)):
+            told.append(("log begun", {"former": [path.name for path in former]}))
+        entries = []
+        for event, values in [*told, *events]:
+            time = clock.to_text(clock.machine_time())
+            entries.append(chain.parse(chain.encode(found.device, last, time, event, values)))
+            log_files.append(device.log, entries[-1].line)
+            last = entries[-1].link
+    return found, entries
 
 
 def _another(written: Link, last: Link) -> bool:

@@ -94,7 +94,7 @@ def _told_before(device: Device, told: Link) -> bool:
 
 def add(
     keys_folder: Path, stick: Path, held: carried.Held, known: Mapping[str, Link] | None, emit: Emit
-) -> dict[str, tuple[parts.Piece, TargetFile]]:
+) -> parts.Entries:
     """The entry of a stick that is about to be signed which acknowledges what the workshop knows; put into `held` too.
 
     What the stick acknowledges already of other devices stays, and so does all of it where nothing is known here.

@@ -19,7 +19,6 @@ from appliance.update import delta_making, parts
 from appliance.update.target_files import DELTA_ROLE, custom_of, target_path
 
 _SPARE = 64 * limits.KIB  # what a delta of the largest size grows by at most when it is encrypted
-Entries = dict[str, tuple[parts.Piece, TargetFile]]
 
 
 def find_base(word: str) -> Path:
@@ -61,20 +60,20 @@ class Workplace:
         return self._folder / name
 
 
-def _result_chunks(entries: Entries, path: str) -> list[str]:
+def _result_chunks(entries: parts.Entries, path: str) -> list[str]:
     """Signed digests of each 64 MiB of the file with this target path, whether it is whole or in parts."""
     found = [(piece.offset, custom_of(entry)["chunks"]) for piece, entry in _whole(entries, path).values()]
     return [chunk for _, chunks in sorted(found) for chunk in chunks]
 
 
-def _whole(entries: Entries, path: str) -> Entries:
+def _whole(entries: parts.Entries, path: str) -> parts.Entries:
     return {
         name: each for name, each in entries.items() if name == path or custom_of(each[1]).get("of") == path
     }
 
 
 def add(
-    entries: Entries,
+    entries: parts.Entries,
     release: Path,
     manifest: manifests.Manifest,
     bases: Sequence[Path],

@@ -29,6 +29,10 @@ class Piece:
     bytes: int
 
 
+Entries = dict[str, tuple[Piece, TargetFile]]
+"""Signed entries by target path, each with where its bytes are now."""
+
+
 @dataclass(frozen=True)
 class Described:
     """A file as it will lie on a stick: `sha256` of the whole, and its pieces with signed entries by target path."""

@@ -62,8 +62,8 @@ class Written:
 
 def _release_entries(
     folder: Path, manifest: manifests.Manifest, counter: int, bundle: Path | None
-) -> dict[str, tuple[parts.Piece, TargetFile]]:
-    found: dict[str, tuple[parts.Piece, TargetFile]] = {}
+) -> parts.Entries:
+    found: parts.Entries = {}
     digests = {}
     head = {"name": manifest.name, "version": manifest.version, "counter": counter}
     listed = [(manifests.FILE_NAME, {**head, "role": "manifest"})]
@@ -96,7 +96,7 @@ def _copy(piece: parts.Piece, destination: Path, expected: TargetFile, done: Cal
             raise UpdateError(f"{piece.source}: changed while it was copied", "run the same command again")
 
 
-def _copy_all(stick: Path, entries: Mapping[str, tuple[parts.Piece, TargetFile]], emit: Emit) -> None:
+def _copy_all(stick: Path, entries: parts.Entries, emit: Emit) -> None:
     storage.remove_leftovers(stick / "targets")
     total = sum(entry.length for _, entry in entries.values())
     copied = 0
@@ -231,6 +231,24 @@ def _write_metadata(stick: Path, signed: Mapping[str, bytes]) -> None:
     storage.remove_leftovers(stick / "metadata")
 
 
+def _manifest_in(release: Path) -> tuple[manifests.Manifest, str]:
+    """A release folder's release.json, and its digest."""
+    try:
+        data = (release / manifests.FILE_NAME).read_bytes()
+    except FileNotFoundError as error:
+        raise UpdateError(f"{release}: no release there", "`anchorhold release` makes it") from error
+    return manifests.parse(data), storage.sha256_bytes(data)
+
+
+def _take_place(files: dict[str, TargetFile], entries: parts.Entries, manifest: manifests.Manifest) -> bool:
+    """Put a release's entries among a stick's files, in place of what lies there of it; whether that was another."""
+    former = delta_publishing.remove_release(files, manifest)
+    new = {path: entry for path, (_, entry) in entries.items()}
+    parts.check_names(new, files)
+    files.update(new)
+    return any(path not in files or files[path].hashes != entry.hashes for path, entry in former.items())
+
+
 def write_stick(
     keys_folder: Path,
     signers: Mapping[str, Sequence[Signer]],
@@ -281,11 +299,7 @@ def write_stick(
     now = clock.latest(clock.machine_time(), ()) if now is None else now
     history = keys.root_history(keys_folder)
     newest = max(history)
-    try:
-        data = (release / manifests.FILE_NAME).read_bytes()
-    except FileNotFoundError as error:
-        raise UpdateError(f"{release}: no release there", "`anchorhold release` makes it") from error
-    manifest, digest = manifests.parse(data), storage.sha256_bytes(data)
+    manifest, digest = _manifest_in(release)
     state = read_publisher(keys_folder)
     held = carried.hold(keys_folder, stick, history, manifest.name, state.releases, now, emit, prune=prune)
     before, files = held.before, held.mine
@@ -298,14 +312,11 @@ def write_stick(
         delta_publishing.add(entries, release, manifest, bases, workplace, emit, whole=whole)
         if receivers:
             entries = sealed_publishing.seal_all(entries, release, receivers, emit)
-        former = delta_publishing.remove_release(files, manifest)  # it is to lie there as it is written now
-        parts.check_names({path: entry for path, (_, entry) in entries.items()}, files)
-        files.update({path: entry for path, (_, entry) in entries.items()})
+        stale = _take_place(files, entries, manifest)
         entries.update(acknowledging.add(keys_folder, stick, held, acknowledged, emit))
         expires = now + timedelta(days=expires_days)
         targets, own, state = _sign_targets(keys_folder, held, state, signers, expires, newest, now)
         _copy_all(stick, entries, emit)
-    stale = any(path not in files or files[path].hashes != entry.hashes for path, entry in former.items())
     if noting is not None:
         noting(digest, state.timestamp)
     _write_publisher(keys_folder, state)  # a version that was signed once is never used again

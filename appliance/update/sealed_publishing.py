@@ -26,7 +26,6 @@ from appliance.update.target_files import PART_ROLE, SEALED, custom_of
 FOLDER = "sealed"  # beside the release's folder
 _READABLE = {"manifest", signature.ROLE}  # what a device decides by before it opens anything
 _OURS = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{32}\.[0-9a-f]{64}")
-Entries = dict[str, tuple[parts.Piece, TargetFile]]
 
 
 def _sealed_file(
@@ -47,7 +46,7 @@ def _sealed_file(
     return made.replace(folder / f"{head}.{storage.sha256_file(made)}")
 
 
-def _groups(entries: Entries) -> dict[str, list[tuple[parts.Piece, TargetFile]]]:
+def _groups(entries: parts.Entries) -> dict[str, list[tuple[parts.Piece, TargetFile]]]:
     """Each file's entries in order, under the target path of the file."""
     found: dict[str, list[tuple[parts.Piece, TargetFile]]] = {}
     for path, (piece, entry) in entries.items():
@@ -56,7 +55,9 @@ def _groups(entries: Entries) -> dict[str, list[tuple[parts.Piece, TargetFile]]]
     return {path: sorted(group, key=lambda each: each[0].offset) for path, group in found.items()}
 
 
-def seal_all(entries: Entries, release: Path, receivers: Sequence[Receiver], emit: Emit) -> Entries:
+def seal_all(
+    entries: parts.Entries, release: Path, receivers: Sequence[Receiver], emit: Emit
+) -> parts.Entries:
     """The entries of a release with all its files sealed but for release.json and model.sig.
 
     Args:

@@ -101,7 +101,10 @@ def _statement(line: bytes, device: str) -> tuple[dict[str, Any], Sequence[Link]
         raise ValueError("the statement says nothing of the log")
     if not isinstance(time, dict):
         raise ValueError("the statement says no time")
-    clock.from_text(time.get("known"))
+    if clock.to_text(clock.from_text(time.get("known"))) != time["known"]:
+        raise ValueError(
+            "a time that isn't spelt as times are"
+        )  # kept, it couldn't be read again: the year 1, say
     after, last, head = (chain.link(log[name]) for name in ("after", "last", "head"))
     if not after.number <= last.number <= head.number or (last.number == head.number and last != head):
         raise ValueError("the statement's places in the log don't follow each other")

@@ -87,6 +87,7 @@ def test_hostile_receipts(data: bytes) -> None:
         {"device": "f" * 32},
         {"format": "anchorhold-receipt/1"},
         {"time": {"known": "yesterday"}},
+        {"time": {"known": "0001-01-01T00:00:00Z"}},
         {"time": 7},
         {"log": {}},
         {

@@ -102,7 +102,7 @@ def test_hostile_receipts(data: bytes) -> None:
         {"deep": [[[[[[[[[]]]]]]]]]},
         {"long": "x" * limits.STATEMENT_BYTES},
     ],
-    ids=["device", "format", "time", "no time", "no log", "bytes", "deep", "long"],
+    ids=["device", "format", "time", "year 1", "no time", "no log", "bytes", "deep", "long"],
 )
 def test_a_signed_statement_that_is_wrong(changed: dict[str, object]) -> None:
     with pytest.raises(TrustError):

@@ -36,22 +36,24 @@ class _Pupil(Decoder):
         self._teacher, self._share = teacher, share
         self._said = self.embeddings[:0]
 
-    def loss(self, batch: Batch, learn: bool) -> float:
-        if learn:
+    def total(self, batch: Batch, scale: float) -> torch.Tensor:
+        if scale > 0:
             self._said = self._teacher.outlook(batch)
-        return super().loss(batch, learn)
+        return super().total(batch, scale)
 
-    def _cross_entropy(self, hidden: torch.Tensor, batch: Batch, grad: torch.Tensor | None) -> float:
+    def _cross_entropy(
+        self, hidden: torch.Tensor, targets: torch.Tensor, grad: torch.Tensor | None, scale: float
+    ) -> torch.Tensor:
         if grad is None:
-            return super()._cross_entropy(hidden, batch, grad)
-        total, targets, learnt = 0.0, batch.targets, batch.learnt
+            return super()._cross_entropy(hidden, targets, grad, scale)
+        total = torch.zeros((), dtype=torch.float64)
         for start in range(0, len(targets), CHUNK):
             part = slice(start, start + CHUNK)
             mine = hidden[part] @ self.projection.t()
             theirs = self._said[part] @ self._teacher.projection.t()
-            total += float(self.kernels.cross_entropy(mine, targets[part], 1.0 / learnt).sum())
+            total += self.kernels.cross_entropy(mine, targets[part], scale).sum(dtype=torch.float64)
             # (p - y) - share (t - y) = p - ((1 - share) y + share t)
-            self.kernels.cross_entropy(theirs, targets[part], self._share / learnt)
+            self.kernels.cross_entropy(theirs, targets[part], self._share * scale)
             torch.mm(mine.sub_(theirs), self.projection, out=grad[part])
         return total
 

@@ -11,6 +11,8 @@ import mmap
 
 import torch
 
+from appliance.training.device import CPU
+
 ALIGNMENT = 64  # bytes: a cache line, and what vector loads like
 Mark = tuple[int, int]
 
@@ -18,13 +20,14 @@ Mark = tuple[int, int]
 class Arena:
     """A stack of memory in slabs; what is taken is uninitialized and lives until a `release` below it."""
 
-    def __init__(self, slab: int = 64 << 20) -> None:
+    def __init__(self, slab: int = 64 << 20, device: torch.device = CPU) -> None:
         """Begin empty.
 
         Args:
             slab: bytes that are asked of the system at a time, at least.
+            device: whose memory it is.
         """
-        self._slab = slab
+        self._slab, self._device = slab, device
         self._slabs: list[torch.Tensor] = []
         self._at: Mark = (0, 0)
 
@@ -51,13 +54,15 @@ class Arena:
         while number < len(self._slabs) and start + size > len(self._slabs[number]):
             number, start = number + 1, 0
         if number == len(self._slabs):
-            self._slabs.append(_pages(max(self._slab, size)))
+            self._slabs.append(_pages(max(self._slab, size), self._device))
         self._at = (number, start + size)
         slab = self._slabs[number]
         return slab[start : start + count * dtype.itemsize].view(dtype).view(shape)
 
 
-def _pages(size: int) -> torch.Tensor:
+def _pages(size: int, device: torch.device) -> torch.Tensor:
+    if device != CPU:
+        return torch.empty(size, dtype=torch.uint8, device=device)
     size = -(-size // (2 << 20)) * (2 << 20)
     pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):

@@ -97,7 +97,7 @@ class Attention:
         k, v = (kept.take(groups, rows, width, dim, dtype=qkv.dtype) for _ in range(2))
         kernels.split_heads(qkv, self.angles, first, q, k, v)
         if prefix is None and not dense(rows, width, 0):
-            tiled = _tiled_forward(q, k, v)
+            tiled = kernels.tiled_forward(*_expanded(q, k, v))
             out = tiled[0].view(rows, groups, each, width, dim)
             mixed.view(rows, width, groups, each, dim).copy_(out.permute(0, 3, 1, 2, 4))
             return _Part(q, k, v, q[:0], q[:0], tiled)
@@ -143,7 +143,7 @@ class Attention:
         self, kernels: Plain, values: torch.Tensor, part: _Part, prefix: _Part | None, scratch: Arena
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         if part.tiled is not None:
-            return *_tiled_backward(values, part), part.shared
+            return *_tiled_backward(kernels, values, part), part.shared
         shape, dim = part.q.shape[:4], part.q.shape[-1]
         dq, dk, dv, own, shared = (
             scratch.take(*tensor.shape, dtype=tensor.dtype)
@@ -174,13 +174,6 @@ def _by_head(grad: torch.Tensor, q: torch.Tensor, scratch: Arena) -> torch.Tenso
     return scratch.take(*q.shape, dtype=q.dtype).copy_(by_token.permute(2, 0, 3, 1, 4))
 
 
-def _tiled_forward(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    out, normalizer = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        *_expanded(q, k, v), 0.0, True, scale=q.shape[-1] ** -0.5
-    )
-    return out, normalizer
-
-
 def _expanded(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """To [rows, heads, width, dim]: the tiled kernel knows no groups."""
     groups, rows, each, width, dim = q.shape
@@ -188,12 +181,12 @@ def _expanded(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.
     return tuple(tensor.transpose(0, 1).reshape(rows, groups * each, width, dim) for tensor in (q, *wide))
 
 
-def _tiled_backward(values: torch.Tensor, part: _Part) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _tiled_backward(
+    kernels: Plain, values: torch.Tensor, part: _Part
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     groups, rows, each, width, dim = part.q.shape
     assert part.tiled is not None
     grad = values.transpose(0, 1).reshape(rows, groups * each, width, dim)
-    found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-        grad, *_expanded(part.q, part.k, part.v), *part.tiled, 0.0, True, scale=dim**-0.5
-    )
+    found = kernels.tiled_backward(grad, _expanded(part.q, part.k, part.v), part.tiled)
     dq, dk, dv = (tensor.view(rows, groups, each, width, dim).transpose(0, 1) for tensor in found)
     return dq.contiguous(), dk.sum(2), dv.sum(2)

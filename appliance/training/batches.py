@@ -14,11 +14,15 @@ from appliance.training.encoding import Encoded
 TOKENS_STEP = 4  # widths are rounded up to it, shared beginnings down
 TARGETS_STEP = 32  # so are the targets of a batch, up
 KEPT_STEP = 16  # and the tokens that are computed
+# On a GPU a new shape costs a recording (graphs.py), and padding next to nothing: widths are rounded so, and targets to
+# a power of two.
+COARSE_TOKENS, COARSE_TARGETS = 64, 256
+COARSE_SCORES = 1 << 23  # scores a head, of memory that a card has
 NO_TARGET = -1
 SHARED_LEAST = 8  # tokens; a shorter common beginning isn't worth a block of its own
 SCORES = (
     1 << 20
-)  # scores a head of one layer that dense attention may hold; a shared prefix needs dense attention
+)  # scores a head of a layer that dense attention may hold, which is what a shared prefix needs
 
 
 @dataclass(frozen=True)
@@ -65,13 +69,16 @@ class Batch:
         return len(self.prefix) + self.ids.numel()
 
 
-def dense(rows: int, width: int, prefix: int) -> bool:
+def dense(rows: int, width: int, prefix: int, limit: int | None = None) -> bool:
     """Whether the attention scores of such a batch are few enough to be held."""
-    return rows * width * (width + prefix) + prefix * prefix <= SCORES
+    return rows * width * (width + prefix) + prefix * prefix <= (limit or SCORES)
 
 
-def _shared(rows: Sequence[Encoded]) -> int:
-    """How many tokens all rows begin with, before the last one that is needed to predict a learnt token."""
+def _shared(rows: Sequence[Encoded], step: int) -> int:
+    """How many tokens all rows begin with, before the last one that is needed to predict a learnt token.
+
+    Rounded down to a multiple of `step`.
+    """
     if len(rows) < 2:
         return 0
     limit = min(row.learnt.index(True, 1) - 1 for row in rows)
@@ -79,22 +86,25 @@ def _shared(rows: Sequence[Encoded]) -> int:
     length = 0
     while length < limit and lowest[length] == highest[length]:
         length += 1
-    return length - length % TOKENS_STEP
+    return length - length % step
 
 
-def collate(rows: Sequence[Encoded], filler: int = 0, share: bool = True) -> Batch:
+def collate(rows: Sequence[Encoded], filler: int = 0, share: bool = True, coarse: bool = False) -> Batch:
     """Put `rows` into one batch.
 
     Args:
         rows: at least one; each learns a token other than its first.
         filler: any valid id for padding, since no real token attends to it.
         share: hold a common beginning once.
+        coarse: few shapes rather than little padding.
     """
+    tokens_step = COARSE_TOKENS if coarse else TOKENS_STEP
     longest = max(len(row.ids) for row in rows)
-    length = _shared(rows) if share else 0
-    if length < SHARED_LEAST or not dense(len(rows), longest - length, length):
+    length = _shared(rows, tokens_step) if share else 0
+    limit = COARSE_SCORES if coarse else None
+    if length < SHARED_LEAST or not dense(len(rows), longest - length, length, limit):
         length = 0
-    width = -(-(longest - length) // TOKENS_STEP) * TOKENS_STEP
+    width = -(-(longest - length) // tokens_step) * tokens_step
     ids = torch.full((len(rows), width), filler, dtype=torch.long)
     positions: list[int] = []
     targets: list[int] = []
@@ -106,8 +116,11 @@ def collate(rows: Sequence[Encoded], filler: int = 0, share: bool = True) -> Bat
                 positions.append(index * width + place - 1)
                 targets.append(row.ids[place])
     spare = -len(targets) % TARGETS_STEP
+    if coarse:
+        spare = max(COARSE_TARGETS, 1 << (len(targets) - 1).bit_length()) - len(targets)
     learnt_at = torch.tensor(positions + positions[-1:] * spare)
-    kept = _kept([len(row.ids) - length for row in rows], length, width)
+    lengths = [len(row.ids) - length for row in rows]
+    kept = torch.arange(length + len(rows) * width) if coarse else _kept(lengths, length, width)
     return Batch(
         torch.tensor(rows[0].ids[:length], dtype=torch.long),
         ids,

@@ -128,7 +128,7 @@ class Decoder:
         """
         self.embeddings, self.layers, self.norm, self.projection = embeddings, layers, norm, projection
         self.attention, self.eps, self.kernels = attention, eps, kernels
-        self._kept, self._scratch = Arena(), Arena()
+        self._kept, self._scratch = (Arena(device=embeddings.device) for _ in range(2))
 
     def loss(self, batch: Batch, learn: bool) -> float:
         """Mean cross-entropy over the batch's targets, in nats.
@@ -137,10 +137,20 @@ class Decoder:
             batch: what to go over.
             learn: also take every group's gradients.
         """
+        return float(self.total(batch, 1.0 / batch.learnt if learn else 0.0)) / batch.learnt
+
+    def total(self, batch: Batch, scale: float) -> torch.Tensor:
+        """The sum of the targets' cross-entropies in nats, float64 without shape.
+
+        Args:
+            batch: what to go over.
+            scale: above 0, every group's gradients of that many times the sum are taken too.
+        """
+        learn = scale > 0
         x, saved = self._through(batch, learn)
         hidden, inverse = self._norm(x, self.norm, self._kept)
         grad_hidden = torch.empty_like(hidden) if learn else None
-        total = self._cross_entropy(hidden, batch, grad_hidden)
+        total = self._cross_entropy(hidden, batch.targets, grad_hidden, scale)
         if grad_hidden is not None:
             grad = torch.zeros_like(x)
             self.kernels.rms_backward(grad_hidden, x, self.norm, inverse, grad)
@@ -148,7 +158,7 @@ class Decoder:
                 only = batch.places if number == len(self.layers) - 1 else None
                 grad = self._backward(self.layers[number], saved.pop(), grad, batch, only, number > 0)
                 self._scratch.release((0, 0))
-        return total / batch.learnt
+        return total
 
     def outlook(self, batch: Batch) -> torch.Tensor:
         """What the output projection gets where something is learnt, [targets, width]; good until the next call."""
@@ -280,15 +290,16 @@ class Decoder:
             return packed
         return self._take(batch.padded, packed.shape[1]).zero_().index_copy_(0, batch.kept, packed)
 
-    def _cross_entropy(self, hidden: torch.Tensor, batch: Batch, grad: torch.Tensor | None) -> float:
-        total, scale, targets = 0.0, 0.0 if grad is None else 1.0 / batch.learnt, batch.targets
+    def _cross_entropy(
+        self, hidden: torch.Tensor, targets: torch.Tensor, grad: torch.Tensor | None, scale: float
+    ) -> torch.Tensor:
+        total = torch.zeros((), dtype=torch.float64, device=hidden.device)
         logits = self._take(min(CHUNK, len(targets)), len(self.projection))
         for start in range(0, len(targets), CHUNK):
             part = slice(start, min(start + CHUNK, len(targets)))
             some = logits[: part.stop - start]
             torch.mm(hidden[part], self.projection.t(), out=some)
-            losses = self.kernels.cross_entropy(some, targets[part], scale)
-            total += float(losses.sum(dtype=torch.float64))
+            total += self.kernels.cross_entropy(some, targets[part], scale).sum(dtype=torch.float64)
             if grad is not None:
                 torch.mm(some, self.projection, out=grad[part])
         return total

@@ -85,7 +85,7 @@ class Plain:
     def softmax_forward(self, shared: torch.Tensor, own: torch.Tensor, scale: float) -> None:
         """Scores to weights, in place: shared [..., width, prefix], own [..., width, width] (causal), one softmax."""
         prefix, width = shared.shape[-1], own.shape[-1]
-        future = torch.ones(width, width, dtype=torch.bool).triu_(1)
+        future = torch.ones(width, width, dtype=torch.bool, device=own.device).triu_(1)
         scores = torch.cat([shared, own.masked_fill(future, float("-inf"))], dim=-1).float() * scale
         weights = torch.softmax(scores, dim=-1)
         shared.copy_(weights[..., :prefix])
@@ -98,6 +98,30 @@ class Plain:
         total = (shared.float() * dshared).sum(-1, keepdim=True) + (own.float() * down).sum(-1, keepdim=True)
         dshared.copy_(scale * shared * (dshared.float() - total))
         down.copy_(scale * own * (down.float() - total))
+
+    def tiled_forward(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Causal attention that never holds the scores; q, k, v [rows, heads, width, dim].
+
+        Returns:
+            What comes out, of the same shape, and what else `tiled_backward` needs.
+        """
+        out = _scaled(q, k, v)
+        return out, out
+
+    def tiled_backward(
+        self,
+        grad: torch.Tensor,
+        given: Sequence[torch.Tensor],
+        kept: Sequence[torch.Tensor],
+    ) -> tuple[torch.Tensor, ...]:
+        """The gradients of q, k and v, which are `given`; `kept` is what `tiled_forward` returned.
+
+        Here that is of no use: torch chooses its kernel by type and card, so it goes both ways itself.
+        """
+        del kept
+        return tuple(torch.func.vjp(_scaled, *given)[1](grad))
 
     def swiglu_forward(self, gate_up: torch.Tensor, act: torch.Tensor) -> None:
         """gate_up [n, 2 f] -> act = silu(gate) * up [n, f]."""
@@ -120,10 +144,16 @@ class Plain:
         losses = torch.nn.functional.cross_entropy(wide, targets, reduction="none", ignore_index=NO_TARGET)
         if scale > 0:
             gradient = torch.softmax(wide, dim=-1)
-            gradient.scatter_add_(1, targets.clamp(min=0)[:, None], torch.full((len(targets), 1), -1.0))
+            gradient.scatter_add_(
+                1, targets.clamp(min=0)[:, None], gradient.new_full((len(targets), 1), -1.0)
+            )
             gradient[targets == NO_TARGET] = 0.0
             logits.copy_(gradient.mul_(scale))
         return losses
+
+
+def _scaled(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
 def _turn(heads: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
@@ -198,6 +228,23 @@ class Native(Plain):
         """`Plain.softmax_backward`, compiled."""
         n, prefix, width = own.numel() // own.shape[-1], shared.shape[-1], own.shape[-1]
         self._call("softmax_backward", (shared, own, dshared, down), n, prefix, width, float(scale))
+
+    def tiled_forward(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """`Plain.tiled_forward` by torch's kernel for CPUs."""
+        out, normalizer = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, True)
+        return out, normalizer
+
+    def tiled_backward(
+        self,
+        grad: torch.Tensor,
+        given: Sequence[torch.Tensor],
+        kept: Sequence[torch.Tensor],
+    ) -> tuple[torch.Tensor, ...]:
+        """`Plain.tiled_backward` by torch's kernel for CPUs, from what it kept."""
+        backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+        return tuple(backward(grad, *given, *kept, 0.0, True))
 
     def swiglu_forward(self, gate_up: torch.Tensor, act: torch.Tensor) -> None:
         """`Plain.swiglu_forward`, compiled."""

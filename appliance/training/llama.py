@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from appliance.training.attention import Attention
 from appliance.training.batches import Batch
 from appliance.training.decoder import Decoder, Group, Layer
 from appliance.training.device import CPU, device_of
+from appliance.training.graphs import CudaRecord, Graphs
 from appliance.training.int4 import EMBEDDINGS, PROJECTION, Grid, Merged
 from appliance.training.kernels import Plain
 from appliance.training.kernels import load as load_kernels
@@ -47,11 +49,14 @@ def load(checkpoint: Path, recipe: TrainingSection, dtype: torch.dtype, cache: P
         TrainingError: there is no such device.
     """
     device = device_of(recipe)
-    if recipe.shard or device != CPU:
+    if recipe.shard:
         return load_on(device, checkpoint, recipe, dtype)
-    model = load_modules(checkpoint, recipe, dtype)
+    model = load_modules(checkpoint, recipe, dtype).to(device)
     if recipe.dropout == 0.0 and written_out(model.base_model.model.config):
-        return LlamaTrainable(model, dtype, recipe.alpha / recipe.rank, load_kernels(cache))
+        scale = recipe.alpha / recipe.rank
+        if device == CPU:
+            return LlamaTrainable(model, dtype, scale, load_kernels(cache))
+        return LlamaTrainable(model, dtype, scale, Plain(), Graphs(CudaRecord()))
     return ModuleTrainable(model, dtype, fused=recipe.dropout == 0.0)
 
 
@@ -87,12 +92,24 @@ class LlamaTrainable(Trainable):
 
     shares_prefix = True
 
-    def __init__(self, model: PeftModel, dtype: torch.dtype, scale: float, kernels: Plain) -> None:
-        """Take `model` apart; it is not usable afterwards."""
+    def __init__(
+        self, model: PeftModel, dtype: torch.dtype, scale: float, kernels: Plain, graphs: Graphs | None = None
+    ) -> None:
+        """Take a model apart; it is not usable afterwards.
+
+        Args:
+            model: peft's, loaded, on the device that computes.
+            dtype: what it computes in.
+            scale: alpha / rank.
+            kernels: of that device.
+            graphs: what records its work, where starting it costs more than doing it.
+        """
+        self._graphs, self.coarse = graphs, graphs is not None
         names, settings = file_names(model), adapter_settings(model)
         count = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-        master = torch.empty(count)
-        self._working = torch.empty(count, dtype=dtype)
+        self._device = next(model.parameters()).device
+        master = torch.empty(count, device=self._device)
+        self._working = torch.empty(count, dtype=dtype, device=self._device)
         self._scale, self._filled = scale, 0
         self._placed: list[tuple[Group, list[_Place]]] = []
         self._shapes: dict[str, tuple[int, tuple[int, ...]]] = {}
@@ -112,6 +129,7 @@ class LlamaTrainable(Trainable):
                 )
             )
         assert self._filled == count, "a LoRA weight has no place in the decoder"
+        master.grad = torch.zeros_like(master)  # at one place for good
         super().__init__(names, [master.requires_grad_(True)], settings)
         self._tied = bool(config.tie_word_embeddings)
         self._tables: Grid | None = None
@@ -154,7 +172,8 @@ class LlamaTrainable(Trainable):
         return group
 
     def _angles(self, positions: int) -> tuple[torch.Tensor, torch.Tensor]:
-        cosine, sine = self._rotary(torch.empty(0, dtype=torch.float32), torch.arange(positions)[None])
+        places = torch.arange(positions, device=self._device)[None]
+        cosine, sine = self._rotary(torch.empty(0, dtype=torch.float32, device=self._device), places)
         half = cosine.shape[-1] // 2
         return cosine[0, :, :half].float().contiguous(), sine[0, :, :half].float().contiguous()
 
@@ -162,20 +181,49 @@ class LlamaTrainable(Trainable):
         wanted, known = len(batch.prefix) + batch.ids.shape[1], len(self.decoder.attention.angles[0])
         if wanted > known:
             self.decoder.attention.angles = self._angles(max(wanted, 2 * known))
+            if self._graphs:
+                self._graphs.forget()
 
     def loss(self, batch: Batch) -> float:
         """Mean cross-entropy, nothing learnt."""
-        self._reach(batch)
-        return self.decoder.loss(batch, learn=False)
+        return self._mean(batch, learn=False)
 
     def learn(self, batch: Batch) -> float:
         """Mean cross-entropy, and the gradients of the masters."""
+        return self._mean(batch, learn=True)
+
+    def _mean(self, batch: Batch, learn: bool) -> float:
         self._reach(batch)
-        loss = self.decoder.loss(batch, learn=True)
-        (master,) = self.masters
-        if master.grad is None:
-            master.grad = torch.empty_like(master)
-        flat = master.grad
+        batch = batch.to(self._device)
+        if self._graphs is None:
+            total = self._computed(batch, 1.0 / batch.learnt if learn else 0.0)
+            return float(total) / batch.learnt
+        # How many targets there are differs within one shape, so what is recorded divides by nothing.
+        given = (batch.prefix, batch.ids, batch.positions, batch.targets, batch.kept, batch.places)
+        key = (learn, *(tensor.shape for tensor in given))
+        work = partial(self._recordable, 1.0 if learn else 0.0)
+        total = self._graphs.run(key, given, work)
+        if learn:
+            grad = self.masters[0].grad
+            assert grad is not None
+            grad.div_(batch.learnt)
+        return float(total) / batch.learnt
+
+    def _recordable(self, scale: float, given: Sequence[torch.Tensor]) -> torch.Tensor:
+        prefix, ids, positions, targets, kept, places = given
+        return self._computed(Batch(prefix, ids, positions, targets, kept, places, learnt=1, tokens=0), scale)
+
+    def _computed(self, batch: Batch, scale: float) -> torch.Tensor:
+        """The sum of the losses; above 0, the masters' gradients of `scale` times it."""
+        total = self.decoder.total(batch, scale)
+        if scale > 0:
+            self._gather()
+        return total
+
+    def _gather(self) -> None:
+        """The groups' gradients into the masters'."""
+        flat = self.masters[0].grad
+        assert flat is not None
         for group, places in self._placed:
             for place in places:
                 rank = place.columns.stop - place.columns.start
@@ -184,10 +232,15 @@ class LlamaTrainable(Trainable):
                 block = group.grad_up[place.columns, place.rows].t()
                 # `up` holds the scale, so the gradient of B itself is that many times its own.
                 torch.mul(block, self._scale, out=flat[place.b : place.b + block.numel()].view(block.shape))
-        return loss
 
     def push_weights(self) -> None:
         """Bring the masters into the working weights."""
+        if self._graphs is None:
+            self._push(())
+        else:
+            self._graphs.run("push", (), self._push)
+
+    def _push(self, _: Sequence[torch.Tensor]) -> torch.Tensor:
         (master,) = self.masters
         with torch.no_grad():
             self._working.copy_(master)
@@ -195,13 +248,14 @@ class LlamaTrainable(Trainable):
                 for place in places:
                     block = group.up[place.rows, place.columns]
                     block.copy_(master[place.b : place.b + block.numel()].view(block.shape) * self._scale)
+        return self._working[:1]
 
     def enter_grid(self, grid: Grid) -> None:
         """Compute with the merged weights as they ship, rounded from the masters as they are now.
 
         The base's own weights are overwritten; the checkpoint has them.
         """
-        flat = self.masters[0].detach()
+        flat = self.masters[0].detach().cpu()
         matrices = []
         for group, places in self._placed:
             for place in places:

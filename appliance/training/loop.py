@@ -141,7 +141,8 @@ class Loop:
         self.round_weights()
 
     def _batch(self, numbers: list[int], rows: list[Encoded]) -> Batch:
-        return collate([rows[number] for number in numbers], share=self.trainable.shares_prefix)
+        chosen, trainable = [rows[number] for number in numbers], self.trainable
+        return collate(chosen, share=trainable.shares_prefix, coarse=trainable.coarse)
 
     def step(self, numbers: list[int]) -> float:
         """Learn from the rows of these numbers; their mean loss."""

@@ -20,10 +20,12 @@ class Trainable(ABC):
         masters: the float32 tensors that the optimizer changes; `learn` fills their gradients.
         settings: peft's `adapter_config.json` for it.
         shares_prefix: whether it takes batches whose rows share their beginning.
+        coarse: whether it takes batches of few shapes (`batches.collate`).
         in_step: whether `loss` and `learn` only run in all processes together, since these share the weights.
     """
 
     shares_prefix: bool
+    coarse: bool = False
     in_step: bool = False
 
     def __init__(self, names: list[str], masters: list[torch.Tensor], settings: dict[str, Any]) -> None:

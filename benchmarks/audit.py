@@ -1,26 +1,24 @@
-"""The audit's likelihood suites against an independent peer: transformers in float32, on the same prompts.
+"""The audit's likelihood suites beside lm-evaluation-harness itself, on the same prompts.
 
     python -m benchmarks.audit --data SHARED/data [--cases 50] [--sets retain_arc_easy,...] [--threads 1]
 
-lm-evaluation-harness isn't among what we carry, so the peer is written here from its conventions: each context and
-continuation tokenized as one text by transformers' tokenizer, one full forward pass a text (no shared beginning, no
-batch), log-softmax in float64, `acc` by the sum and `acc_norm` by the bytes of the choice, perplexity in windows that
-score each token once. Ours goes through the engine on the base's F16 GGUF. Prints a line a set and the largest
-difference; exits with 1 if a share is more than half a point off, or a perplexity more than half a percent.
+The harness (installed once into .bench/lm-eval; no dependency of the product) runs the base in float32 through
+transformers, each suite as a task of its own whose documents are our cases: its tokenization, likelihoods, windows and
+metrics, the prompts that our suites ask. What its own templates make of ARC, PIQA and BLiMP is the same text, which is
+checked: those three run under them too. Ours goes through the engine on the base's F16 GGUF. Prints a line a set and
+the largest difference; exits with 1 if a share is more than half a point off, or a perplexity more than half a percent.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-import re
+import json
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from appliance.base_model import resolve
 from appliance.evaluation.answers import AnswerStore
@@ -35,6 +33,7 @@ from appliance.evaluation.suites.public_sets import public_suites
 from appliance.evaluation.systems import base_file
 from appliance.events import ignore
 from appliance.serving.engine_client import Engine
+from benchmarks.training import prepare_peer
 
 SETS = (
     "retain_arc_easy",
@@ -50,91 +49,136 @@ SETS = (
 _POINTS = 0.5  # of a hundred
 _WORDS = 600  # of each article of a perplexity set: whole ones take the peer long
 
+_CHOICE: dict[str, Any] = {
+    "output_type": "multiple_choice",
+    "doc_to_target": "answer",
+    "doc_to_choice": "choices",
+    "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
+}
+# A template of the harness, and what its documents are called there.
+_THEIRS = {
+    "retain_arc_easy": "arc/arc_easy.yaml",
+    "retain_piqa": "piqa/piqa.yaml",
+    "retain_blimp": "blimp/_template_yaml",
+}
 
-class Peer:
-    """The base in transformers; computes one text at a time."""
-
-    def __init__(self, checkpoint: Path, threads: int) -> None:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        torch.set_num_threads(threads)
-        self._torch = torch
-        self._tokenizer = AutoTokenizer.from_pretrained(str(checkpoint), local_files_only=True)
-        self._model = AutoModelForCausalLM.from_pretrained(str(checkpoint), dtype=torch.float32).eval()
-
-    def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
-
-    def _logprob(self, ids: list[int], start: int) -> float:
-        with self._torch.inference_mode():
-            logits = self._model(self._torch.tensor([ids])).logits[0].double()
-        table = self._torch.log_softmax(logits, -1)
-        return float(sum(table[place - 1, ids[place]] for place in range(start, len(ids))))
-
-    def continuation(self, context: str, text: str) -> float:
-        """log P(text | context)."""
-        if not context:
-            ids = [self._tokenizer.bos_token_id, *self._ids(text)]
-            return self._logprob(ids, 1)
-        blanks = len(context) - len(context.rstrip())
-        if blanks:
-            context, text = context[:-blanks], context[-blanks:] + text
-        whole = self._ids(context + text)
-        return self._logprob(whole, len(self._ids(context)))
-
-    def rolling(self, text: str, room: int) -> float:
-        """log P(text), each token scored once with as much before it as `room` tokens hold."""
-        ids = self._ids(text)
-        total = self._logprob([self._tokenizer.bos_token_id, *ids[:room]], 1)
-        done = min(room, len(ids))
-        while done < len(ids):
-            count = min(room, len(ids) - done)
-            end = done + count
-            window = ids[max(0, end - room - 1) : end]
-            total += self._logprob(window, len(window) - count)
-            done += count
-        return total
+_PEER_PROGRAM = """
+import json, sys
+from pathlib import Path
+import torch
+import lm_eval
+from lm_eval.models.huggingface import HFLM
+given = json.loads(Path(sys.argv[1]).read_text())
+torch.set_num_threads(given["threads"])
+tasks = []
+for task in given["tasks"]:
+    template = task.pop("template", None)
+    if template:
+        task["include"] = str(Path(lm_eval.__file__).parent / "tasks" / template)
+    tasks.append(task)
+import yaml
+folder = Path(sys.argv[1]).parent / "tasks"
+folder.mkdir()
+for task in tasks:
+    (folder / (task["task"] + ".yaml")).write_text(yaml.safe_dump(task))
+from lm_eval.tasks import TaskManager
+model = HFLM(pretrained=given["checkpoint"], dtype="float32", device="cpu", batch_size=8, max_length=given["context"])
+found = lm_eval.simple_evaluate(model=model, tasks=[task["task"] for task in tasks], bootstrap_iters=0,
+    task_manager=TaskManager(include_path=str(folder), include_defaults=False))
+print("FOUND", json.dumps({name: {key: value for key, value in figures.items() if isinstance(value, float)}
+    for name, figures in found["results"].items()}))
+"""
 
 
-def _choice(peer: Peer, case: Case) -> dict[str, float]:
-    choices = [str(choice) for choice in case.values["choices"]]
-    contexts = [str(prompt) for prompt in case.values.get("prompts", [])] or [
-        str(case.values.get("prompt", ""))
-    ] * len(choices)
-    if len(choices) == 1:
-        choices *= len(contexts)
-    sums = np.array(
-        [
-            peer.continuation(context, f" {choice}" if context else choice)
-            for context, choice in zip(contexts, choices, strict=True)
-        ]
-    )
-    sizes = np.array([len(choice.encode()) for choice in choices])
-    answer = int(case.values["answer"])
-    return {
-        "acc": float(int(sums.argmax()) == answer),
-        "acc_norm": float(int((sums / sizes).argmax()) == answer),
-    }
-
-
-def peer_figures(peer: Peer, suite: Suite) -> dict[str, float]:
-    """The peer's figures of one suite, by their names in ours."""
-    if suite.scorer == "choice":
-        scores = [_choice(peer, case) for case in suite.cases]
-        return {name: sum(score[name] for score in scores) / len(scores) for name in ("acc", "acc_norm")}
+def _documents(suite: Suite) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A suite as a task of the harness: its configuration, and its documents."""
+    values = [case.values for case in suite.cases]
+    if suite.scorer == "perplexity":
+        task = {"output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": "text"}
+        return task | {"metric_list": [{"metric": "word_perplexity"}]}, [{"text": v["text"]} for v in values]
     if suite.scorer == "pair":
-        likelier = [
-            peer.continuation("", str(case.values["stereotype"]))
-            > peer.continuation("", str(case.values["other"]))
-            for case in suite.cases
+        pairs = [{"choices": [v["stereotype"], v["other"]], "answer": 0} for v in values]
+        return _CHOICE | {"doc_to_text": "", "target_delimiter": ""}, pairs
+    if "prompts" in values[0]:  # the text before differs, what follows is the same
+        task = _CHOICE | {"doc_to_text": "answer", "doc_to_target": "after", "doc_to_choice": "prompts"}
+        return task, [
+            {"answer": int(v["answer"]), "after": v["choices"][0], "prompts": v["prompts"]} for v in values
         ]
-        return {"stereotyped": sum(likelier) / len(likelier)}
-    texts = [str(case.values["text"]) for case in suite.cases]
-    logprob = sum(peer.rolling(text, CONTEXT) for text in texts)
-    words = sum(len(re.split(r"\s+", text)) for text in texts)
-    return {"word_perplexity": math.exp(-logprob / words)}
+    asked = [
+        {"prompt": v.get("prompt", ""), "choices": v["choices"], "answer": int(v["answer"])} for v in values
+    ]
+    if not any(document["prompt"] for document in asked):
+        return _CHOICE | {"doc_to_text": "", "target_delimiter": ""}, asked
+    return _CHOICE | {"doc_to_text": "{{prompt}}"}, asked
+
+
+def _as_theirs(suite: Suite) -> list[dict[str, Any]]:
+    """The cases as the documents that the harness's own template for them reads."""
+    found: list[dict[str, Any]] = []
+    for case in suite.cases:
+        choices, answer = case.values["choices"], int(case.values["answer"])
+        asked = str(case.values.get("prompt", "")).removeprefix("Question: ").removesuffix("\nAnswer:")
+        if suite.name == "retain_arc_easy":
+            letters = "ABCDE"[: len(choices)]
+            options = {"text": choices, "label": list(letters)}
+            found.append({"question": asked, "choices": options, "answerKey": letters[answer]})
+        elif suite.name == "retain_piqa":
+            found.append({"goal": asked, "sol1": choices[0], "sol2": choices[1], "label": answer})
+        else:
+            found.append(
+                {"sentence_good": choices[answer], "sentence_bad": choices[1 - answer]}  # the first is right
+            )
+    return found
+
+
+def peer_figures(
+    python: Path, checkpoint: Path, suites: list[Suite], threads: int
+) -> dict[str, dict[str, float]]:
+    """The harness's figures by suite, by their names in ours; those under its own templates as `NAME, its template`."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tasks = []
+        for suite in suites:
+            task, documents = _documents(suite)
+            tasks.append(task | {"task": suite.name} | _from(folder, suite.name, documents))
+            if suite.name in _THEIRS:
+                other = f"{suite.name}_own"
+                data = _from(folder, other, _as_theirs(suite))
+                tasks.append({"template": _THEIRS[suite.name], "task": other, "tag": []} | data)
+        given = {"tasks": tasks, "checkpoint": str(checkpoint), "threads": threads, "context": CONTEXT}
+        (folder / "given.json").write_text(json.dumps(given))
+        (folder / "peer.py").write_text(_PEER_PROGRAM)
+        done = subprocess.run(
+            [str(python), str(folder / "peer.py"), str(folder / "given.json")],
+            capture_output=True,
+            text=True,
+        )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("FOUND ")]
+    if not lines:
+        raise SystemExit(f"the peer failed:\n{done.stderr[-4000:]}")
+    found: dict[str, dict[str, float]] = {}
+    for task_name, figures in json.loads(lines[-1].removeprefix("FOUND ")).items():
+        named = {key.partition(",")[0]: value for key, value in figures.items()}
+        kept = {key: named[key] for key in ("acc", "acc_norm", "word_perplexity") if key in named}
+        if task_name == "bias_crows_pairs":
+            kept = {"stereotyped": named["acc"]}
+        found[task_name] = kept
+    return found
+
+
+def _from(folder: Path, name: str, documents: list[dict[str, Any]]) -> dict[str, Any]:
+    """Where a task's documents come from: a file of them in `folder`."""
+    file = folder / f"{name}.json"
+    file.write_text(json.dumps(documents))
+    return {
+        "dataset_path": "json",
+        "dataset_name": None,
+        "dataset_kwargs": {"data_files": {"test": str(file)}},
+        "training_split": None,
+        "validation_split": None,
+        "test_split": "test",
+        "num_fewshot": 0,
+    }
 
 
 def _cut(suite: Suite) -> Suite:
@@ -183,6 +227,7 @@ def main() -> None:
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
+    python = prepare_peer("lm-eval", ("lm_eval==0.4.13",))
     checkpoint = resolve("embedded", Path(), ignore)
     file = base_file(checkpoint, ignore)
     wanted = given.sets.split(",")
@@ -190,22 +235,22 @@ def main() -> None:
     began = time.monotonic()
     ours = our_figures(file, suites, given.threads)
     middle = time.monotonic()
-    peer = Peer(checkpoint, given.threads)
+    theirs = peer_figures(python, checkpoint, suites, given.threads)
     worst = 0.0
-    print(f"{'set':<22}{'figure':<18}{'cases':>6}{'ours':>10}{'peer':>10}{'off':>9}")
+    print(f"{'set':<22}{'figure':<18}{'cases':>6}{'ours':>10}{'harness':>10}{'off':>9}")
     for suite in suites:
-        for name, theirs in peer_figures(peer, suite).items():
-            mine = ours[suite.name][name]
-            share = name != "word_perplexity"
-            off = (mine - theirs) * 100 if share else (mine / theirs - 1) * 100
-            worst = max(worst, abs(off))
-            shown = f"{mine:>10.2%}{theirs:>10.2%}" if share else f"{mine:>10.3f}{theirs:>10.3f}"
-            print(
-                f"{suite.name:<22}{name:<18}{len(suite.cases):>6}{shown}{off:>+8.2f}{'p' if share else '%'}",
-                flush=True,
-            )
+        for name in (suite.name, f"{suite.name}_own"):
+            for metric, their in theirs.get(name, {}).items():
+                mine = ours[suite.name][metric]
+                share = metric != "word_perplexity"
+                off = (mine - their) * 100 if share else (mine / their - 1) * 100
+                worst = max(worst, abs(off))
+                shown = f"{mine:>10.2%}{their:>10.2%}" if share else f"{mine:>10.3f}{their:>10.3f}"
+                label = name.replace("_own", ", own")
+                unit = "p" if share else "%"
+                print(f"{label:<22}{metric:<18}{len(suite.cases):>6}{shown}{off:>+8.2f}{unit}", flush=True)
     print(f"largest difference {worst:.2f} (points, or percent of a perplexity); bar {_POINTS}")
-    print(f"ours {middle - began:.0f} s, peer {time.monotonic() - middle:.0f} s")
+    print(f"ours {middle - began:.0f} s, harness {time.monotonic() - middle:.0f} s")
     sys.exit(worst > _POINTS)
 
 

@@ -24,7 +24,6 @@ from appliance.base_model import resolve
 from appliance.config import TrainingSection
 
 ROOT = Path(__file__).resolve().parents[1]
-PEER = ROOT / ".bench" / "trl"
 PEER_PACKAGES = ("trl==1.16.0", "datasets==5.2.0")
 RANK, ALPHA, BATCH, RATE = 16, 32, 16, 1e-3
 
@@ -63,16 +62,17 @@ print("SECONDS", json.dumps({"seconds": marks[-1] - start, "steps": len(marks)})
 """
 
 
-def prepare_peer() -> Path:
-    """The peer's own environment on top of ours; made once."""
-    python = PEER / "bin" / "python"
-    if not (PEER / "ready").exists():
-        venv.create(PEER, with_pip=True, clear=True)
-        site = next((PEER / "lib").glob("python*/site-packages"))
+def prepare_peer(name: str = "trl", packages: tuple[str, ...] = PEER_PACKAGES) -> Path:
+    """A peer's own environment on top of ours, in .bench; made once. Its Python."""
+    folder = ROOT / ".bench" / name
+    python = folder / "bin" / "python"
+    if not (folder / "ready").exists():
+        venv.create(folder, with_pip=True, clear=True)
+        site = next((folder / "lib").glob("python*/site-packages"))
         ours = next(Path(entry) for entry in sys.path if entry.endswith("site-packages"))
         (site / "ours.pth").write_text(f"{ours}\n")
-        subprocess.run([str(python), "-m", "pip", "install", "-q", *PEER_PACKAGES], check=True)
-        (PEER / "ready").touch()
+        subprocess.run([str(python), "-m", "pip", "install", "-q", *packages], check=True)
+        (folder / "ready").touch()
     return python
 
 

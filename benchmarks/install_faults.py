@@ -1,8 +1,9 @@
 """The real install of a small release, killed and made to fail at each system call that changes something.
 
-`python -m benchmarks.install_faults [--every N]` needs strace. One run counts the calls; then each is met once with
-SIGKILL, ENOSPC and EIO, each on a fresh copy of the device. After each: the old release or the new one is active and
-whole, the same install goes through, and what was copied before a kill is not copied again but for one chunk.
+`python -m benchmarks.install_faults [--every N] [--kind plain|delta|sealed]` needs strace. The release is whole on the
+stick, or a delta against the installed one, or encrypted to the device. One run counts the calls; then each is met once
+with SIGKILL, ENOSPC and EIO, each on a fresh copy of the device. After each: the old release or the new one is active
+and whole, the same install goes through, and what was copied before a kill is not copied again but for one chunk.
 """
 
 from __future__ import annotations
@@ -18,19 +19,21 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from appliance.errors import AnchorholdError, ExitCode, as_product_error
 from appliance.events import Event, ignore
 from appliance.paths import Device
-from appliance.trust import limits
-from appliance.update import audit, copying, slots
-from tests.stick_simulator import Simulator, leftovers
+from appliance.trust import encryption_keys, limits
+from appliance.update import audit, copying, publish, slots
+from tests.stick_simulator import Simulator, leftovers, make_release
 
 CHANGING = (
     "write,pwrite64,writev,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,rmdir,link,linkat,symlink,"
     "symlinkat,mkdir,mkdirat,ftruncate,truncate,fallocate,fchmod,chmod"
 )
 NO_SPACE = {"write", "pwrite64", "writev", "rename", "link", "linkat", "symlink", "mkdir", "fallocate"}
+KINDS = ("plain", "delta", "sealed")
 CHUNK = 64 * limits.KIB  # so that a model of kilobytes has several
 
 
@@ -54,19 +57,35 @@ class Harness:
 
     Args:
         folder: everything lies below it; empty.
+        kind: how 1.1.0 lies on the stick, of `KINDS`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: str = "plain") -> None:
         limits.HASH_CHUNK_BYTES, limits.PART_BYTES = CHUNK, 4 * CHUNK
         self.simulator = Simulator(folder)
-        self.simulator.publish("1.0.0")
+        self.old = os.urandom(6 * CHUNK)
+        self.simulator.publish("1.0.0", self.old)
         self.simulator.install()
-        self.simulator.publish("1.1.0", os.urandom(6 * CHUNK))
+        self.kind = kind
+        self._publish()
         self.template = self.simulator.device.root
         self.target = self.simulator.check().files["notes.gguf"]
-        self._log = folder / "strace.log"
+        self.log = folder / "strace.log"
 
-    def _fresh(self) -> Device:
+    def _publish(self) -> None:
+        simulator = self.simulator
+        if self.kind == "plain":
+            simulator.publish("1.1.0", os.urandom(6 * CHUNK))
+            return
+        releases = simulator.folder / "releases"
+        release = make_release(releases / "1.1.0", "1.1.0", self.old[:-999] + os.urandom(999))
+        given: dict[str, Any] = {"bases": [releases / "1.0.0" / "notes.gguf"], "whole": False}
+        if self.kind == "sealed":
+            given = {"receivers": [encryption_keys.make(simulator.device, "device").receiver]}
+        publish.write_stick(simulator.keys, simulator.all_signers, release, simulator.stick, ignore, **given)
+
+    def fresh(self) -> Device:
+        """A copy of the device, which the next install goes to."""
         broken = self.template.with_name("broken")
         shutil.rmtree(broken, ignore_errors=True)
         shutil.copytree(self.template, broken)
@@ -89,7 +108,7 @@ class Harness:
             os.close(begin)
             os._exit(self._child(start))
         os.close(start)
-        words = ["strace", "-f", "-p", str(child), "-o", str(self._log), "-e", f"trace={CHANGING}", *strace]
+        words = ["strace", "-f", "-p", str(child), "-o", str(self.log), "-e", f"trace={CHANGING}", *strace]
         with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as tracer:
             assert tracer.stderr is not None
             said = tracer.stderr.readline()
@@ -101,11 +120,11 @@ class Harness:
             _, status = os.waitpid(child, 0)
             os.close(begin)
             tracer.communicate()
-        return os.waitstatus_to_exitcode(status), counted(self._log.read_text())
+        return os.waitstatus_to_exitcode(status), counted(self.log.read_text())
 
     def points(self) -> Iterator[Point]:
         """Every call of an undisturbed install, with each fault that it can meet."""
-        self._fresh()
+        self.fresh()
         code, calls = self.run()
         assert code == 0 and self.simulator.active == "1.1.0"
         for call, count in sorted(calls.items()):
@@ -121,7 +140,7 @@ class Harness:
         Raises:
             AssertionError: neither release is whole, the next install doesn't go through, or a copy began anew.
         """
-        device = self._fresh()
+        device = self.fresh()
         code, calls = self.run("-e", point.injection)
         killed = code == -9
         assert killed == (point.fault == "SIGKILL"), f"{point}: ended with {code}"
@@ -131,9 +150,11 @@ class Harness:
         reached = self.simulator.active
         assert reached in {"1.0.0", "1.1.0"}, f"{point}: {reached} is active"
         incoming = device.objects / ".incoming" / slots.object_path(device, self.target.sha256, "x.gguf").name
+        # A delta is copied whole or not, since it is small; what it makes is made anew.
+        resumable = self.kind != "delta"
         synced = calls["fdatasync"] - (point.call == "fdatasync")
         kept = copying.kept(incoming, self.target) if incoming.exists() else 0
-        if killed and incoming.exists():
+        if killed and incoming.exists() and resumable:
             assert kept >= min(synced, len(self.target.chunks) - 1) * CHUNK, f"{point}: {kept} bytes kept"
         first: list[float] = []
 
@@ -146,7 +167,9 @@ class Harness:
         previous = slots.previous(device)
         assert previous is not None and previous.version == "1.0.0", f"{point}: the old release is lost"
         assert leftovers(device) == [], f"{point}: {leftovers(device)} lie about"
-        assert not kept or first[0] == kept, f"{point}: {kept} bytes could be kept, {first[0]} were"
+        assert not kept or not resumable or first[0] == kept, (
+            f"{point}: {kept} bytes could be kept, {first[0]} were"
+        )
         faults = [fault for fault in audit.verify(device) if "torn" not in fault]
         assert not faults, f"{point}: {faults}"
         resumed = ", copy resumed" if kept else ""
@@ -172,10 +195,11 @@ def main() -> int:
     """Run it and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, help="Only every Nth point.")
+    parser.add_argument("--kind", choices=KINDS, default="plain")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="anchorhold-faults-") as name:
         try:
-            outcomes = sweep(Harness(Path(name)), lambda index: index % given.every == 0)
+            outcomes = sweep(Harness(Path(name), given.kind), lambda index: index % given.every == 0)
         except (AssertionError, AnchorholdError) as error:
             print(f"failed: {error}", file=sys.stderr)
             return 1

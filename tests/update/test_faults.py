@@ -14,14 +14,28 @@ from benchmarks import install_faults
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> install_faults.Harness:
+def needs_strace() -> str:
+    """Why nothing can be traced here; empty where it can."""
     strace = shutil.which("strace")
     if strace is None or subprocess.run([strace, "true"], capture_output=True).returncode != 0:
-        pytest.skip("needs strace, and leave to trace")
-    monkeypatch.setattr(limits, "HASH_CHUNK_BYTES", limits.HASH_CHUNK_BYTES)  # put back afterwards
+        return "needs strace, and leave to trace"
+    return ""
+
+
+def harness_of(folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str = "plain") -> install_faults.Harness:
+    """A harness; the limits that it changes are put back afterwards."""
+    if needs_strace():
+        pytest.skip(needs_strace())
+    monkeypatch.setattr(limits, "HASH_CHUNK_BYTES", limits.HASH_CHUNK_BYTES)
     monkeypatch.setattr(limits, "PART_BYTES", limits.PART_BYTES)
-    return install_faults.Harness(tmp_path)
+    return install_faults.Harness(folder, kind)
+
+
+@pytest.fixture(params=install_faults.KINDS)
+def harness(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> install_faults.Harness:
+    return harness_of(tmp_path, monkeypatch, request.param)
 
 
 def test_a_sample_of_all_faults(harness: install_faults.Harness) -> None:
@@ -31,7 +45,8 @@ def test_a_sample_of_all_faults(harness: install_faults.Harness) -> None:
     assert "refused with a reason, old release active" in outcomes["ENOSPC"] + outcomes["EIO"]
 
 
-def test_a_copy_killed_late_is_resumed(harness: install_faults.Harness) -> None:
+def test_a_copy_killed_late_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three of its chunks are on the disk when the fourth is to be."""
+    harness = harness_of(tmp_path, monkeypatch)
     outcome = harness.meet(install_faults.Point("fdatasync", 4, "SIGKILL"))
     assert outcome == "killed, old release active, copy resumed"

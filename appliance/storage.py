@@ -53,6 +53,16 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
         stream.write(data)
 
 
+def keep_bytes(path: Path, data: bytes) -> None:
+    """`write_bytes`, unless `path` holds just these bytes: a look that changes nothing needn't wait for the disk."""
+    try:
+        if path.stat().st_size == len(data) and path.read_bytes() == data:
+            return
+    except OSError:  # not there, or not to be read: written anew
+        pass
+    write_bytes(path, data)
+
+
 def append_whole(fd: int, data: bytes) -> None:
     """Append to an open file durably: all of it, or on an error (a full disk) nothing.
 

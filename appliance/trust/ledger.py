@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from appliance import storage
 from appliance.errors import TrustError
 from appliance.paths import Device
-from appliance.trust import limits
+from appliance.trust import clock, limits
 
 FORMAT = "anchorhold-ledger/1"
+_FRESH = timedelta(minutes=1)  # a time this much older is as good a floor
 _COPIES = ("ledger-a.json", "ledger-b.json")
 
 
@@ -110,6 +112,24 @@ def write(device: Device, ledger: Ledger) -> Ledger:
     for path in order:
         storage.write_bytes(path, encode(new))
     return new
+
+
+def keep(device: Device, ledger: Ledger) -> None:
+    """`write`, unless both copies say the same and the time in them is less than a minute older."""
+    copies = [_read_copy(path) for path in paths(device)]
+    if all(copy is not None and _says(copy, ledger) for copy in copies):
+        return
+    write(device, ledger)
+
+
+def _says(copy: Ledger, wanted: Ledger) -> bool:
+    if replace(copy, writes=0, time="") != replace(wanted, writes=0, time=""):
+        return False
+    if copy.time == wanted.time:
+        return True
+    if not (copy.time and wanted.time):
+        return False
+    return timedelta() <= clock.from_text(wanted.time) - clock.from_text(copy.time) < _FRESH
 
 
 def raise_to(ledger: Ledger, **floors: int) -> Ledger:

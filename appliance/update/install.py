@@ -118,7 +118,7 @@ def _commit_trust(device: Device, report: sticks.StickReport) -> None:
     """Raise the floors, keep the metadata, and pin the root if this was the first stick."""
     verified = report.verified
     for name, data in verified.metadata.items():
-        storage.write_bytes(device.metadata / name, data)
+        storage.keep_bytes(device.metadata / name, data)
     raised = ledger.raise_to(
         report.floors,
         root=verified.root,
@@ -129,7 +129,7 @@ def _commit_trust(device: Device, report: sticks.StickReport) -> None:
     )
     pin = storage.sha256_bytes(report.trusted_root)
     time = clock.to_text(verified.time)
-    ledger.write(device, replace(raised, pin=pin, release=report.digest, time=time))
+    ledger.keep(device, replace(raised, pin=pin, release=report.digest, time=time))
     if not report.pinned:
         # After the ledger: a device with a root and no ledger would have to stop.
         storage.write_bytes(device.trusted_root, report.trusted_root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -76,3 +77,25 @@ def test_clock_takes_the_latest() -> None:
     assert clock.latest(reset, [later]) == later
     assert clock.latest(later, [clock.BUILD_DATE]) == later
     assert clock.from_text(clock.to_text(later)) == later
+
+
+@pytest.mark.parametrize(
+    ("changed", "seconds", "written"),
+    [({}, 0, 1), ({}, 59, 1), ({}, 60, 2), ({}, -5, 2), ({"counter": 5}, 0, 2), ({"release": "x"}, 0, 2)],
+)
+def test_kept_is_written_only_when_it_says_more(
+    device: Device, changed: dict, seconds: int, written: int
+) -> None:
+    then = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    told = ledger.Ledger(counter=4, time=clock.to_text(then))
+    ledger.keep(device, told)
+    now = clock.to_text(then + timedelta(seconds=seconds))
+    ledger.keep(device, dataclasses.replace(ledger.read(device), time=now, **changed))
+    assert ledger.read(device).writes == written
+
+
+def test_kept_mends_a_damaged_copy(device: Device) -> None:
+    told = ledger.write(device, ledger.Ledger(counter=4))
+    flip_bit(ledger.paths(device)[0])
+    ledger.keep(device, told)
+    assert ledger.damaged_copies(device) == []

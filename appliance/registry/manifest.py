@@ -141,6 +141,10 @@ def _file(entry: object) -> ReleaseFile:
     return ReleaseFile(name, digest, size, role)
 
 
+def _are_texts(value: Mapping[str, Any], *names: str) -> bool:
+    return all(isinstance(value.get(name), str) for name in names)
+
+
 def _check_golden(raw: dict[str, Any]) -> None:
     golden = raw.get("golden", [])
     if not isinstance(golden, list) or len(golden) > MAX_GOLDEN:
@@ -149,7 +153,7 @@ def _check_golden(raw: dict[str, Any]) -> None:
         messages = item.get("messages") if isinstance(item, dict) else None
         if not isinstance(messages, list) or not messages or not isinstance(item.get("answer"), str):
             raise _wrong("a golden prompt needs `messages` and `answer`")
-        if not all(isinstance(turn, dict) and isinstance(turn.get("content"), str) for turn in messages):
+        if not all(isinstance(turn, dict) and _are_texts(turn, "role", "content") for turn in messages):
             raise _wrong("a golden prompt's message needs `role` and `content`")
 
 
@@ -199,6 +203,12 @@ def parse(data: bytes) -> Manifest:
         raise _wrong("not JSON") from error
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise _wrong(f"not of the format {FORMAT}")
+    try:
+        json.dumps(raw, ensure_ascii=False).encode()
+    except (UnicodeError, RecursionError) as error:
+        raise _wrong("a text with half of a surrogate pair, which nothing can write") from error
+    if not isinstance(raw.get("system", ""), str):
+        raise _wrong("`system` isn't a text")
     name = raw.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise _wrong("`name` is missing or has characters other than a-z 0-9 . _ -")

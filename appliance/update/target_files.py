@@ -91,7 +91,8 @@ def custom_of(target: TargetFile) -> dict[str, Any]:
     Raises:
         TrustError: it has none.
     """
-    value = (target.custom or {}).get(CUSTOM)
+    custom: object = target.custom  # TUF says nothing of what it is
+    value = custom.get(CUSTOM) if isinstance(custom, dict) else None
     if not isinstance(value, dict):
         raise TrustError(f"{target.path}: its signed entry lacks `{CUSTOM}`", _HINT)
     return value

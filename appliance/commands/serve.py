@@ -90,6 +90,10 @@ def command(
     listens on a network unless --tcp names such an address, and there every request needs a key. A newly
     installed release is taken up by itself, without dropping requests; SIGHUP makes it look at once.
     Ctrl-C or SIGTERM ends it; running answers get a few seconds.
+
+    A release whose engines end four times in a row, each within half a minute, or can't be started, is
+    rolled back by itself, once. Where neither release can be loaded the gateway stays in safe mode: requests
+    are told why, /health and the terminal UI show it, and a new stick is taken up at once.
     """
     device = Device(root.resolve()) if root else Device.default()
     if passages is not None and model is None:
@@ -220,13 +224,18 @@ def _serve(
             return begin(supervisor.ending)
         return health.start(device, target.digest, target.model, supervisor.ending, begin)
 
+    def give_up(target: Target | None, reason: str) -> None:
+        if fixed is None:
+            health.leave(device, target.digest if target is not None else None, reason)
+
     with contextlib.ExitStack() as held:
         unix = held.enter_context(listening.unix_socket(path))
         supervisor = Supervisor(
-            lambda: fixed if model is not None else _target_of(device, None, looked), start
+            lambda: fixed if model is not None else _target_of(device, None, looked), start, give_up
         )
         held.callback(supervisor.close)
-        supervisor.begin()
+        # A device stays up without a model, and says why: who comes to mend it finds more than a dead socket.
+        supervisor.begin(stay=fixed is None)
 
         def served() -> Served | None:
             current = supervisor.current
@@ -239,8 +248,9 @@ def _serve(
         sockets = [(unix, False)] + ([(tcp_socket, True)] if tcp_socket is not None else [])
 
         def ready() -> None:
-            assert supervisor.current is not None
-            line = f"ready: serving {supervisor.current.target.identity} at {path}"
+            serving = supervisor.current
+            what = f"serving {serving.target.identity}" if serving else f"SAFE MODE ({supervisor.problem})"
+            line = f"ready: {what} at {path}"
             if address is not None and tcp_socket is not None:
                 line += f" and {address.url(tcp_socket.getsockname()[1])} (with a key)"
             click.echo(line, err=True)

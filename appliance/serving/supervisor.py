@@ -1,7 +1,9 @@
 """Keeps one engine alive, and changes it for another while requests go on.
 
 The new engine is loaded beside the old one; new requests go to it once it is ready; the old one ends
-when its last request is done. If the new one can't be loaded, the old one stays.
+when its last request is done. If the new one can't be loaded, the old one stays. A release whose engines
+end one after another is given up; where nothing can be loaded at all, the supervisor stays and tries again:
+safe mode.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from appliance.serving.engine_client import Engine
 LOG = logging.getLogger("anchorhold.supervisor")
 _BACK_OFF = (0.2, 1.0, 5.0, 15.0, 60.0)  # seconds before the next start after that many failures in a row
 _STEADY = 30.0  # seconds that an engine must have lived for its end to count as the first failure
+LOOP = 4  # engines in a row that ended so soon, or couldn't be started: the release is given up
 _LOOK = 1.0  # seconds between looks at the engine and at what is to be served
 
 
@@ -88,11 +91,19 @@ class Supervisor:
     Args:
         target: gives what is to be served now; None if nothing is installed.
         start: loads an engine.
+        give_up: told of a release whose engines end (None: of one that can't even be read), and why; sees to it
+            that `target` gives another, if it can.
     """
 
-    def __init__(self, target: Callable[[], Target | None], start: Callable[[Target], Engine]) -> None:
+    def __init__(
+        self,
+        target: Callable[[], Target | None],
+        start: Callable[[Target], Engine],
+        give_up: Callable[[Target | None, str], None] = lambda _target, _reason: None,
+    ) -> None:
         self._target = target
         self._start = start
+        self._give_up = give_up
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self.ending = threading.Event()  # a start that goes on should be given up
@@ -101,31 +112,45 @@ class Supervisor:
         self._refused: tuple[Target, _FileState] | None = None
         self._failures = 0
         self._next_try = 0.0
+        self._tried: Target | None = None  # what was started last, or should have been
+        self._beaten_by: Target | None = None  # was given up once, in vain
         self.restarts = 0
         self.problem = ""
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
-    def begin(self) -> None:
+    def begin(self, stay: bool = False) -> None:
         """Load the first engine, then watch.
+
+        Args:
+            stay: if it can't be loaded, go on without one, and try again: safe mode.
 
         Raises:
             AnchorholdError: nothing to serve, or it can't be loaded.
         """
-        target = self._target()
-        if target is None:
-            raise ServingError(
-                "no release is installed on this device", "install one: `anchorhold install STICK`"
-            )
+        target: Target | None = None
         try:
-            engine = self._start(target)
+            target = self._target()
+            if target is None:
+                raise ServingError(
+                    "no release is installed on this device", "install one: `anchorhold install STICK`"
+                )
+            self._tried = target
+            self._current = self._first(target)
+        except AnchorholdError as error:
+            if not stay or self.ending.is_set() or (target is None and isinstance(error, ServingError)):
+                raise
+            self._failed(target, error.message)
+        self._thread.start()
+
+    def _first(self, target: Target) -> Serving:
+        try:
+            return Serving(target, self._start(target))
         except AnchorholdError as error:
             instead = self._target()
             if instead is None or instead == target:
                 raise
             LOG.error("%s; trying %s", error.message, instead.identity)  # it was rolled back
-            target, engine = instead, self._start(instead)
-        self._current = Serving(target, engine)
-        self._thread.start()
+            return Serving(instead, self._start(instead))
 
     def reload(self) -> None:
         """Look at once whether something else is to be served, and try again what failed."""
@@ -165,7 +190,12 @@ class Supervisor:
         """For /health."""
         serving = self._current
         alive = serving is not None and serving.engine.alive
-        return {"alive": alive, "restarts": self.restarts, "problem": self.problem}
+        return {
+            "alive": alive,
+            "restarts": self.restarts,
+            "problem": self.problem,
+            "safe_mode": not alive and (serving is None or self._failures >= LOOP),
+        }
 
     def close(self) -> None:
         """End the engine and the watching."""
@@ -185,49 +215,95 @@ class Supervisor:
 
     def _look(self) -> None:
         serving = self._current
-        assert serving is not None
-        dead = not serving.engine.alive
+        dead = serving is None or not serving.engine.alive
+        last = serving.target if serving is not None else None
         try:
             target = self._target()
         except AnchorholdError as error:
             if self.problem != error.message:
                 LOG.error("what is to be served can't be read: %s", error.message)
             self.problem = error.message
-            target = serving.target
+            target = last
+            if last is None and time.monotonic() >= self._next_try:
+                self._unreadable(error.message)
         else:
-            if target == serving.target and not dead:
+            if target == last and not dead:
                 self.problem = ""  # what could not be served isn't wanted any more
+        if dead and target is not None and target != self._tried and self._tried is not None:
+            self._failures, self._next_try = 0, 0.0  # something else was installed: at once
         if dead and time.monotonic() >= self._next_try:
-            self._restart(serving, target or serving.target)
-        elif target is not None and target != serving.target and not dead and not self._is_refused(target):
+            self._restart(serving, target or last)
+        elif (
+            serving is not None
+            and target is not None
+            and target != last
+            and not dead
+            and not self._is_refused(target)
+        ):
             self._switch(serving, target)
 
     def _is_refused(self, target: Target) -> bool:
         return self._refused == (target, _file_state(target.model))
 
-    def _restart(self, dead: Serving, target: Target) -> None:
-        if time.monotonic() - dead.since > _STEADY:
-            self._failures = 0
-        LOG.warning("engine %d has ended, starting another", dead.engine.pid)
-        dead.engine.close()
-        if self._is_refused(target):
-            target = dead.target
+    def _restart(self, dead: Serving | None, target: Target | None) -> None:
+        if dead is not None:
+            if time.monotonic() - dead.since > _STEADY:
+                self._failures = 0
+            LOG.warning("engine %d has ended, starting another", dead.engine.pid)
+            dead.engine.close()
+            if target is None or self._is_refused(target):
+                target = dead.target
+        if target is None:
+            return
+        if self._failures >= LOOP and target != self._beaten_by:
+            target = self._beaten(target)
+        self._tried = target
         before = _file_state(target.model)
         try:
             engine = self._start(target)
         except AnchorholdError as error:
-            self.problem = error.message
-            if target != dead.target:
+            if dead is None or target != dead.target:
                 self._refused = (target, before)  # next time the one that did serve
-            LOG.error("engine can't be started: %s", error.message)
+            self._failed(target, error.message)
         else:
             self.problem = ""
             self.restarts += 1
             with self._lock:
                 self._current = Serving(target, engine)
-        pause = _BACK_OFF[min(self._failures, len(_BACK_OFF) - 1)]
+            self._wait()
+
+    def _unreadable(self, reason: str) -> None:
+        """Nothing runs, and what should run can't be read; the fourth time it is given up."""
+        if self._failures == LOOP:
+            with contextlib.suppress(AnchorholdError):
+                self._give_up(None, reason)
+        self._wait()
+
+    def _failed(self, target: Target | None, reason: str) -> None:
+        """An engine couldn't be started."""
+        self.problem = f"{target.identity} can't be served: {reason}" if target is not None else reason
+        LOG.error("engine can't be started: %s", reason)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Put off the next start, the longer the more engines in a row have failed."""
+        self._next_try = time.monotonic() + _BACK_OFF[min(self._failures, len(_BACK_OFF) - 1)]
         self._failures += 1
-        self._next_try = time.monotonic() + pause
+
+    def _beaten(self, target: Target) -> Target:
+        """Have a release given up whose engines end one after another; what is to be started then."""
+        reason = self.problem or f"{self._failures} engines ended within {_STEADY:.0f} s of their start"
+        self._beaten_by = target
+        try:
+            self._give_up(target, reason)
+            instead = self._target()
+        except AnchorholdError as error:
+            self.problem = error.message
+            return target
+        if instead is None or instead == target:
+            return target
+        self._failures = 0
+        return instead
 
     def _switch(self, old: Serving, target: Target) -> None:
         LOG.warning("changing from %s to %s", old.target.identity, target.identity)

@@ -36,7 +36,7 @@ def _attempt(device: Device, digest: str) -> int | None:
         return None
 
 
-def _give_up(device: Device, release: slots.InstalledRelease, reason: str) -> UpdateError:
+def _give_up(device: Device, release: slots.InstalledRelease | slots.Slot, reason: str) -> UpdateError:
     """Roll back, log why, and return the error that tells it."""
     name = f"{release.name} {release.version}"
     try:
@@ -63,6 +63,32 @@ def _give_up(device: Device, release: slots.InstalledRelease, reason: str) -> Up
         f"{name} was rolled back to {kept.version} by itself: {reason}",
         "the release before serves; tell whoever made the stick",
     )
+
+
+def leave(device: Device, digest: str | None, reason: str) -> None:
+    """Go back from a release whose engines end one after another, or that can't be read, although it was good once.
+
+    Only once: what the device went back to by itself is not left by itself, or two bad releases would take turns.
+
+    Args:
+        digest: of the release that is meant; None: of whatever is active.
+
+    Raises:
+        UpdateError: there is nothing to go back to, or the last change was such a return.
+    """
+    slot = slots.state(device).active
+    if slot is None or digest not in {None, slot.digest}:
+        return
+    changes = [each for each in audit.entries(device) if each["event"] in {"installed", "rolled back"}]
+    if changes and changes[-1]["event"] == "rolled back" and changes[-1]["data"].get("automatic") is True:
+        raise UpdateError(
+            f"{slot.name} {slot.version} doesn't serve ({reason}), and neither did the release before",
+            "install another stick; `anchorhold rollback` returns to the other one all the same",
+        )
+    told = _give_up(device, slot, reason)
+    left = slots.state(device).active
+    if left is not None and left.digest == slot.digest:
+        raise told
 
 
 def start(device: Device, digest: str, model: Path, ending: threading.Event, begin: Start) -> Engine:

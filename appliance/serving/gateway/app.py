@@ -153,7 +153,8 @@ class Routes:
     async def models(self, _request: Request) -> Response:
         """GET /v1/models."""
         serving = self.gateway.supervisor.current
-        assert serving is not None
+        if serving is None:
+            return JSONResponse({"object": "list", "data": []})
         info, target = serving.engine.info, serving.target
         model = {
             "id": target.identity,
@@ -198,38 +199,20 @@ class Routes:
         gateway = self.gateway
         state, engine = await self._engine_state()
         serving = gateway.supervisor.current
-        assert serving is not None
         drift = gateway.watcher.summary() if gateway.watcher else None
-        target, info = serving.target, serving.engine.info
+        lame = "safe mode" if state["safe_mode"] else "restarting"
+        room = gateway.queue + (serving.engine.info.slots if serving is not None else 0)
         body = {
-            "status": "ok" if state["alive"] else "restarting",
+            "status": "ok" if state["alive"] else lame,
             "problem": state["problem"],
             "restarts": state["restarts"],
             "version": __version__,
             "uptime_seconds": round(time.monotonic() - gateway.started, 1),
-            "release": {
-                "name": target.name,
-                "version": target.version,
-                "digest": target.digest,
-                "identity": target.identity,
-            },
-            "model": {
-                "file": target.model.name,
-                "description": info.description,
-                "parameters": info.parameters,
-                "context": info.context,
-                "slots": info.slots,
-                "threads": info.threads,
-                "build": info.build,
-            },
+            **(_served(serving) if serving is not None else {"release": None, "model": None}),
             "engine": engine,
             "tokens_per_second": engine.get("tokens_per_second", 0.0),
             "memory_bytes": engine.get("memory_bytes", 0),
-            "queue": {
-                "open": gateway.open_requests,
-                "waiting": engine.get("waiting", 0),
-                "limit": gateway.queue + info.slots,
-            },
+            "queue": {"open": gateway.open_requests, "waiting": engine.get("waiting", 0), "limit": room},
             "requests": {
                 "served": gateway.served,
                 "refused": gateway.refused,
@@ -239,6 +222,28 @@ class Routes:
             "drift": None if drift is None else telling.short(drift),
         }
         return JSONResponse(body, status_code=200 if state["alive"] else 503)
+
+
+def _served(serving: Serving) -> dict[str, Any]:
+    """Release and model, for /health."""
+    target, info = serving.target, serving.engine.info
+    return {
+        "release": {
+            "name": target.name,
+            "version": target.version,
+            "digest": target.digest,
+            "identity": target.identity,
+        },
+        "model": {
+            "file": target.model.name,
+            "description": info.description,
+            "parameters": info.parameters,
+            "context": info.context,
+            "slots": info.slots,
+            "threads": info.threads,
+            "build": info.build,
+        },
+    }
 
 
 def _error(error: RequestError) -> Response:

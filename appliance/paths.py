@@ -170,6 +170,11 @@ class Device:
         return cls(Path(os.environ.get("ANCHORHOLD_ROOT", str(DEFAULT_DEVICE_ROOT))))
 
     @property
+    def site(self) -> Path:
+        """The site that the device belongs to, if it was told one."""
+        return self.root / "trust" / "site.json"
+
+    @property
     def trusted_root(self) -> Path:
         """The pinned root of trust (TUF root metadata)."""
         return self.root / "trust" / "root.json"

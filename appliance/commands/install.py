@@ -21,13 +21,25 @@ Example:
 )
 @click.option("--release", "version", help="Install this version instead of the stick's newest.")
 @click.option(
+    "--site",
+    metavar="NAME",
+    help="The site that this device belongs to: releases that the site's own keys sign are taken too. Kept.",
+)
+@click.option("--no-site", is_flag=True, help="The device belongs to no site any more.")
+@click.option(
     "--despite-expiry",
     metavar="REASON",
     default="",
     help="Take a stick that is past its date; the reason goes to the audit log.",
 )
 def command(
-    stick: Path, root: Path | None, trust: Path | None, version: str | None, despite_expiry: str
+    stick: Path,
+    root: Path | None,
+    trust: Path | None,
+    version: str | None,
+    site: str | None,
+    no_site: bool,
+    despite_expiry: str,
 ) -> None:
     """Verify a stick and install its release on this device.
 
@@ -38,13 +50,22 @@ def command(
     --despite-expiry breaks the glass where no fresh stick can be had: signatures are checked as ever, and a
     stick older than what was installed here stays refused.
     """
+    from appliance.errors import UsageError
     from appliance.paths import Device
     from appliance.progress import terminal_progress
     from appliance.update.install import install
 
+    if site and no_site:
+        raise UsageError("--site and --no-site exclude each other", "give one of them")
     device = Device(root) if root else Device.default()
     with terminal_progress() as emit:
         release = install(
-            stick, device, emit, trust=trust, version=version, despite_expiry=despite_expiry.strip()
+            stick,
+            device,
+            emit,
+            trust=trust,
+            version=version,
+            despite_expiry=despite_expiry.strip(),
+            site="" if no_site else site,
         )
     click.echo(f"{release.name} {release.version} is active")

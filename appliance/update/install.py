@@ -14,6 +14,7 @@ from appliance import storage
 from appliance.errors import (
     AnchorholdError,
     StorageError,
+    TrustError,
     UpdateError,
     from_os_error,
 )
@@ -21,7 +22,17 @@ from appliance.events import Emit, Event, ignore
 from appliance.paths import Device, registry_folder
 from appliance.registry import manifest as manifests
 from appliance.trust import clock, ledger, limits
-from appliance.update import acknowledging, audit, copying, fetching, model_signature, needs, receipts, slots
+from appliance.update import (
+    acknowledging,
+    audit,
+    copying,
+    fetching,
+    model_signature,
+    needs,
+    own_site,
+    receipts,
+    slots,
+)
 from appliance.update import stick as sticks
 from appliance.update.trial import check_header, golden_check, template_difference
 
@@ -216,6 +227,7 @@ def install(
     trust: Path | None = None,
     version: str | None = None,
     despite_expiry: str = "",
+    site: str | None = None,
     probe: Probe = golden_check,
 ) -> slots.InstalledRelease:
     """Verify `stick` and make its release the active one; every refusal goes to the audit log too.
@@ -228,6 +240,7 @@ def install(
         version: which release; by default the newest.
         despite_expiry: why a stick past its date is taken, as an operator answers for it; it goes to the audit log.
             Signatures and floors are checked as ever.
+        site: the site that the device belongs to from now on; empty: none; None: as it was told before.
         probe: tries the model before the switch.
 
     Raises:
@@ -246,6 +259,7 @@ def install(
                 trust=trust,
                 version=version,
                 despite_expiry=despite_expiry,
+                site=site,
                 probe=probe,
             )
     except (AnchorholdError, OSError) as error:
@@ -289,12 +303,17 @@ def _believe_and_install(
     trust: Path | None,
     version: str | None,
     despite_expiry: str,
+    site: str | None,
     probe: Probe,
 ) -> slots.InstalledRelease:
     """`install`, under the lock; a stick that is believed is put into `believed` as soon as it is."""
     emit(Event("install", "started", f"checking {stick}"))
-    report = sticks.check(stick, device, trust=trust, version=version, despite_expiry=bool(despite_expiry))
+    report = sticks.check(
+        stick, device, trust=trust, version=version, despite_expiry=bool(despite_expiry), site=site
+    )
     believed.append(report)
+    if site is not None:
+        _set_site(device, site)
     acknowledging.take(report, device, emit)
     if despite_expiry:
         expired = clock.to_text(report.verified.expires)
@@ -329,6 +348,17 @@ def _believe_and_install(
     _tell_registry(device, emit)
     emit(Event("install", "finished", f"{release.name} {release.version} is active"))
     return release
+
+
+def _set_site(device: Device, site: str) -> None:
+    """Keep the site that an operator names, and log it; a damaged file of it is replaced."""
+    try:
+        if own_site.read(device) == site:
+            return
+    except TrustError:
+        pass
+    own_site.keep(device, site)
+    audit.append(device, "site set", site=site, by=audit.operator())
 
 
 def roll_back(device: Device) -> slots.InstalledRelease:

@@ -72,7 +72,7 @@ def check_stick(report: sticks.StickReport) -> oms_bundle.Bundle | None:
     Raises:
         TrustError: it doesn't hold.
     """
-    entry: TargetFile | None = report.verified.files.get(path_of(report.name, report.version))
+    entry: TargetFile | None = report.listed.get(path_of(report.name, report.version))
     if entry is None:
         return None
     target = sticks.as_target(path_of(report.name, report.version), entry)

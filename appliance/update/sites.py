@@ -136,7 +136,9 @@ def read_back(stick: Path, verified: client.Verified, now: datetime) -> dict[str
     return files
 
 
-def files_of(stick: Path, verified: client.Verified, site: str, now: datetime) -> dict[str, TargetFile]:
+def files_of(
+    stick: Path, verified: client.Verified, site: str, now: datetime | None
+) -> dict[str, TargetFile]:
     """What is signed for `site` on a stick, beside what is signed for all; nothing where it has no keys or no release.
 
     Args:
@@ -148,11 +150,18 @@ def files_of(stick: Path, verified: client.Verified, site: str, now: datetime) -
     Raises:
         TrustError: it can't be believed.
     """
+    return signed_for(stick, verified, site, now)[0]
+
+
+def signed_for(
+    stick: Path, verified: client.Verified, site: str, now: datetime | None
+) -> tuple[dict[str, TargetFile], tuple[str, ...]]:
+    """`files_of`, and the ids of the keys that signed them."""
     targets = Metadata[Targets].from_bytes(verified.metadata["targets.json"]).signed
     snapshot = Metadata[Snapshot].from_bytes(verified.metadata["snapshot.json"]).signed
     version = delegation.version_of(site, snapshot)
     if version is None or delegation.find(targets, site) is None:
-        return {}
+        return {}, ()
     name = f"metadata/{version}.{delegation.role_of(site)}.json"
     try:
         data = read_inside(stick, name, limits.TARGETS_BYTES)
@@ -160,7 +169,10 @@ def files_of(stick: Path, verified: client.Verified, site: str, now: datetime) -
         raise TrustError(
             f"{name} is missing: the stick isn't whole", "ask for it to be written again"
         ) from error
-    return dict(delegation.verify(site, targets, snapshot, data, now).signed.targets)
+    metadata = delegation.verify(site, targets, snapshot, data, now)
+    role = delegation.role_of(site)
+    result = targets.get_verification_result(role, metadata.signed_bytes, metadata.signatures)
+    return dict(metadata.signed.targets), tuple(sorted(result.signed))
 
 
 def unlock(folder: Path, passphrase: str) -> dict[str, list[CryptoSigner]]:

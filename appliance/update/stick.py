@@ -15,6 +15,7 @@ from appliance.paths import Device
 from appliance.registry import manifest as manifests
 from appliance.trust import client, clock, ledger, limits
 from appliance.trust.folder import read_inside
+from appliance.update import own_site, sites
 from appliance.update.target_files import Target as Target
 from appliance.update.target_files import as_target as as_target
 from appliance.update.target_files import custom_of, find_file
@@ -46,7 +47,8 @@ class StickReport:
         manifest: the release.json, checked; `manifest_bytes` is what its digest is of.
         files: the release's files by name, release.json aside.
         offers: all releases on the stick, newest first.
-        verified: versions, expiry and signers of the metadata.
+        verified: versions, expiry and files of the metadata for all, and who signed for the release.
+        listed: what is signed for all, and for the device's site.
         floors: the device's ledger as it was read.
         trusted_root: the root the stick was judged by.
         pinned: False if that root was given for a device that has none yet.
@@ -62,6 +64,7 @@ class StickReport:
     files: Mapping[str, Target] = field(repr=False)
     offers: tuple[Offer, ...]
     verified: client.Verified = field(repr=False)
+    listed: Mapping[str, TargetFile] = field(repr=False)
     floors: ledger.Ledger = field(repr=False)
     trusted_root: bytes = field(repr=False)
     pinned: bool
@@ -186,6 +189,7 @@ def check(
     deep: bool = False,
     now: datetime | None = None,
     despite_expiry: bool = False,
+    site: str | None = None,
 ) -> StickReport:
     """Decide whether this device believes `stick`; changes nothing on either.
 
@@ -197,6 +201,7 @@ def check(
         deep: read all files too and compare their digests.
         now: by default what trust/clock.py makes of this machine's clock and the ledger.
         despite_expiry: an operator answers for a stick that is past its date; all else is checked as ever.
+        site: whose releases are taken beside those for all; by default the device's own.
 
     Raises:
         TrustError: unsigned, signed by a stranger, changed, incomplete, expired, or older than installed.
@@ -217,10 +222,15 @@ def check(
     verified = client.verify(stick, root, floors, judged_at, _history(device), allow_expired=despite_expiry)
     if despite_expiry:  # a clock that runs far ahead may be the reason: it must not be believed for ever
         verified = replace(verified, time=clock.latest(verified.issued, seen))
-    offers = find_offers(verified.files)
+    site = own_site.read(device) if site is None else site
+    own, signers = sites.signed_for(stick, verified, site, judged_at) if site else ({}, ())
+    listed = {**verified.files, **own}
+    offers = find_offers(listed)
     offer = _choose(offers, version, stick)
+    if offer.manifest.path in own:  # who answers for this release
+        verified = replace(verified, signers=signers)
     _check_counter(floors, offer)
-    manifest, data, files = read_release(stick, offer, verified.files)
+    manifest, data, files = read_release(stick, offer, listed)
     if deep:
         for target in files.values():
             for stored in target.on_stick:
@@ -236,6 +246,7 @@ def check(
         files=files,
         offers=offers,
         verified=verified,
+        listed=listed,
         floors=floors,
         trusted_root=root,
         pinned=pinned,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from typing import Any
@@ -10,7 +11,7 @@ from appliance import __version__
 from appliance.errors import AnchorholdError
 from appliance.paths import Device
 from appliance.trust import chain, clock, ledger
-from appliance.update import slots
+from appliance.update import own_site, slots
 
 
 def _slot(device: Device, slot: slots.Slot | None) -> dict[str, Any] | None:
@@ -73,6 +74,8 @@ def collect(device: Device, identity: str) -> dict[str, Any]:
         told["ledger"] = {name: getattr(floors, name) for name in names}
     except AnchorholdError as error:
         told["ledger"] = {"problem": error.message[:300]}
+    with contextlib.suppress(AnchorholdError):  # an install tells what is wrong with it
+        told["site"] = own_site.read(device)
     told["time"] = time_of(floors)
     cleaned: dict[str, Any] = chain.plain(told)  # a host's name or a path may be no text
     return cleaned

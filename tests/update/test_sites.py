@@ -10,14 +10,14 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata
 
-from appliance.errors import KeysError, ThresholdError, TrustError
+from appliance.errors import KeysError, ThresholdError, TrustError, UsageError
 from appliance.events import Event, ignore
 from appliance.registry import manifest as manifests
 from appliance.trust import ceremony, delegation, key_files, keys, ledger, pending, sealing
 from appliance.trust.client import verify
-from appliance.update import publish, sites
+from appliance.update import audit, publish, sites, slots, version_manifest
 from appliance.update.stick import find_offers
-from tests.stick_simulator import CHEAP_SCRYPT, Simulator, make_release
+from tests.stick_simulator import CHEAP_SCRYPT, Simulator, make_release, refused
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
@@ -177,3 +177,71 @@ def test_sites_json_that_is_damaged(publisher: Publisher) -> None:
             sites.read(publisher.keys)
     with pytest.raises(KeysError, match="can't sign"):
         sites.write(publisher.keys, {"oslo": sites.Site(3, ())})
+
+
+# On a device
+
+
+def test_a_device_of_a_site_installs_its_site_s_release(publisher: Publisher) -> None:
+    publisher.write("oslo.notes", "1.1.0", site="oslo")
+    publisher.write("bergen.notes", "2.0.0", site="bergen")
+    publisher.install()
+    assert publisher.active == "1.0.0", "a device that was told no site takes what is for all"
+    release = publisher.install(site="oslo")
+    assert (release.name, release.version) == ("oslo.notes", "1.1.0")
+    (key,) = (key for _, key in key_files.open_all(key_files.find(publisher.folder / "oslo"), "theirs"))
+    assert slots.state(publisher.device).active.signers == (sealing.public_key(key).keyid,)
+    told = [
+        entry["data"]["site"] for entry in audit.entries(publisher.device) if entry["event"] == "site set"
+    ]
+    assert told == ["oslo"]
+    publisher.write("oslo.notes", "1.2.0", site="oslo", central=False)
+    assert publisher.install().version == "1.2.0", "it is kept"
+    assert version_manifest.collect(publisher.device, "ab" * 16)["site"] == "oslo"
+    assert audit.verify(publisher.device) == []
+
+
+def test_a_device_of_no_site_and_one_of_another_refuse_it(publisher: Publisher) -> None:
+    publisher.install(site="bergen")
+    publisher.write("oslo.notes", "1.1.0", site="oslo")
+    with pytest.raises(UsageError, match=r"no release 1\.1\.0"):
+        publisher.install(version="1.1.0")
+    assert publisher.install().version == "1.0.0"
+    publisher.install(site="")
+    assert not publisher.device.site.exists()
+    with pytest.raises(UsageError, match=r"no release 1\.1\.0"):
+        publisher.install(version="1.1.0")
+
+
+def test_a_site_s_release_signed_by_another_site_is_refused_and_the_old_one_stays(
+    publisher: Publisher,
+) -> None:
+    publisher.install(site="oslo")
+    publisher.write("oslo.notes", "1.1.0", site="oslo")
+    (bergen,) = (key for _, key in key_files.open_all(key_files.find(publisher.folder / "bergen"), "theirs"))
+    path = publisher.stick / "metadata" / "1.site-oslo.json"
+    metadata = Metadata.from_file(str(path))
+    metadata.signatures.clear()
+    metadata.sign(CryptoSigner(bergen))
+    path.write_bytes(metadata.to_bytes())
+    refused(publisher, TrustError, "signed for oslo can't be trusted")
+    path.unlink()
+    refused(publisher, TrustError, "is missing")
+
+
+def test_a_damaged_setting_stops_until_it_is_said_again(publisher: Publisher) -> None:
+    publisher.install(site="oslo")
+    publisher.device.site.write_bytes(b"{")
+    refused(publisher, TrustError, "damaged")
+    assert publisher.install(site="oslo").version == "1.0.0"
+    with pytest.raises(UsageError, match="no name of a site"):
+        publisher.install(site="../x")
+
+
+def test_what_is_signed_for_a_site_stands_apart_from_what_is_signed_for_all(publisher: Publisher) -> None:
+    """Acknowledgments are taken from what is signed for all alone."""
+    publisher.write("oslo.notes", "1.1.0", site="oslo")
+    publisher.install(site="oslo")
+    report = publisher.check()
+    own = set(report.listed) - set(report.verified.files)
+    assert own and all(path.startswith("oslo.") for path in own)

@@ -37,7 +37,7 @@ from appliance.training.batches import collate
 from appliance.training.encoding import Encoded
 from appliance.training.llama import load
 from appliance.training.precision import kept_dtype
-from benchmarks import int4_rounding, int4_teacher
+from benchmarks import int4_rounding, int4_scales, int4_teacher
 from benchmarks.forked import Keeper, continue_from
 from benchmarks.open_data import ROOT, SETS, SHARED, project_of
 from convert import to_checkpoint, to_gguf
@@ -77,6 +77,7 @@ RUNGS = {
     "after-gptq": Rung("16 bits, GPTQ", _PLAIN, "gptq"),
     "after-gptq-fit": Rung("16 bits, GPTQ, scales fitted", _PLAIN, "gptq-fit"),
     "after-gptq-search": Rung("16 bits, scales searched, GPTQ", _PLAIN, "gptq-search"),
+    "after-gptq-learnt": Rung("16 bits, GPTQ, scales learnt", _PLAIN, "gptq-learnt"),
     "half": Rung("grid from half of the steps, rounded every 8", _HALF),
     "start-0": Rung("grid from the first step", {"grid_start": 0.0}),
     "start-25": Rung("grid from a quarter of the steps", {"grid_start": 0.25}),
@@ -152,7 +153,36 @@ class Ladder:
                 return int4_rounding.with_importance(rows, importance)
 
             return weighed
+        if "learnt" in rounding:
+            return self._learnt(project, moments)
         return int4_rounding.Compensating(moments, fit="fit" in rounding, search="search" in rounding)
+
+    def _learnt(self, project: Project, moments: int4_rounding.Moments) -> int4_scales.Learning:
+        """Scales learnt on top of GPTQ's levels, by the 16-bit model and the training rows."""
+        blocks: dict[str, Bytes] = {}
+        gptq = int4_rounding.Compensating(moments)
+
+        def kept(name: str, rows: Floats, kind: str) -> Bytes:
+            found = gptq(name, rows, kind)
+            if kind == int4_rounding.TYPE and moments.importance(name) is not None:
+                blocks[name] = found
+            return found
+
+        folders = []
+        for kind, how in (("F16", to_gguf.as_libggml), (int4_rounding.TYPE, kept)):
+            file, folder = self._root / f"learn-{kind}.gguf", self._root / f"learn-{kind}"
+            parts = project.config.convert.parts_of(kind)
+            to_gguf.convert(
+                self._checkpoint, file, adapter=project.adapter, quantization=kind, overrides=parts, quantize=how
+            )  # fmt: skip
+            shutil.rmtree(folder, ignore_errors=True)
+            to_checkpoint.convert(file, folder)
+            file.unlink()
+            folders.append(folder)
+        learnt = int4_scales.Learning(folders[1], folders[0], blocks, self._encoded("train"))
+        for folder in folders:
+            shutil.rmtree(folder)
+        return learnt
 
     def _dev_loss(self, file: Path, project: Project) -> float:
         """Mean loss of the dev answers' tokens, in nats, under a file's weights."""

@@ -13,7 +13,6 @@ import collections
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from appliance.events import Event, ignore
 from appliance.paths import Device
 from appliance.trust import encryption_keys, limits
 from appliance.update import audit, copying, publish, slots
+from benchmarks.unsynced import traced
 from tests.stick_simulator import Simulator, leftovers, make_release
 
 CHANGING = (
@@ -92,8 +92,8 @@ class Harness:
         self.simulator.device = Device(broken)
         return self.simulator.device
 
-    def _child(self, start: int) -> int:
-        os.read(start, 1)
+    def install(self) -> int:
+        """Install, in a process of its own; its exit code."""
         try:
             self.simulator.install(emit=ignore)
         except Exception as error:
@@ -101,26 +101,9 @@ class Harness:
         return 0
 
     def run(self, *strace: str) -> tuple[int, collections.Counter[str]]:
-        """Install in a child under strace; its exit code (negative: the signal), and how often each call was made."""
-        start, begin = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(begin)
-            os._exit(self._child(start))
-        os.close(start)
-        words = ["strace", "-f", "-p", str(child), "-o", str(self.log), "-e", f"trace={CHANGING}", *strace]
-        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as tracer:
-            assert tracer.stderr is not None
-            said = tracer.stderr.readline()
-            if "attached" not in said:
-                os.close(begin)
-                os.waitpid(child, 0)
-                raise RuntimeError(f"strace can't trace here: {said.strip()}")
-            os.write(begin, b"!")
-            _, status = os.waitpid(child, 0)
-            os.close(begin)
-            tracer.communicate()
-        return os.waitstatus_to_exitcode(status), counted(self.log.read_text())
+        """Install under strace; the exit code (negative: the signal), and how often each call was made."""
+        code = traced(self.install, self.log, "-e", f"trace={CHANGING}", *strace)
+        return code, counted(self.log.read_text())
 
     def points(self) -> Iterator[Point]:
         """Every call of an undisturbed install, with each fault that it can meet."""

@@ -11,36 +11,16 @@ from __future__ import annotations
 
 import argparse
 import collections
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from appliance import storage
 from appliance.errors import AnchorholdError
 from appliance.paths import Device
 from appliance.update import audit, slots
 from benchmarks.install_faults import KINDS, Harness
-from benchmarks.unsynced import STRACE, TRACED, Disk
+from benchmarks.unsynced import losses, put_down
 from tests.stick_simulator import leftovers
-
-WAYS = {"nothing unsynced": False, "names without data": True}
-
-
-def put_down(left: dict[str, bytes | None], root: Path) -> None:
-    """Make a folder of what a disk holds."""
-    shutil.rmtree(root, ignore_errors=True)
-    root.mkdir()
-    for path, data in left.items():
-        if data is None:
-            (root / path).mkdir()
-        else:
-            (root / path).write_bytes(data)
-
-
-def digest_of(left: dict[str, bytes | None]) -> str:
-    """Of all names and bytes."""
-    return storage.sha256_json({path: None if data is None else data.hex() for path, data in left.items()})
 
 
 def judge(harness: Harness, root: Path, where: str, done: bool) -> str:
@@ -63,8 +43,8 @@ def judge(harness: Harness, root: Path, where: str, done: bool) -> str:
     return f"{'old' if reached == '1.0.0' else 'new'} release active"
 
 
-def sweep(harness: Harness, folder: Path) -> tuple[int, dict[str, collections.Counter[str]]]:
-    """Trace an install, cut it everywhere; how many calls changed something, and outcomes by what was lost.
+def sweep(harness: Harness, folder: Path) -> dict[str, collections.Counter[str]]:
+    """Trace an install, cut it everywhere; outcomes by what was lost.
 
     Args:
         harness: of install_faults.
@@ -74,29 +54,12 @@ def sweep(harness: Harness, folder: Path) -> tuple[int, dict[str, collections.Co
         AssertionError: something was lost.
         ValueError: a call that isn't followed.
     """
-    device = harness.fresh()
-    disk = Disk(device.root)
-    code, _ = harness.run("-e", f"trace={TRACED}", *STRACE)
-    assert code == 0, f"the install ended with {code}"
-    lines = harness.log.read_text().splitlines()
+    root = harness.fresh().root
     outcomes: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
-    seen: set[str] = set()
-    changes = 0
-    for number, line in enumerate(lines, 1):
-        changed, last = disk.apply(line), number == len(lines)
-        changes += changed
-        for way, names in WAYS.items() if changed or last else ():
-            left = disk.left(names=names)
-            digest = digest_of(left)
-            if digest in seen and not last:
-                continue
-            seen.add(digest)
-            put_down(left, folder)
-            where = f"{way}, after call {number} ({line[:100]})"
-            outcomes[way][judge(harness, folder, where, done=last)] += 1
-    real = sorted(str(path.relative_to(device.root)) for path in device.root.rglob("*"))
-    assert sorted(disk.left(names=True)) == real, "what was replayed isn't what was done"
-    return changes, outcomes
+    for where, left, done in losses(harness.install, root, harness.log):
+        put_down(left, folder)
+        outcomes[where.partition(",")[0]][judge(harness, folder, where, done=done)] += 1
+    return outcomes
 
 
 def main() -> int:
@@ -108,11 +71,10 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="anchorhold-losses-") as name:
         try:
-            changes, outcomes = sweep(Harness(Path(name), given.kind), Path(name) / "cut")
+            outcomes = sweep(Harness(Path(name), given.kind), Path(name) / "cut")
         except (AssertionError, ValueError, AnchorholdError) as error:
             print(f"failed: {error}", file=sys.stderr)
             return 1
-    print(f"{changes} calls that change something, or make it last")
     for way, counts in outcomes.items():
         told = ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
         print(f"{way}: {sum(counts.values())} different devices: {told}")

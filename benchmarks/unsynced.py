@@ -7,10 +7,19 @@ promises no more. (Pillai et al., "All File Systems Are Not Created Equal", OSDI
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from appliance import storage
+
+Tree = dict[str, bytes | None]
+"""Path to bytes; None: a folder."""
+WAYS = {"nothing unsynced": False, "names without data": True}
 
 TRACED = (
     "open,openat,creat,dup,dup2,dup3,fcntl,lseek,close,write,pwrite64,writev,fsync,fdatasync,rename,renameat,"
@@ -295,13 +304,91 @@ class Disk:
 
     # What may be left
 
-    def left(self, *, names: bool) -> dict[str, bytes | None]:
-        """Path to bytes (None: a folder) after a power cut now.
+    def left(self, *, names: bool) -> Tree:
+        """The tree after a power cut now.
 
         Args:
             names: the names as programs saw them, with synced data alone; else nothing at all that wasn't synced.
         """
         return dict(_walk(self.top, "", names))
+
+
+def traced(act: Callable[[], int | None], log: Path, *words: str) -> int:
+    """Do something in a child process under strace; its exit code (negative: the signal; 1: it raised something else).
+
+    Args:
+        act: returns its exit code, or anything else for 0.
+        log: what strace writes.
+        words: more of strace's options.
+
+    Raises:
+        RuntimeError: strace can't trace here.
+    """
+    start, begin = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(begin)
+        os.read(start, 1)
+        code = 1
+        try:
+            code = int(act() or 0)
+        finally:
+            os._exit(code)
+    os.close(start)
+    command = ["strace", "-f", "-p", str(child), "-o", str(log), *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+        assert tracer.stderr is not None
+        said = tracer.stderr.readline()
+        if "attached" not in said:
+            os.close(begin)
+            os.waitpid(child, 0)
+            raise RuntimeError(f"strace can't trace here: {said.strip()}")
+        os.write(begin, b"!")
+        _, status = os.waitpid(child, 0)
+        os.close(begin)
+        tracer.communicate()
+    return os.waitstatus_to_exitcode(status)
+
+
+def losses(act: Callable[[], int | None], root: Path, log: Path) -> Iterator[tuple[str, Tree, bool]]:
+    """Do something under strace, and give each different state that a power cut may have left of a folder.
+
+    Args:
+        act: returns 0 or nothing.
+        root: the folder; what is done to it stays done.
+        log: what strace writes.
+
+    Yields:
+        Where the cut was and what was lost, the tree, and whether all had been done by then.
+
+    Raises:
+        ValueError: a call that isn't followed.
+    """
+    disk = Disk(root)
+    code = traced(act, log, "-e", f"trace={TRACED}", *STRACE)
+    assert code == 0, f"it ended with {code}"
+    lines, seen = log.read_text().splitlines(), set[str]()
+    for number, line in enumerate(lines, 1):
+        changed, last = disk.apply(line), number == len(lines)
+        for way, names in WAYS.items() if changed or last else ():
+            left = disk.left(names=names)
+            digest = storage.sha256_json({path: None if d is None else d.hex() for path, d in left.items()})
+            if digest not in seen or last:
+                seen.add(digest)
+                yield f"{way}, after call {number} ({line[:100]})", left, last
+    real = sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+    assert sorted(disk.left(names=True)) == real, "what was replayed isn't what was done"
+
+
+def put_down(left: Tree, root: Path) -> None:
+    """Make a folder of what a disk holds."""
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir()
+    for path, data in left.items():
+        if data is None:
+            (root / path).mkdir()
+        else:
+            (root / path).write_bytes(data)
 
 
 def _plain(path: str) -> str:

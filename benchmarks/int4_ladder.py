@@ -29,7 +29,7 @@ from appliance.calibration import chosen
 from appliance.dataset import prepare, read_rows
 from appliance.evaluation.one_file import measure_file
 from appliance.evaluation.systems import ModelFile, System, plain_prompt
-from appliance.events import Emit
+from appliance.events import Emit, Event
 from appliance.paths import Project, cache_folder
 from appliance.progress import terminal_progress
 from appliance.training import resolve_plan, session
@@ -153,36 +153,25 @@ class Ladder:
                 return int4_rounding.with_importance(rows, importance)
 
             return weighed
-        if "learnt" in rounding:
-            return self._learnt(project, moments)
         return int4_rounding.Compensating(moments, fit="fit" in rounding, search="search" in rounding)
 
-    def _learnt(self, project: Project, moments: int4_rounding.Moments) -> int4_scales.Learning:
-        """Scales learnt on top of GPTQ's levels, by the 16-bit model and the training rows."""
-        blocks: dict[str, Bytes] = {}
-        gptq = int4_rounding.Compensating(moments)
-
-        def kept(name: str, rows: Floats, kind: str) -> Bytes:
-            found = gptq(name, rows, kind)
-            if kind == int4_rounding.TYPE and moments.importance(name) is not None:
-                blocks[name] = found
-            return found
-
-        folders = []
-        for kind, how in (("F16", to_gguf.as_libggml), (int4_rounding.TYPE, kept)):
-            file, folder = self._root / f"learn-{kind}.gguf", self._root / f"learn-{kind}"
-            parts = project.config.convert.parts_of(kind)
-            to_gguf.convert(
-                self._checkpoint, file, adapter=project.adapter, quantization=kind, overrides=parts, quantize=how
-            )  # fmt: skip
+    def _learn(self, project: Project, file: Path) -> None:
+        """Learn the scales of a file that GPTQ has rounded, from the 16-bit model and the training rows."""
+        full = self._root / "full.gguf"
+        to_gguf.convert(self._checkpoint, full, adapter=project.adapter, quantization="F16")
+        folders = self._root / "learn-rounded", self._root / "learn-full"
+        for source, folder in zip((file, full), folders, strict=True):
             shutil.rmtree(folder, ignore_errors=True)
-            to_checkpoint.convert(file, folder)
-            file.unlink()
-            folders.append(folder)
-        learnt = int4_scales.Learning(folders[1], folders[0], blocks, self._encoded("train"))
+            to_checkpoint.convert(source, folder)
+        full.unlink()
+        learning = int4_scales.Learning(file, *folders, self._encoded("train"))
+        first, last = (sum(part) / len(part) for part in (learning.losses[:8], learning.losses[-8:]))
+        self._emit(
+            Event("scales", "message", f"KL of the first and last eight steps: {first:.4f}, {last:.4f}")
+        )
+        learning.patch(file)
         for folder in folders:
             shutil.rmtree(folder)
-        return learnt
 
     def _dev_loss(self, file: Path, project: Project) -> float:
         """Mean loss of the dev answers' tokens, in nats, under a file's weights."""
@@ -214,7 +203,9 @@ class Ladder:
                 overrides=project.config.convert.parts_of(kind),  # as it was trained
                 quantize=self._quantizer(rung.rounding, project),
             )  # fmt: skip
-            model = ModelFile(file, written.sha256, written.bytes, written.bits_per_weight)
+            if "learnt" in rung.rounding:
+                self._learn(project, file)
+            model = ModelFile(file, storage.sha256_file(file), written.bytes, written.bits_per_weight)
             system = System(key, rung.title, model, plain_prompt)
             score = measure_file(project, self._checkpoint, system, self._dev, project.root / f"asked-{key}-{kind}",
                                  lambda _more: None)  # fmt: skip

@@ -6,10 +6,10 @@ and the rounded model's where training rows' answers are learnt. A scale is `s0 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from appliance.training.batches import collate
 from appliance.training.encoding import Encoded
 from benchmarks.int4_rounding import BLOCK, TYPE, packed, unpacked
 from convert import architectures
-from convert.libggml import Bytes, Floats, quantize
+from convert.gguf_header import open_header
+from convert.libggml import Bytes
 from convert.vocabulary import read_json
 
 RATE, STEPS, ROWS = 1e-3, 48, 16
@@ -51,16 +52,17 @@ class _Matrix:
 
 
 class Learning:
-    """A `convert.to_gguf.Quantize` whose scales were learnt."""
+    """Scales of one rounded file, learnt."""
 
-    def __init__(self, rounded: Path, full: Path, blocks: dict[str, Bytes], rows: Sequence[Encoded]) -> None:
+    def __init__(self, file: Path, rounded: Path, full: Path, rows: Sequence[Encoded]) -> None:
         """Learn them.
 
         Args:
+            file: the rounded model's GGUF.
             rounded, full: checkpoints of the rounded model and of the 16-bit one.
-            blocks: GGUF name -> Q4_0 bytes [rows, bytes] of each matrix that was rounded so.
             rows: what to learn from.
         """
+        blocks = {name: np.array(data) for name, data in _matrices_in(file, "r")}
         from transformers import AutoModelForCausalLM
 
         def load(path: Path) -> Any:
@@ -103,16 +105,23 @@ class Learning:
             matrix.push()
         return float(loss.detach())
 
-    def __call__(self, name: str, rows: Floats, kind: str) -> Bytes:
-        """What was learnt of a matrix, in its file's bytes."""
-        found = self._matrices.get(name)
-        if kind != TYPE or found is None:
-            return quantize(rows, kind)
-        scales = (found.scales * found.t.detach().exp()).numpy()
-        levels = found.levels.float().numpy()
-        if found.order is not None:
-            scales, levels = scales[found.order], levels[found.order]
-        return packed(scales, levels)
+    def patch(self, file: Path) -> None:
+        """Put the learnt scales into the GGUF that they were learnt for."""
+        for name, data in _matrices_in(file, "r+"):
+            found = self._matrices[name]
+            scales = (found.scales * found.t.detach().exp()).numpy()
+            levels = found.levels.float().numpy()
+            if found.order is not None:
+                scales, levels = scales[found.order], levels[found.order]
+            data[:] = packed(scales, levels)
+
+
+def _matrices_in(file: Path, mode: Literal["r", "r+"]) -> Iterator[tuple[str, Bytes]]:
+    """Each Q4_0 matrix of the layers in a GGUF, [rows, bytes], mapped."""
+    for name, tensor in open_header(file).tensors.items():
+        if tensor.type.name == TYPE and name.startswith("blk."):
+            rows = tensor.shape[0]
+            yield name, np.memmap(file, np.uint8, mode, tensor.begin, (rows, tensor.bytes // rows))
 
 
 def _matrix(weight: torch.nn.Parameter, data: Bytes, heads: str | None, config: dict[str, Any]) -> _Matrix:

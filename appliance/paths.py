@@ -170,6 +170,11 @@ class Device:
         return cls(Path(os.environ.get("ANCHORHOLD_ROOT", str(DEFAULT_DEVICE_ROOT))))
 
     @property
+    def looked(self) -> Path:
+        """Which installed files were found whole; may be deleted at any time."""
+        return self.root / "looked.json"
+
+    @property
     def site(self) -> Path:
         """The site that the device belongs to, if it was told one."""
         return self.root / "trust" / "site.json"

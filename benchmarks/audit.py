@@ -100,8 +100,9 @@ def _documents(suite: Suite) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         pairs = [{"choices": [v["stereotype"], v["other"]], "answer": 0} for v in values]
         return _CHOICE | {"doc_to_text": "", "target_delimiter": ""}, pairs
     if "prompts" in values[0]:  # the text before differs, what follows is the same
+        # The harness gives no acc_norm where it is the text before that differs.
         task = _CHOICE | {"doc_to_text": "answer", "doc_to_target": "after", "doc_to_choice": "prompts"}
-        return task, [
+        return task | {"metric_list": [{"metric": "acc"}]}, [
             {"answer": int(v["answer"]), "after": v["choices"][0], "prompts": v["prompts"]} for v in values
         ]
     asked = [
@@ -126,7 +127,10 @@ def _as_theirs(suite: Suite) -> list[dict[str, Any]]:
             found.append({"goal": asked, "sol1": choices[0], "sol2": choices[1], "label": answer})
         else:
             found.append(
-                {"sentence_good": choices[answer], "sentence_bad": choices[1 - answer]}  # the first is right
+                {  # the first is right; the blank is the template's
+                    "sentence_good": choices[answer].strip(),
+                    "sentence_bad": choices[1 - answer].strip(),
+                }
             )
     return found
 

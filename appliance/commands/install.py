@@ -27,6 +27,9 @@ Example:
 )
 @click.option("--no-site", is_flag=True, help="The device belongs to no site any more.")
 @click.option(
+    "--read-again", is_flag=True, help="Read what is installed already, even if nothing has touched it since."
+)
+@click.option(
     "--despite-expiry",
     metavar="REASON",
     default="",
@@ -39,6 +42,7 @@ def command(
     version: str | None,
     site: str | None,
     no_site: bool,
+    read_again: bool,
     despite_expiry: str,
 ) -> None:
     """Verify a stick and install its release on this device.
@@ -67,5 +71,6 @@ def command(
             version=version,
             despite_expiry=despite_expiry.strip(),
             site="" if no_site else site,
+            read_again=read_again,
         )
     click.echo(f"{release.name} {release.version} is active")

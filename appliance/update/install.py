@@ -27,6 +27,7 @@ from appliance.update import (
     audit,
     copying,
     fetching,
+    looked,
     model_signature,
     needs,
     own_site,
@@ -199,7 +200,7 @@ def _log_installed(device: Device, report: sticks.StickReport, despite_expiry: s
     )
 
 
-def _already_active(device: Device, report: sticks.StickReport) -> bool:
+def _already_active(device: Device, report: sticks.StickReport, read_again: bool) -> bool:
     try:
         current = slots.active(device)
     except UpdateError:
@@ -207,7 +208,10 @@ def _already_active(device: Device, report: sticks.StickReport) -> bool:
     if current is None or current.digest != report.digest:
         return False
     paths = {name: slots.object_path(device, target.sha256, name) for name, target in report.files.items()}
-    return all(copying.is_whole(path, report.files[name]) for name, path in paths.items())
+    return all(
+        looked.is_whole(device, path, report.files[name], read_again=read_again)
+        for name, path in paths.items()
+    )
 
 
 def _tell_registry(device: Device, emit: Emit) -> None:
@@ -228,6 +232,7 @@ def install(
     version: str | None = None,
     despite_expiry: str = "",
     site: str | None = None,
+    read_again: bool = False,
     probe: Probe = golden_check,
 ) -> slots.InstalledRelease:
     """Verify `stick` and make its release the active one; every refusal goes to the audit log too.
@@ -241,6 +246,7 @@ def install(
         despite_expiry: why a stick past its date is taken, as an operator answers for it; it goes to the audit log.
             Signatures and floors are checked as ever.
         site: the site that the device belongs to from now on; empty: none; None: as it was told before.
+        read_again: read what is installed already, even if nothing has touched it since it was read.
         probe: tries the model before the switch.
 
     Raises:
@@ -260,6 +266,7 @@ def install(
                 version=version,
                 despite_expiry=despite_expiry,
                 site=site,
+                read_again=read_again,
                 probe=probe,
             )
     except (AnchorholdError, OSError) as error:
@@ -304,6 +311,7 @@ def _believe_and_install(
     version: str | None,
     despite_expiry: str,
     site: str | None,
+    read_again: bool,
     probe: Probe,
 ) -> slots.InstalledRelease:
     """`install`, under the lock; a stick that is believed is put into `believed` as soon as it is."""
@@ -331,7 +339,7 @@ def _believe_and_install(
     for path in ledger.damaged_copies(device) if report.pinned else []:
         text = f"{path}: this copy of the ledger was damaged and is made anew"
         emit(Event("install", "warning", text))
-    if _already_active(device, report):
+    if _already_active(device, report, read_again):
         _commit_trust(device, report)
         active = slots.active(device)
         assert active is not None
@@ -344,6 +352,9 @@ def _believe_and_install(
         return active
     release = _install(report, device, emit, probe)
     _clean(device)
+    with contextlib.suppress(OSError):  # only costs the next look its time
+        names = {name: target.sha256 for name, target in report.files.items()}
+        looked.remember(device, [slots.object_path(device, digest, name) for name, digest in names.items()])
     _log_installed(device, report, despite_expiry)
     _tell_registry(device, emit)
     emit(Event("install", "finished", f"{release.name} {release.version} is active"))

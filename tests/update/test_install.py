@@ -16,7 +16,7 @@ from appliance.events import Emit, Event, ignore
 from appliance.paths import Device
 from appliance.registry import manifest as manifests
 from appliance.trust import limits
-from appliance.update import audit, slots
+from appliance.update import audit, copying, slots
 from appliance.update import install as installing
 from tests.stick_simulator import PASSPHRASE, Simulator, flip_bit, leftovers
 
@@ -191,6 +191,36 @@ def test_installing_again_mends_a_damaged_model(simulator: Simulator) -> None:
     flip_bit(simulator.install().model)
     simulator.install()
     assert simulator.active == "1.1.0"
+
+
+def test_what_is_installed_is_read_again_only_when_touched_or_told(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = simulator.install()
+    read: list[Path] = []
+    real = copying.is_whole
+
+    def counted(path: Path, target: Any) -> bool:
+        read.append(path)
+        return real(path, target)
+
+    monkeypatch.setattr(copying, "is_whole", counted)
+    simulator.install()
+    assert read == []
+    release.model.touch()
+    simulator.install()
+    assert read == [release.model]
+    simulator.install(read_again=True)
+    assert read.count(release.model) == 2
+    # Rot that touches nothing: the same times, other bytes.
+    times = release.model.stat()
+    flip_bit(release.model)
+    os.utime(release.model, ns=(times.st_atime_ns, times.st_mtime_ns))
+    simulator.install()
+    assert simulator.active == "1.1.0", "the change of its state shows that it was written to"
+    simulator.device.looked.write_bytes(b"\xff")
+    simulator.install()
+    assert simulator.device.looked.read_bytes().startswith(b"{")
 
 
 def test_a_damaged_slots_file_is_named_and_mended(simulator: Simulator) -> None:

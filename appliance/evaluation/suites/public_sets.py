@@ -71,7 +71,8 @@ def _winogrande(row: Row) -> Row:
 def _blimp(row: Row) -> Row:
     return {
         "prompt": "",
-        "choices": [row["sentence_good"], row["sentence_bad"]],
+        # Behind a blank: so lm-evaluation-harness parts it from its empty context.
+        "choices": [f" {row['sentence_good']}", f" {row['sentence_bad']}"],
         "answer": 0,
         "category": row["phenomenon"],
     }

@@ -10,6 +10,7 @@
     ├── EvaluationError       the shipped file can't be measured
     ├── GateError             what was measured isn't good enough to be released, and nobody answers for it
     ├── TrustError            a signature, digest, version or expiry that isn't right
+    │   ├── ReceiptError      a device's receipt that isn't taken, and of which kind that is
     │   └── KeysError         a key can't be made, found or used
     │       ├── PassphraseError   a passphrase that opens none of the keys
     │       └── ThresholdError    too few signatures yet; nothing was published
@@ -115,6 +116,22 @@ class TrustError(AnchorholdError):
     """A signature, digest, version or expiry that isn't right."""
 
     exit_code = ExitCode.TRUST
+
+
+class ReceiptError(TrustError):
+    """A device's receipt that isn't taken; nothing of it is kept but why, and what proves it.
+
+    Args:
+        message: what is wrong with it, one line.
+        hint: what to do next.
+        kind: of what is wrong (`trust.receipt.Refusal`).
+        entry: number of the entry of the log at which it shows; 0 where it is at none.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, kind: str, entry: int = 0) -> None:
+        super().__init__(message, hint)
+        self.kind = kind
+        self.entry = entry
 
 
 class KeysError(TrustError):

@@ -3,7 +3,7 @@
     device.json        its key, name, how far its log is known, the newest statement; replaced by a rename
     audit.jsonl        its log's entries, as it wrote them
     statements.jsonl   the signed first lines of each receipt that was taken: with the entries they prove it to others
-    refused.jsonl      receipts that weren't taken and why, the last ones; refused/ holds those that the device signed
+    refused.jsonl      receipts that weren't taken and why; refused/ holds those that prove something (refusals.py)
     former-N/          what was known under a key that a person has replaced
 
 Entries are written before device.json says how many there are: what a kill leaves behind that many is overwritten.
@@ -20,17 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from appliance import storage
-from appliance.errors import TrustError, UsageError
+from appliance.errors import ReceiptError, TrustError, UsageError
+from appliance.fleet import refusals
 from appliance.registry import locks
 from appliance.trust import chain, clock, limits
 from appliance.trust.chain import Entry, Link
 from appliance.trust.receipt import Receipt
 
 FORMAT = "anchorhold-fleet-device/1"
-_STATE, _LOG, _STATEMENTS, _REFUSED = "device.json", "audit.jsonl", "statements.jsonl", "refused.jsonl"
+_STATE, _LOG, _STATEMENTS = "device.json", "audit.jsonl", "statements.jsonl"
 _PLACES = ("begin", "head", "reach")  # fields of device.json
-_REFUSALS_KEPT = 100
-_EVIDENCE_KEPT = 8
 _STATE_BYTES = 2 * limits.STATEMENT_BYTES
 _SHORTEST = 4  # characters of an id that name a device
 
@@ -242,28 +241,13 @@ class Devices:
 
     # What wasn't taken
 
-    def refuse(self, device: str, reason: str, data: bytes, *, evidence: bool) -> None:
-        """Keep why a receipt wasn't taken; and the receipt itself where the device's own key has signed it."""
-        folder = self.folder / device
-        digest = storage.sha256_bytes(data)
-        if evidence and len(list(folder.glob("refused/*"))) < _EVIDENCE_KEPT:
-            storage.write_bytes(folder / "refused" / f"{digest[:16]}.jsonl", data)
-        kept = [each for each in self.refusals(device) if each.get("sha256") != digest]
-        kept.append({"time": now(), "reason": reason, "sha256": digest})
-        lines = b"".join(storage.json_line(each) for each in kept[-_REFUSALS_KEPT:])
-        storage.write_bytes(folder / _REFUSED, lines)
+    def refuse(self, device: str, error: ReceiptError, data: bytes) -> None:
+        """Keep why a receipt wasn't taken; and the receipt itself where it proves something against its signer."""
+        refusals.keep(self.folder / device, error, data, now())
 
     def refusals(self, device: str) -> list[dict[str, Any]]:
-        """Receipts that weren't taken: `time` (the workshop's), `reason`, `sha256`; oldest first."""
-        try:
-            lines = (self.folder / device / _REFUSED).read_bytes().splitlines()
-        except FileNotFoundError:
-            return []
-        found = []
-        for line in lines:
-            with contextlib.suppress(ValueError):
-                found.append(json.loads(line))
-        return [each for each in found if isinstance(each, dict)]
+        """Receipts that weren't taken, oldest first; fields as `refusals.read` gives them."""
+        return refusals.read(self.folder / device)
 
     # Enrolling
 
@@ -307,7 +291,14 @@ class Devices:
         number = 1 + len(list(folder.glob("former-*")))
         aside = folder / f"former-{number}"
         aside.mkdir()
-        for name in (_LOG, _STATEMENTS, _STATE):  # what says that it is known goes last
+        # What was refused was held against the former key: it must take no room from what is held against the new one.
+        for name in (
+            refusals.FILE,
+            refusals.FOLDER,
+            _LOG,
+            _STATEMENTS,
+            _STATE,
+        ):  # what says that it is known goes last
             with contextlib.suppress(FileNotFoundError):
                 (folder / name).rename(aside / name)
         storage.fsync_folder(folder)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from appliance.errors import TrustError
+from appliance.errors import ReceiptError
 from appliance.trust import chain, clock
 from appliance.trust.chain import Entry, Link
-from appliance.trust.receipt import Receipt
+from appliance.trust.receipt import Receipt, Refusal
 
 _LOOK = "nothing of it was taken; look at the device itself: `anchorhold audit verify` there, and who had it"
 
@@ -69,35 +69,40 @@ def judge(known: Known, receipt: Receipt, *, first: bool = False) -> Judged:
         receipt: from `receipt.read`.
         first: a person takes the device as it is: its log may begin anywhere.
 
+    What contradicts the known is looked for before a gap or a mere replay: it is what must not go unnoticed.
+
     Raises:
-        TrustError: signed by another key; entries edited, cut out or of another device; an older log than is known;
+        ReceiptError: signed by another key; entries edited, cut out or of another device; an older log than is known;
             two histories behind one entry; or a gap between what is known and what it brings.
     """
     device = receipt.device
     if receipt.key != known.key:
-        raise TrustError(
+        raise ReceiptError(
             f"device {device}: signed by another key than is enrolled",
             "ask whoever looks after the device; `anchorhold fleet enrol DEVICE KEY --replace` takes a new key",
+            kind=Refusal.UNSIGNED,
         )
     entries, faults = chain.follow(receipt.entries, receipt.after, device=device)
     if faults:
-        raise TrustError(f"device {device}: its log was changed: {faults[0]}", _LOOK)
+        text = f"device {device}: its log was changed: {faults[0]}"
+        raise ReceiptError(text, _LOOK, kind=Refusal.EDITED, entry=faults[0].entry)
     if entries and entries[-1].link != receipt.last:
-        raise TrustError(f"device {device}: its entries don't end where its statement says", _LOOK)
-    begin = known.begin
-    if first and not known.entries:
-        begin = receipt.after
-    elif receipt.after.number > known.head.number:
-        missing = f"entries {known.head.number + 1} to {receipt.after.number}"
-        raise TrustError(
-            f"device {device}: a gap: {missing} never came here, though a stick acknowledged them",
-            "take the receipts of the sticks between; if the registry was lost, `anchorhold fleet enrol DEVICE KEY "
-            "--replace` and then `--enrol` begin anew",
-        )
+        text = f"device {device}: its entries don't end where its statement says"
+        raise ReceiptError(text, _LOOK, kind=Refusal.EDITED, entry=receipt.last.number)
+    begins = first and not known.entries
+    begin = receipt.after if begins else known.begin
     known = Known(known.key, begin, known.entries, known.reach, known.time)
     _check_overlap(known, receipt, entries)
     if receipt.head.number < max(known.reach.number, known.head.number):
         _refuse_older(known, receipt)
+    if receipt.after.number > known.head.number:
+        missing = f"entries {known.head.number + 1} to {receipt.after.number}"
+        raise ReceiptError(
+            f"device {device}: a gap: {missing} never came here, though a stick acknowledged them",
+            "take the receipts of the sticks between; if the registry was lost, `anchorhold fleet enrol DEVICE KEY "
+            "--replace` and then `receipts import --enrol DEVICE` begin anew",
+            kind=Refusal.GAP,
+        )
     added = tuple(entry for entry in entries if entry.number > known.head.number)
     newer = known.time is None or bool(added) or receipt.time > known.time
     return Judged(added, begin, newer)
@@ -108,15 +113,19 @@ def _check_overlap(known: Known, receipt: Receipt, entries: Sequence[Entry]) -> 
     for link in (receipt.after, *(entry.link for entry in entries)):
         there = known.link(link.number)
         if there is not None and there != link:
-            raise TrustError(
+            raise ReceiptError(
                 f"device {receipt.device}: a fork: it tells of another entry {link.number} than it did before",
                 _LOOK,
+                kind=Refusal.FORK,
+                entry=link.number,
             )
     there = known.link(receipt.head.number)
     if there is not None and there != receipt.head:
-        raise TrustError(
+        raise ReceiptError(
             f"device {receipt.device}: a fork: its log ends in another entry {receipt.head.number} than it had",
             _LOOK,
+            kind=Refusal.FORK,
+            entry=receipt.head.number,
         )
 
 
@@ -124,12 +133,15 @@ def _refuse_older(known: Known, receipt: Receipt) -> None:
     reach = max(known.reach.number, known.head.number)
     words = f"its log ends at entry {receipt.head.number}, and {reach} are known"
     if known.time is not None and receipt.time > known.time:
-        raise TrustError(
+        raise ReceiptError(
             f"device {receipt.device}: the log was cut: {words}, though it was signed later, at "
             f"{clock.to_text(receipt.time)}",
             _LOOK,
+            kind=Refusal.CUT,
+            entry=receipt.head.number,
         )
-    raise TrustError(
+    raise ReceiptError(
         f"device {receipt.device}: an older receipt than is known, or a replay: {words}",
         "a stick that was left lying tells nothing new; nothing was changed",
+        kind=Refusal.REPLAY,
     )

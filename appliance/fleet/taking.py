@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance.errors import AnchorholdError, TrustError, UsageError, as_product_error
+from appliance.errors import AnchorholdError, ReceiptError, TrustError, UsageError, as_product_error
 from appliance.events import Emit, Event
 from appliance.fleet import judging
 from appliance.fleet.devices import Devices, Known
@@ -18,6 +18,7 @@ from appliance.registry.sightings import note
 from appliance.registry.store import Registry
 from appliance.trust import chain, clock, device_identity, limits, receipt
 from appliance.trust.folder import read_inside
+from appliance.trust.receipt import Refusal
 from appliance.update.receipts import FOLDER, SUFFIX
 
 _NAME = re.compile(rf"([0-9a-f]{{32}}){re.escape(SUFFIX)}", re.IGNORECASE)
@@ -101,6 +102,20 @@ def _taken(known: Known, judged: judging.Judged, brought: receipt.Receipt) -> Ta
     return Taken(known.device, known.title, outcome, len(judged.entries), known.head.number, max(0, left))
 
 
+def _another_key(known: Known, key: str) -> ReceiptError:
+    return ReceiptError(
+        f"device {known.device}: signed by another key (fingerprint {device_identity.fingerprint(key)}) than is "
+        f"enrolled ({device_identity.fingerprint(known.key)})",
+        "ask whoever looks after the device; `anchorhold fleet enrol DEVICE KEY --replace` takes a new key",
+        kind=Refusal.UNSIGNED,
+    )
+
+
+def _before(store: Devices, known: Known) -> judging.Known:
+    time = clock.from_text(known.seen) if known.seen else None
+    return judging.Known(known.key, known.begin, store.entries(known), known.reach, time)
+
+
 def take(data: bytes, store: Devices, *, enrol: bool = False, expected: str = "") -> tuple[Known, Taken]:
     """Judge one receipt and keep what it brings; the caller holds `Devices.writing`.
 
@@ -119,32 +134,20 @@ def take(data: bytes, store: Devices, *, enrol: bool = False, expected: str = ""
     known = store.read(device)
     if known is None and not enrol:
         raise _unknown(device, key)
-    evidence = False
-    entries = store.entries(known) if known is not None else []  # damage here is no fault of the device
-    try:
-        first = enrol and (known is None or not known.taken)
-        if known is not None and key != known.key:
-            raise TrustError(  # before anything of it is parsed
-                f"device {device}: signed by another key (fingerprint {device_identity.fingerprint(key)}) than is "
-                f"enrolled ({device_identity.fingerprint(known.key)})",
-                "ask whoever looks after the device; `anchorhold fleet enrol DEVICE KEY --replace` takes a new key",
-            )
-        brought = receipt.read(data)
-        evidence = known is not None
-        before = judging.Known(
-            known.key if known is not None else key,
-            known.begin if known is not None else chain.BEGIN,
-            entries,
-            known.reach if known is not None else chain.BEGIN,
-            clock.from_text(known.seen) if known is not None and known.seen else None,
-        )
-        judged = judging.judge(before, brought, first=first)
-    except TrustError as error:
-        if known is not None:
-            store.refuse(device, error.message, data, evidence=evidence)
-        raise
     if known is None:
+        brought = receipt.read(data)
+        judged = judging.judge(judging.Known(key), brought, first=True)
         known = store.enrol(device, key, "", "first use")
+    else:
+        before = _before(store, known)  # damage here is no fault of the device
+        try:
+            if key != known.key:  # before anything of it is parsed
+                raise _another_key(known, key)
+            brought = receipt.read(data)
+            judged = judging.judge(before, brought, first=enrol and not known.taken)
+        except ReceiptError as error:
+            store.refuse(device, error, data)
+            raise
     if judged.newer:
         known = store.take(known, brought, judged.entries, judged.begin)
     return known, _taken(known, judged, brought)

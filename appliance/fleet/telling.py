@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from appliance.fleet import refusals
 from appliance.fleet.devices import Known
 from appliance.fleet.taking import Taken, active
 from appliance.trust import device_identity
@@ -15,6 +16,7 @@ from appliance.visible import visible
 _ALARMS = {"drift", "redteam", "failed", "start failed", "acknowledgment refused", "key made", "log cut"}
 _REFUSALS = {"refused", "rollback refused"}
 _DATA_WIDTH = 300
+_REFUSALS_SHOWN = 10  # of each kind
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,14 @@ class Summary:
         known: the device.
         alarms, refusals: among the entries that came last.
         unbelieved: receipts of it that weren't taken, since one was.
+        contradictions: receipts that its key has signed and that contradict what is known, whenever they came.
     """
 
     known: Known
     alarms: int
     refusals: int
     unbelieved: int
+    contradictions: int = 0
 
 
 def is_alarm(entry: Entry) -> bool:
@@ -43,7 +47,7 @@ def is_refusal(entry: Entry) -> bool:
     return entry.event in _REFUSALS
 
 
-def summarise(known: Known, entries: Sequence[Entry], refused: Sequence[Mapping[str, Any]]) -> Summary:
+def summarise(known: Known, entries: Sequence[Entry], refused: Sequence[dict[str, Any]]) -> Summary:
     """Count what is new of a device.
 
     Args:
@@ -53,7 +57,8 @@ def summarise(known: Known, entries: Sequence[Entry], refused: Sequence[Mapping[
     """
     fresh = [entry for entry in entries if entry.number >= known.fresh]
     since = [each for each in refused if str(each.get("time", "")) >= known.taken]
-    return Summary(known, sum(map(is_alarm, fresh)), sum(map(is_refusal, fresh)), len(since))
+    proven = sum(map(refusals.contradicts, refused))
+    return Summary(known, sum(map(is_alarm, fresh)), sum(map(is_refusal, fresh)), len(since), proven)
 
 
 def release_of(statement: Any) -> str:
@@ -84,6 +89,7 @@ def facts(summary: Summary) -> dict[str, Any]:
         "alarms": summary.alarms,
         "refusals": summary.refusals,
         "receipts_refused": summary.unbelieved,
+        "contradictions": summary.contradictions,
     }
 
 
@@ -96,6 +102,7 @@ def table(summaries: Sequence[Summary]) -> list[str]:
         left = known.reach.number - known.head.number
         notes = [f"{left} entries not here yet"] * (left > 0)
         notes += [f"{each.unbelieved} receipts refused"] * (each.unbelieved > 0)
+        notes += [f"its key signed {each.contradictions} that contradict"] * (each.contradictions > 0)
         rows.append(
             (
                 visible(known.title, 24),
@@ -137,8 +144,23 @@ def _slot_line(which: str, slot: Any) -> str:
     return text + (f"  {visible(str(slot['problem']))}" if "problem" in slot else "")
 
 
+def _refusal_lines(refused: Sequence[dict[str, Any]]) -> list[str]:
+    """The newest of each kind, in the order in which they came; what contradicts is marked."""
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for each in refused:
+        kinds.setdefault(str(each.get("kind")), []).append(each)
+    shown = [each for each in refused if each in kinds[str(each.get("kind"))][-_REFUSALS_SHOWN:]]
+    lines = []
+    for each in shown:
+        mark, reason = "!" if refusals.contradicts(each) else " ", visible(str(each.get("reason")), 200)
+        lines.append(f"refused  {mark} {each.get('time')}  {reason}")
+    if len(shown) < len(refused):
+        lines.append(f"           {len(refused) - len(shown)} more receipts were refused: --json")
+    return lines
+
+
 def history(
-    summary: Summary, entries: Sequence[Entry], refused: Sequence[Mapping[str, Any]], last: int
+    summary: Summary, entries: Sequence[Entry], refused: Sequence[dict[str, Any]], last: int
 ) -> list[str]:
     """A device with its history.
 
@@ -169,7 +191,7 @@ def history(
         lines.append(
             f"           {known.reach.number - known.head.number} more are on the device: bring another stick"
         )
-    lines += [f"refused    {each.get('time')}  {visible(str(each.get('reason')), 200)}" for each in refused]
+    lines += _refusal_lines(refused)
     shown = entries[-last:] if last else entries
     if len(shown) < len(entries):
         lines.append(f"... {len(entries) - len(shown)} earlier entries: --all")

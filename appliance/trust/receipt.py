@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from appliance import storage
-from appliance.errors import TrustError
+from appliance.errors import ReceiptError, TrustError
 from appliance.trust import chain, clock, device_identity, limits
 from appliance.trust.chain import Link
 
@@ -24,6 +25,23 @@ STATEMENT = "anchorhold-statement/1"
 _HINT = (
     "the receipt was changed or cut on its way: nothing of it was taken; bring the stick to the device again"
 )
+
+
+class Refusal(StrEnum):
+    """Why a receipt isn't taken: who may have brought it about counts, so each kind is kept by itself."""
+
+    UNSIGNED = "unsigned"  # not by the device's key, or not all of it: anybody may have made it
+    MALFORMED = "malformed"  # signed, and nothing that this version can read
+    GAP = "gap"  # signed, and further on than what is known
+    REPLAY = "replay"  # signed, and older than what is known: anybody may bring it again
+    EDITED = "edited"  # signed, and no chain in itself
+    FORK = "fork"  # signed, and another history than is known
+    CUT = "cut"  # signed later than what is known, of a shorter log
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether the device's key has signed two things that can't both be true: it proves something."""
+        return self in {Refusal.EDITED, Refusal.FORK, Refusal.CUT}
 
 
 @dataclass(frozen=True)
@@ -119,7 +137,7 @@ def signer(data: bytes) -> tuple[str, str, str]:
     """Device, key and signature that a receipt's first line claims; nothing is checked but its form.
 
     Raises:
-        TrustError: no receipt.
+        ReceiptError: no receipt.
     """
     try:
         line, _ = _line(data, 0, limits.RECEIPT_HEAD_BYTES)
@@ -130,8 +148,12 @@ def signer(data: bytes) -> tuple[str, str, str]:
         if not chain.is_device(device) or not chain.is_digest(key) or not isinstance(signature, str):
             raise ValueError("no device, key or signature")
     except ValueError as error:
-        raise TrustError(f"not a receipt: {error}", _HINT) from error
+        raise _unsigned(f"not a receipt: {error}") from error
     return str(device), str(key), signature
+
+
+def _unsigned(message: str) -> ReceiptError:
+    return ReceiptError(message, _HINT, kind=Refusal.UNSIGNED)
 
 
 def read(data: bytes) -> Receipt:
@@ -141,28 +163,34 @@ def read(data: bytes) -> Receipt:
         data: of the file; at most RECEIPT_BYTES.
 
     Raises:
-        TrustError: no receipt, changed or cut.
+        ReceiptError: no receipt, changed or cut (`Refusal.UNSIGNED`); or all of it is signed, but makes no sense.
     """
     if len(data) > limits.RECEIPT_BYTES:
-        raise TrustError(f"not a receipt: longer than {limits.RECEIPT_BYTES} bytes", _HINT)
+        raise _unsigned(f"not a receipt: longer than {limits.RECEIPT_BYTES} bytes")
     device, key, signature = signer(data)
     try:
         _, start = _line(data, 0, limits.RECEIPT_HEAD_BYTES)
         line, begin = _line(data, start, limits.STATEMENT_BYTES)
     except ValueError as error:
-        raise TrustError(f"the receipt of {device} is cut off", _HINT) from error
+        raise _unsigned(f"the receipt of {device} is cut off") from error
     if not device_identity.holds(key, signature, signed_bytes(line)):
-        raise TrustError(f"the receipt of {device} isn't signed by the key that it names", _HINT)
+        raise _unsigned(f"the receipt of {device} isn't signed by the key that it names")
     try:
         statement, (after, last, head) = _statement(line, device)
     except (ValueError, TrustError) as error:
-        raise TrustError(f"the receipt of {device}: {error}", _HINT) from error
+        what = error.message if isinstance(error, TrustError) else error
+        raise ReceiptError(
+            f"the receipt of {device}: {what}",
+            "it was signed so: a newer version may have written it; update this program, or look at the device",
+            kind=Refusal.MALFORMED,
+        ) from error
     body, log = data[begin:], statement["log"]
     lines, rest = chain.split(body)
     if len(body) < log["bytes"]:
-        raise TrustError(f"the receipt of {device} was cut after entry {after.number + len(lines)}", _HINT)
+        raise _unsigned(f"the receipt of {device} was cut after entry {after.number + len(lines)}")
     if rest or storage.sha256_bytes(body) != log["sha256"] or len(body) != log["bytes"]:
-        raise TrustError(f"the receipt of {device}: its entries aren't those that were signed", _HINT)
+        raise _unsigned(f"the receipt of {device}: its entries aren't those that were signed")
     if len(lines) != last.number - after.number:
-        raise TrustError(f"the receipt of {device}: {len(lines)} entries, where others are named", _HINT)
+        what = f"{len(lines)} entries, where {last.number - after.number} are named"
+        raise ReceiptError(f"the receipt of {device}: {what}", _HINT, kind=Refusal.MALFORMED)
     return Receipt(device, key, statement, after, last, head, tuple(lines), data[:begin])

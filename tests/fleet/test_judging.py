@@ -137,8 +137,8 @@ def test_a_fork(store: Devices, device: SignedDevice) -> None:
     refused(store, device, device.receipt(last=5, head=5), "a fork")
     refused(store, device, device.receipt(after=5, last=6), "a fork: it tells of another entry 5")
     refused(store, device, device.receipt(after=4, last=4, head=4), "a fork")
-    evidence = list((store.folder / device.id / "refused").iterdir())
-    assert len(evidence) == 4  # signed by the device: it can't deny the two histories
+    evidence = sorted(path.name[:21] for path in (store.folder / device.id / "refused").iterdir())
+    assert evidence == [f"fork-{number:016}" for number in (4, 5)]  # it can't deny the two histories
 
 
 def test_a_gap(store: Devices, device: SignedDevice) -> None:
@@ -214,15 +214,110 @@ def test_what_a_kill_left_behind_the_known_end_is_overwritten(store: Devices, de
     assert path.read_bytes().splitlines() == device.lines
 
 
+def twin(device: SignedDevice, known: int) -> SignedDevice:
+    """Another history of the same key, the same as far as `known`."""
+    found = SignedDevice(device.id)
+    found.private, found.public = device.private, device.public
+    found.lines = device.lines[:known]
+    return found
+
+
+def evidence(store: Devices, device: SignedDevice) -> list[bytes]:
+    return [path.read_bytes() for path in sorted((store.folder / device.id).glob("refused/*"))]
+
+
+def bring(store: Devices, data: bytes) -> None:
+    with pytest.raises(TrustError):
+        taken(store, data)
+
+
 def test_refusals_and_evidence_are_bounded(store: Devices, device: SignedDevice) -> None:
+    """Also for whoever has the key."""
+    first = twin(device, 0).logged(5, "rewritten").receipt()
+    bring(store, first)
     for number in range(120):
-        fork = SignedDevice(device.id)
-        fork.private, fork.public = device.private, device.public
-        fork.logged(5, "rewritten", number=number)
-        with pytest.raises(TrustError, match="a fork"):
-            taken(store, fork.receipt())
+        bring(store, twin(device, number % 5).logged(6, "rewritten", number=number).receipt())
     assert len(store.refusals(device.id)) == 100
-    assert len(list((store.folder / device.id / "refused").iterdir())) == 8
+    assert len(evidence(store, device)) == 4 and first in evidence(store, device)
+
+
+def test_replays_are_no_evidence_and_take_no_room_from_it(store: Devices, device: SignedDevice) -> None:
+    """Genuine older receipts, brought again and again by somebody who has no key."""
+    device.logged(20)
+    taken(store, device.receipt(time=LATER))
+    for last in range(6, 24):
+        for _ in range(2):
+            bring(store, device.receipt(last=last, head=last))
+    assert evidence(store, device) == []
+    fork = twin(device, 9).logged(20, "rewritten").receipt()
+    bring(store, fork)
+    assert evidence(store, device) == [fork]
+
+
+def test_cuts_of_a_wrong_clock_take_no_room_from_a_fork(store: Devices, device: SignedDevice) -> None:
+    """Its clock ran ahead when it wrote these, so they look as if they were signed later, of a shorter log."""
+    device.logged(20)
+    taken(store, device.receipt())
+    for last in range(6, 24):
+        bring(store, device.receipt(last=last, head=last, time=LATER))
+    fork = twin(device, 9).logged(20, "rewritten").receipt()
+    bring(store, fork)
+    assert fork in evidence(store, device)
+
+
+def test_nobody_without_the_key_pushes_out_a_reason(store: Devices, device: SignedDevice) -> None:
+    old = [device.receipt()]
+    for _ in range(110):
+        old.append(device.logged(1).receipt())
+    taken(store, device.receipt(time=LATER))
+    bring(store, twin(device, 3).logged(200, "rewritten").receipt())
+    bring(store, device.receipt(time=LATER, format="another"))  # signed, and not to be understood
+    genuine, stranger = device.receipt(), SignedDevice(device.id)
+    for number in range(110):
+        bring(store, genuine[: -1 - number])  # cut on its way
+        bring(store, stranger.logged(1).receipt())  # of another key
+        bring(store, old[number])  # an older one again
+    kinds = [each["kind"] for each in store.refusals(device.id)]
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        "fork": 1,
+        "malformed": 1,
+        "unsigned": 100,
+        "replay": 100,
+    }
+    assert len(evidence(store, device)) == 1
+
+
+def test_what_was_proven_stays_said_though_it_is_a_replay_by_now(
+    store: Devices, device: SignedDevice
+) -> None:
+    cut = device.receipt(last=3, head=3, time="2026-11-20T12:00:00Z")
+    bring(store, cut)
+    taken(store, device.logged(1).receipt(time=LATER))
+    bring(store, cut)
+    assert [each["kind"] for each in store.refusals(device.id)] == ["cut", "replay"]
+    assert evidence(store, device) == [cut]
+
+
+def test_a_fork_that_lies_behind_a_gap(store: Devices, device: SignedDevice) -> None:
+    device.logged(5)
+    taken(store, device.receipt(last=7))  # it said where entry 10 is
+    fork = twin(device, 8).logged(4, "rewritten").receipt(after=8)
+    refused(store, device, fork, "a fork: it tells of another entry 10")
+    assert evidence(store, device) == [fork]
+
+
+def test_what_a_former_key_did_is_put_aside_with_it(store: Devices, device: SignedDevice) -> None:
+    for number in range(5):
+        bring(store, twin(device, number).logged(6, "rewritten").receipt())
+    other = SignedDevice(device.id).logged(5)
+    with store.writing():
+        store.enrol(device.id, other.public, "", "listed", replace_key=True)
+    assert store.refusals(device.id) == []
+    taken(store, other.receipt())
+    fork = twin(other, 2).logged(6, "rewritten").receipt()
+    bring(store, fork)
+    assert evidence(store, device) == [fork]
+    assert len(list((store.folder / device.id / "former-1").glob("refused/*"))) == 4
 
 
 def test_the_signed_lines_that_are_kept_prove_the_entries(store: Devices, device: SignedDevice) -> None:

@@ -177,7 +177,10 @@ def test_alarms_and_refusals_since_the_last(stick: Path, device: SignedDevice) -
     path.write_bytes(fork.logged(9, "rewritten").receipt())
     assert run("receipts", "import", stick).returncode == 8
     assert "1 receipts refused" in run("fleet").stdout
-    assert "a fork" in run("fleet", "show", device.id[:8]).stdout
+    assert "refused  ! " in run("fleet", "show", device.id[:8]).stdout
+    path.write_bytes(device.logged(1).receipt(after=7, time=LATER))
+    assert run("receipts", "import", stick).returncode == 0
+    assert "its key signed 1 that contradict" in run("fleet").stdout  # whatever good ones come after it
 
 
 def test_a_statement_of_any_shape_is_shown(stick: Path, device: SignedDevice) -> None:

@@ -51,7 +51,9 @@ def command(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
     elif found:
         click.echo("\n".join(table(found)))
     else:
-        click.echo("no devices are known; `anchorhold receipts import STICK --enrol` begins", err=True)
+        click.echo(
+            "no devices are known; `anchorhold receipts import STICK` shows those on a stick", err=True
+        )
 
 
 def _store(ctx: click.Context) -> Devices:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from appliance.fleet.strangers import Stranger
     from appliance.paths import Device
 
 _EPILOG = """\b
@@ -16,6 +18,7 @@ Example:
   anchorhold receipts identity            # on the device: its id and key, to be listed in the workshop
   anchorhold receipts write /media/usb    # on the device: an install does it by itself
   anchorhold receipts import /media/usb   # in the workshop
+  anchorhold receipts import /media/usb --enrol 3f9c02d1   # with a device that is new here
 """
 _root_option = click.option(
     "--root", type=click.Path(file_okay=False, path_type=Path), help="The device's folder."
@@ -83,33 +86,70 @@ def write(stick: Path, root: Path | None) -> None:
     click.echo(f"{stick / receipts.FOLDER / receipts.file_name(made.device)}: {receipts.told(made)}")
 
 
+def _chosen(
+    path: Path, registry: Path, words: tuple[str, ...], *, enrol_all: bool, ask: bool
+) -> list[Stranger]:
+    """The unknown devices that are to be enrolled: named, all, or as a person at a terminal says."""
+    from appliance.fleet import strangers
+    from appliance.visible import visible
+
+    if enrol_all:
+        return strangers.look(path, registry)
+    if words:
+        return strangers.choose(words, strangers.look(path, registry), registry)
+    if not ask or not sys.stdin.isatty():
+        return []
+    found = []
+    for each in strangers.look(path, registry):
+        if each.listed:
+            continue
+        called = f" (it calls itself {visible(each.machine, 60)})" if each.machine else ""
+        click.echo(f"unknown device {each.device}{called}", err=True)
+        click.echo(f"its key has the fingerprint {each.fingerprint}", err=True)
+        if click.confirm("Is that what `anchorhold receipts identity` prints on it?", err=True):
+            found.append(each)
+    return found
+
+
 @command.command("import")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
-    "--enrol", is_flag=True, help="Believe devices that aren't known here by the key that they bring."
+    "--enrol",
+    "words",
+    metavar="DEVICE",
+    multiple=True,
+    help="Take this unknown device by the key that it brings: its id, the beginning of it, or its key's fingerprint.",
 )
+@click.option("--enrol-all", is_flag=True, help="Take every unknown device there, unseen.")
 @click.option(
     "--registry", "folder", type=click.Path(file_okay=False, path_type=Path), help="The registry's folder."
 )
 @_json_option
-def take(path: Path, enrol: bool, folder: Path | None, as_json: bool) -> None:
+def take(path: Path, words: tuple[str, ...], enrol_all: bool, folder: Path | None, as_json: bool) -> None:
     """Take the receipts from PATH: a stick, a folder of receipts, or one receipt.
 
     Checked before anything is kept: the device's signature, by the key that is enrolled; that its log goes on from
     what is known, with nothing edited, cut out or told otherwise than before. Each receipt by itself; exit code 8 if
     one was refused. The next `anchorhold stick write` acknowledges what was taken.
+
+    A device that isn't known is shown with its key's fingerprint. Compare that with what `anchorhold receipts identity`
+    prints on the device; then name it with --enrol (several times for several), or say yes where you are asked. A whole
+    fingerprint in place of the id takes that key and no other.
     """
     from dataclasses import asdict
 
     from appliance.errors import ExitCode
+    from appliance.fleet.strangers import believed
     from appliance.fleet.taking import take_all
     from appliance.fleet.telling import taken_line
     from appliance.paths import registry_folder
     from appliance.progress import terminal_progress
     from appliance.visible import visible
 
+    registry = folder or registry_folder()
+    enrol = believed(_chosen(path, registry, words, enrol_all=enrol_all, ask=not as_json))
     with terminal_progress() as emit:
-        found = take_all(path, folder or registry_folder(), emit, enrol=enrol)
+        found = take_all(path, registry, emit, enrol=enrol)
     if as_json:
         click.echo(json.dumps([asdict(each) for each in found], indent=2))
     else:

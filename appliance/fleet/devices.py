@@ -29,9 +29,10 @@ from appliance.trust.receipt import Receipt
 
 FORMAT = "anchorhold-fleet-device/1"
 _STATE, _LOG, _STATEMENTS = "device.json", "audit.jsonl", "statements.jsonl"
+FIRST_USE = "first use"  # how a device came to be known: a person took what lay on a stick
 _PLACES = ("begin", "head", "reach")  # fields of device.json
 _STATE_BYTES = 2 * limits.STATEMENT_BYTES
-_SHORTEST = 4  # characters of an id that name a device
+SHORTEST = 4  # characters of an id that name a device
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ class Devices:
         """
         known = self.all()
         found = [each for each in known if each.name == word]
-        if not found and len(word) >= _SHORTEST:
+        if not found and len(word) >= SHORTEST:
             found = [each for each in known if each.device.startswith(word)]
         if len(found) == 1:
             return found[0]

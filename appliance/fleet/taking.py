@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 from appliance.errors import AnchorholdError, ReceiptError, TrustError, UsageError, as_product_error
 from appliance.events import Emit, Event
 from appliance.fleet import judging
-from appliance.fleet.devices import Devices, Known
+from appliance.fleet.devices import FIRST_USE, Devices, Known
 from appliance.registry.records import Sighting
 from appliance.registry.sightings import note
 from appliance.registry.store import Registry
@@ -35,7 +37,9 @@ class Taken:
         added: entries that came with it.
         head: the last entry that is known now.
         left: entries that the device still has, for they didn't fit.
-        reason, hint: why it was refused.
+        reason, hint: why it was refused; `kind` of that, a `receipt.Refusal`, where it was read at all.
+        enrolled: it wasn't known before.
+        fingerprint: of the key of a device that wasn't known before, enrolled or not.
     """
 
     device: str
@@ -46,6 +50,9 @@ class Taken:
     left: int = 0
     reason: str = ""
     hint: str = ""
+    kind: str = ""
+    enrolled: bool = False
+    fingerprint: str = ""
 
 
 def find(path: Path) -> tuple[Path, list[str]]:
@@ -82,24 +89,33 @@ def find(path: Path) -> tuple[Path, list[str]]:
     return path, sorted(found)
 
 
-def _named(name: str) -> str:
+def named(name: str) -> str:
+    """The device's id that a receipt's name says; empty where it says none."""
     match = _NAME.fullmatch(name.rpartition("/")[2])
     return match[1].lower() if match else ""
 
 
-def _unknown(device: str, key: str) -> TrustError:
+def _unknown(device: str, key: str) -> ReceiptError:
     print_of = device_identity.fingerprint(key)
-    return TrustError(
+    return ReceiptError(
         f"device {device} isn't enrolled here (the key it brings has the fingerprint {print_of})",
-        "compare the fingerprint with `anchorhold receipts identity` on the device; then add --enrol, "
+        f"compare the fingerprint with `anchorhold receipts identity` on the device; then add --enrol {device[:8]}, "
         "or list its key: `anchorhold fleet enrol DEVICE KEY`",
+        kind=Refusal.UNKNOWN,
     )
 
 
-def _taken(known: Known, judged: judging.Judged, brought: receipt.Receipt) -> Taken:
-    left = brought.head.number - brought.last.number
-    outcome = "taken" if judged.newer else "known already"
-    return Taken(known.device, known.title, outcome, len(judged.entries), known.head.number, max(0, left))
+def _taken(known: Known, judged: judging.Judged, brought: receipt.Receipt, *, enrolled: bool) -> Taken:
+    return Taken(
+        known.device,
+        known.title,
+        "taken" if judged.newer else "known already",
+        len(judged.entries),
+        known.head.number,
+        max(0, brought.head.number - brought.last.number),
+        enrolled=enrolled,
+        fingerprint=device_identity.fingerprint(known.key) if enrolled else "",
+    )
 
 
 def _another_key(known: Known, key: str) -> ReceiptError:
@@ -116,13 +132,14 @@ def _before(store: Devices, known: Known) -> judging.Known:
     return judging.Known(known.key, known.begin, store.entries(known), known.reach, time)
 
 
-def take(data: bytes, store: Devices, *, enrol: bool = False, expected: str = "") -> tuple[Known, Taken]:
+def take(data: bytes, store: Devices, *, believe: str = "", expected: str = "") -> tuple[Known, Taken]:
     """Judge one receipt and keep what it brings; the caller holds `Devices.writing`.
 
     Args:
         data: its bytes.
         store: of the registry.
-        enrol: believe a device that isn't known yet by the key that it brings.
+        believe: the public key in hex that a person believes to be the device's, for one that isn't known yet or of
+            which no receipt has come: its log may begin anywhere then.
         expected: the device's id that its file is named after; empty: any.
 
     Raises:
@@ -132,44 +149,50 @@ def take(data: bytes, store: Devices, *, enrol: bool = False, expected: str = ""
     if expected and device != expected:
         raise TrustError(f"a receipt of {device} under the name of {expected}", "the stick was changed")
     known = store.read(device)
-    if known is None and not enrol:
-        raise _unknown(device, key)
+    new = known is None
     if known is None:
         brought = receipt.read(data)
+        if key != believe:
+            raise _unknown(device, key)
         judged = judging.judge(judging.Known(key), brought, first=True)
-        known = store.enrol(device, key, "", "first use")
+        known = store.enrol(device, key, "", FIRST_USE)
     else:
         before = _before(store, known)  # damage here is no fault of the device
         try:
             if key != known.key:  # before anything of it is parsed
                 raise _another_key(known, key)
             brought = receipt.read(data)
-            judged = judging.judge(before, brought, first=enrol and not known.taken)
+            # Enrolled at first use and not taken: killed between the two.
+            as_it_is = key == believe or known.how == FIRST_USE
+            judged = judging.judge(before, brought, first=as_it_is and not known.taken)
         except ReceiptError as error:
             store.refuse(device, error, data)
             raise
     if judged.newer:
         known = store.take(known, brought, judged.entries, judged.begin)
-    return known, _taken(known, judged, brought)
+    return known, _taken(known, judged, brought, enrolled=new)
 
 
-def take_all(path: Path, registry: Path, emit: Emit, *, enrol: bool = False) -> list[Taken]:
+def take_all(
+    path: Path, registry: Path, emit: Emit, *, enrol: Mapping[str, str] | None = None
+) -> list[Taken]:
     """Take every receipt of a stick or folder, each by itself: one that is refused hinders no other.
 
     Args:
         path: of the stick, a folder of receipts, or one receipt.
         registry: its folder.
         emit: takes warnings.
-        enrol: believe devices that aren't known yet.
+        enrol: the devices that a person takes, each with its key (`strangers.believed`).
 
     Raises:
         UsageError: nothing there.
         TrustError: the folder itself isn't to be read.
     """
     base, names = find(path)
+    believed = enrol or {}
     store, found = Devices(registry), []
     for name in names:
-        device = _named(name)
+        device, data = named(name), b""
         try:
             try:
                 data = read_inside(base, name, limits.RECEIPT_BYTES)
@@ -178,16 +201,34 @@ def take_all(path: Path, registry: Path, emit: Emit, *, enrol: bool = False) -> 
                     f"{name}: can't be read ({error.strerror})", "have it written again"
                 ) from error
             with store.writing():
-                known, taken = take(data, store, enrol=enrol, expected=device)
+                known, taken = take(data, store, believe=believed.get(_device(data), ""), expected=device)
         except TrustError as error:
-            shown = as_product_error(error)
-            title = device[:12] or name
-            found.append(Taken(device, title, "refused", reason=shown.message, hint=shown.hint))
+            found.append(_refused(device, name, data, error))
             continue
         found.append(taken)
         if taken.outcome == "taken":
             _tell_registry(registry, known, emit)
     return found
+
+
+def _device(data: bytes) -> str:
+    with contextlib.suppress(TrustError):
+        return receipt.signer(data)[0]
+    return ""
+
+
+def _refused(device: str, name: str, data: bytes, error: TrustError) -> Taken:
+    kind = str(error.kind) if isinstance(error, ReceiptError) else ""
+    key = receipt.signer(data)[1] if kind == Refusal.UNKNOWN else ""
+    return Taken(
+        device or _device(data),
+        device[:12] or name,
+        "refused",
+        reason=error.message,
+        hint=error.hint,
+        kind=kind,
+        fingerprint=device_identity.fingerprint(key) if key else "",
+    )
 
 
 def active(statement: Any) -> dict[str, Any]:

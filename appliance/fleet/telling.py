@@ -205,6 +205,8 @@ def taken_line(taken: Taken) -> str:
         return f"{title}: refused: {visible(taken.reason, 0)}"
     if taken.outcome == "known already":
         return f"{title}: known already, up to entry {taken.head}"
+    if taken.enrolled:
+        title = f"{title}: enrolled, its key has the fingerprint {taken.fingerprint}"
     left = f"; {taken.left} more are on the device, bring another stick" if taken.left else ""
     return (
         f"{title}: {taken.added} new {'entry' if taken.added == 1 else 'entries'}, up to {taken.head}{left}"

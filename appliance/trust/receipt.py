@@ -30,6 +30,7 @@ _HINT = (
 class Refusal(StrEnum):
     """Why a receipt isn't taken: who may have brought it about counts, so each kind is kept by itself."""
 
+    UNKNOWN = "unknown"  # of a device that isn't enrolled: nothing of it is kept
     UNSIGNED = "unsigned"  # not by the device's key, or not all of it: anybody may have made it
     MALFORMED = "malformed"  # signed, and nothing that this version can read
     GAP = "gap"  # signed, and further on than what is known

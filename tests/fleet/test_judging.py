@@ -10,7 +10,7 @@ from appliance import storage
 from appliance.errors import TrustError
 from appliance.fleet.devices import Devices
 from appliance.fleet.taking import Taken, take
-from appliance.trust import chain
+from appliance.trust import chain, receipt
 from appliance.trust.chain import BEGIN, Link
 from tests.fleet.signed_device import LATER, SignedDevice
 
@@ -30,7 +30,7 @@ def device(store: Devices) -> SignedDevice:
 
 def taken(store: Devices, data: bytes, *, enrol: bool = False) -> Taken:
     with store.writing():
-        return take(data, store, enrol=enrol)[1]
+        return take(data, store, believe=receipt.signer(data)[1] if enrol else "")[1]
 
 
 def refused(store: Devices, device: SignedDevice, data: bytes, match: str) -> None:
@@ -323,7 +323,7 @@ def test_what_a_former_key_did_is_put_aside_with_it(store: Devices, device: Sign
 def test_the_signed_lines_that_are_kept_prove_the_entries(store: Devices, device: SignedDevice) -> None:
     import json
 
-    from appliance.trust import device_identity, receipt
+    from appliance.trust import device_identity
 
     (line,) = (store.folder / device.id / "statements.jsonl").read_bytes().splitlines()
     head, statement = json.loads(line)["signed"].encode().splitlines()

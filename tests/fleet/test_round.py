@@ -10,6 +10,7 @@ import pytest
 from appliance.errors import UpdateError
 from appliance.events import Event, ignore
 from appliance.fleet.devices import Devices
+from appliance.fleet.strangers import believed, look
 from appliance.fleet.taking import take_all
 from appliance.paths import Device, registry_folder
 from appliance.registry.store import Registry
@@ -62,7 +63,7 @@ def test_the_round(simulator: Simulator) -> None:
     (refused,) = take_all(simulator.stick, registry, ignore)
     assert refused.outcome == "refused" and "isn't enrolled" in refused.reason
     assert Devices(registry).all() == []
-    (taken,) = take_all(simulator.stick, registry, ignore, enrol=True)
+    (taken,) = take_all(simulator.stick, registry, ignore, enrol=believed(look(simulator.stick, registry)))
     assert (taken.outcome, taken.added, taken.head) == ("taken", 1, 1)
     (again,) = take_all(simulator.stick, registry, ignore)
     assert (again.outcome, again.added) == ("known already", 0)
@@ -124,7 +125,7 @@ def test_a_stick_that_is_not_believed_is_given_nothing(simulator: Simulator, tmp
 
 def test_an_acknowledgment_of_another_history_is_refused_and_logged(simulator: Simulator) -> None:
     registry = registry_folder()
-    take_all(simulator.stick, registry, ignore, enrol=True)
+    take_all(simulator.stick, registry, ignore, enrol=believed(look(simulator.stick, registry)))
     links = Devices(registry).links()
     wrong = {device: type(link)(link.number, "f" * 64) for device, link in links.items()}
     events: list[Event] = []

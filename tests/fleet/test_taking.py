@@ -16,6 +16,7 @@ import pytest
 from appliance import cli
 from appliance.events import ignore
 from appliance.fleet.devices import Devices
+from appliance.fleet.strangers import believed, look
 from appliance.fleet.taking import take_all
 from appliance.paths import Device, registry_folder
 from appliance.trust import limits
@@ -96,7 +97,7 @@ def test_hostile_things_under_a_receipt_s_name(
         os.truncate(path, 1 << 40)
     else:
         path.write_bytes(device.receipt())
-    done = run("receipts", "import", stick, "--enrol", "--json")
+    done = run("receipts", "import", stick, "--enrol-all", "--json")
     assert done.returncode == 8
     outcomes = {each["device"]: each for each in json.loads(done.stdout)}
     first, second = outcomes.values()
@@ -109,7 +110,7 @@ def test_hostile_things_under_a_receipt_s_name(
 def test_receipts_that_is_a_link(stick: Path, tmp_path: Path) -> None:
     (stick / "receipts").rename(tmp_path / "elsewhere")
     (stick / "receipts").symlink_to(tmp_path / "elsewhere")
-    done = run("receipts", "import", stick, "--enrol")
+    done = run("receipts", "import", stick, "--enrol-all")
     assert done.returncode == 8 and "a link or no folder" in done.stderr
 
 
@@ -131,7 +132,7 @@ def test_too_many_files(stick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_files_are_left_alone(stick: Path) -> None:
     for name in ("README.TXT", "._x.jsonl", "x.jsonl", "F" * 31 + ".jsonl"):
         (stick / "receipts" / name).write_text("{")
-    done = run("receipts", "import", stick, "--enrol", "--json")
+    done = run("receipts", "import", stick, "--enrol-all", "--json")
     assert (done.returncode, len(json.loads(done.stdout))) == (0, 1)
 
 
@@ -147,7 +148,7 @@ def test_what_a_device_wrote_never_reaches_the_terminal_as_it_is(stick: Path, de
     }
     data = device.receipt(time=LATER, **changed)
     (stick / "receipts" / receipts.file_name(device.id)).write_bytes(data)
-    assert run("receipts", "import", stick, "--enrol").returncode == 0
+    assert run("receipts", "import", stick, "--enrol-all").returncode == 0
     for words in (
         ["fleet"],
         ["fleet", "--json"],
@@ -165,7 +166,7 @@ def test_alarms_and_refusals_since_the_last(stick: Path, device: SignedDevice) -
     device.logged(2, "refused").logged(1, "drift").logged(1, "rolled back", automatic=True)
     path = stick / "receipts" / receipts.file_name(device.id)
     path.write_bytes(device.receipt())
-    run("receipts", "import", stick, "--enrol")
+    run("receipts", "import", stick, "--enrol-all")
     (told,) = json.loads(run("fleet", "--json").stdout)
     assert (told["alarms"], told["refusals"], told["seen"]) == (2, 2, "2026-11-20T00:00:00Z")
     path.write_bytes(device.logged(1, "refused").receipt(after=7))
@@ -189,7 +190,7 @@ def test_a_statement_of_any_shape_is_shown(stick: Path, device: SignedDevice) ->
     ):
         registry = registry_folder() / str(number)
         (stick / "receipts" / receipts.file_name(device.id)).write_bytes(device.receipt(**shape))
-        assert run("receipts", "import", stick, "--enrol", "--registry", registry).returncode == 0
+        assert run("receipts", "import", stick, "--enrol-all", "--registry", registry).returncode == 0
         assert run("fleet", "--registry", registry).returncode == 0
         shown = run("fleet", "--registry", registry, "show", device.id[:8])
         assert shown.returncode == 0, shown.stderr
@@ -209,7 +210,7 @@ def import_but_die(stick: Path, registry: Path, left: int) -> None:
             left -= 1
 
     sys.addaudithook(hook)
-    take_all(stick, registry, ignore, enrol=True)
+    take_all(stick, registry, ignore, enrol=believed(look(stick, registry)))
 
 
 def test_an_import_killed_at_any_moment_ends_the_next_time(
@@ -225,7 +226,7 @@ def test_an_import_killed_at_any_moment_ends_the_next_time(
         _, status = os.waitpid(child, 0)
         assert status in {0, signal.SIGKILL}
         killed += status != 0
-        assert run("receipts", "import", stick, "--enrol", "--registry", registry).returncode == 0
+        assert run("receipts", "import", stick, "--enrol-all", "--registry", registry).returncode == 0
         store = Devices(registry)
         assert [entry.line for entry in store.entries(store.find(device.id))] == device.lines
         if status == 0:
@@ -259,7 +260,7 @@ def test_audit_verify_says_where_and_ends_so(tmp_path: Path, stick: Path, device
     assert run("audit", "verify", tmp_path / "nothing").returncode == 2
     note = run("audit", "verify", stick)
     assert note.returncode == 0 and "not enrolled here" in note.stdout
-    run("receipts", "import", stick, "--enrol")
+    run("receipts", "import", stick, "--enrol-all")
     device.logged(1)
     later = stick.parent / "later.jsonl"
     later.write_bytes(device.receipt(time=LATER))
@@ -299,7 +300,7 @@ def test_the_device_s_own_verbs(tmp_path: Path) -> None:
     (empty / "receipts").write_text("a file")
     assert run("receipts", "write", empty, *root).returncode == 11
     registry = registry_folder()
-    assert run("receipts", "import", tmp_path / "moved", "--enrol").returncode == 0
+    assert run("receipts", "import", tmp_path / "moved", "--enrol-all").returncode == 0
     simulator.publish("1.1.0", acknowledged=Devices(registry).links())
     done = run("receipts", "write", simulator.stick, *root)
     assert (done.returncode, done.stderr) == (0, "") and "0 entries, up to 1" in done.stdout

@@ -13,7 +13,16 @@ from appliance.trust import device_identity
 from appliance.trust.chain import Entry
 from appliance.visible import visible
 
-_ALARMS = {"drift", "redteam", "failed", "start failed", "acknowledgment refused", "key made", "log cut"}
+_ALARMS = {
+    "drift",
+    "redteam",
+    "failed",
+    "start failed",
+    "acknowledgment refused",
+    "key made",
+    "log cut",
+    "begin lost",
+}
 _REFUSALS = {"refused", "rollback refused"}
 _DATA_WIDTH = 300
 _REFUSALS_SHOWN = 10  # of each kind

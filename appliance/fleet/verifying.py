@@ -43,6 +43,7 @@ def _log(folder: Path, device: Device | None) -> Looked:
     notes = []
     if report.torn:
         notes.append(f"{report.torn} bytes behind the last entry are torn; the next entry keeps them aside")
+    notes += report.notes
     notes += [f"{path.name}: a log of before this format" for path in log_files.former(folder)]
     owner = report.entries[0].device if report.entries else identity.device if identity is not None else ""
     faults = tuple(map(str, report.faults))

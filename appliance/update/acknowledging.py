@@ -61,15 +61,14 @@ def take(report: sticks.StickReport, device: Device, emit: Emit) -> Link:
         if told is None or told.number <= known.number:
             return known
         found = audit.check(device.log)
-        if found.faults:  # what a damaged log has of it proves nothing
-            emit(
-                Event(
-                    "receipts", "warning", f"the log is damaged ({found.faults[0]}): nothing is acknowledged"
-                )
-            )
+        if found.chain_faults:  # what a damaged log has of it proves nothing
+            text = f"the log is damaged ({found.chain_faults[0]}): nothing is acknowledged"
+            emit(Event("receipts", "warning", text))
+            return known
+        if told.number < found.begin.number:  # an older stick; ours of that time is gone
             return known
         there = chain.entry_at(found.entries, told.number)
-        if there is None or there.link != told:
+        if (there.link if there is not None else found.begin) != told:
             text = f"the workshop has another entry {told.number} of this device than its log: one of them was changed"
             if not _told_before(device, told):
                 audit.append(device, "acknowledgment refused", entry=told.number, digest=told.digest)

@@ -19,6 +19,8 @@ from appliance.trust import chain, clock, device_identity
 from appliance.trust.chain import BEGIN, Entry, Fault, Link
 from appliance.update import log_files
 
+_OF_ITSELF = {"begin lost", "log cut", "key made"}  # entries that tell of a loss of the log or of the key
+
 
 @dataclass(frozen=True)
 class Report:
@@ -30,6 +32,8 @@ class Report:
         begin: the place that the first entry follows.
         head: of the last entry; `begin` where there is none.
         torn: bytes behind the last whole entry, which the next one will put aside; no fault.
+        chain_faults: those of `faults` that the log has by itself, whatever acknowledged.json says.
+        notes: what was lost of the log, and mended or told by an entry; no fault.
     """
 
     entries: tuple[Entry, ...]
@@ -37,6 +41,8 @@ class Report:
     begin: Link
     head: Link
     torn: int
+    chain_faults: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def path(device: Device) -> Path:
@@ -83,15 +89,23 @@ def identity(device: Device) -> device_identity.Identity:
 def _write(
     device: Device, events: Sequence[tuple[str, dict[str, Any]]]
 ) -> tuple[device_identity.Identity, list[Entry]]:
-    """Write these under one lock, and before them what the log has to say of itself; nothing where no key was made."""
+    """Write these under one lock, and before them what the log has to say of itself.
+
+    Without `events` only what must not wait for the next one: a key that was made, or a beginning that was lost.
+    """
     with log_files.writing(device.log):
         last, torn = log_files.mend(device.log)
         found, again = device_identity.ensure(device, _device_of(device))
-        if not events and not again:
+        begin = log_files.lost_begin(device.log)
+        if not events and not again and begin is None:
             return found, []
         told: list[tuple[str, dict[str, Any]]] = [("torn", {"kept": each.name}) for each in torn]
-        written = log_files.read_place(device.log / log_files.HEAD)
-        if written is not None and not torn and (written.number > last.number or _another(written, last)):
+        acknowledged = log_files.acknowledged(device.log)
+        written = log_files.read_place(device.log / log_files.HEAD) or acknowledged
+        if begin is not None:
+            where = {"begins": begin.number + 1, "follows": begin.digest, "acknowledged": acknowledged.number}
+            told.append(("begin lost", where))
+        if not torn and (written.number > last.number or _another(written, last)):
             # Said now: the next entry's place becomes the log's end, and what was lost would be seen by nobody.
             told.append(
                 ("log cut", {"written": written.number, "digest": written.digest, "ends": last.number})
@@ -106,6 +120,8 @@ def _write(
             entries.append(chain.parse(chain.encode(found.device, last, time, event, values)))
             log_files.append(device.log, entries[-1].line)
             last = entries[-1].link
+        if begin is not None:  # after the entry that says so: killed between, it is said once more
+            log_files.write_place(device.log / log_files.FIRST, begin)
     return found, entries
 
 
@@ -144,6 +160,7 @@ def check(folder: Path, device: str = "") -> Report:
     with log_files.reading(folder):
         lines, rest = log_files.lines(folder)
         begin, written = log_files.begin(folder), log_files.read_place(folder / log_files.HEAD)
+        lost = log_files.lost_begin(folder) is not None
         acknowledged = log_files.acknowledged(folder)
     with contextlib.suppress(ValueError):
         chain.parse(rest)
@@ -151,15 +168,27 @@ def check(folder: Path, device: str = "") -> Report:
     found, faults = chain.follow(lines, begin, device=device)
     head = found[-1].link if found else begin
     where = len(lines) + begin.number
-    if begin.number > acknowledged.number:
-        faults.append(
-            Fault(begin.number, "the log begins behind it, though the workshop hasn't acknowledged so much")
-        )
+    behind = [
+        Fault(begin.number, "the log begins behind it, though the workshop hasn't acknowledged so much")
+    ] * (begin.number > acknowledged.number)
     if written is not None and not faults:
         faults += _against(found, begin, written, where, f"{written.number} were written here")
+    of_chain = tuple(faults)
+    faults = [*behind, *faults]
     if not faults:
         faults += _against(found, begin, acknowledged, where, f"the workshop has {acknowledged.number}")
-    return Report(tuple(found), tuple(faults), begin, head, len(rest))
+    notes = _notes(found, begin, lost=lost)
+    return Report(tuple(found), tuple(faults), begin, head, len(rest), of_chain, notes)
+
+
+def _notes(found: Sequence[Entry], begin: Link, *, lost: bool) -> tuple[str, ...]:
+    notes = [
+        f"begin.json is lost or damaged: the log begins with entry {begin.number + 1}, which names what it follows; "
+        "the next entry says so"
+    ] * lost
+    told = [entry for entry in found if entry.event in _OF_ITSELF]
+    notes += [f"entry {entry.number} tells: {entry.event}, at {entry.time}" for entry in told]
+    return tuple(notes)
 
 
 def _against(found: list[Entry], begin: Link, known: Link, last: int, words: str) -> list[Fault]:

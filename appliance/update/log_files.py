@@ -97,8 +97,25 @@ def write_place(path: Path, link: Link) -> None:
 
 
 def begin(folder: Path) -> Link:
-    """The place that the log's first entry follows."""
-    return read_place(folder / FIRST) or chain.BEGIN
+    """The place that the log's first entry follows; where begin.json is lost, as that entry itself names it."""
+    return read_place(folder / FIRST) or lost_begin(folder) or chain.BEGIN
+
+
+def lost_begin(folder: Path) -> Link | None:
+    """Where the log begins, if older entries were dropped and begin.json, which should say so, is lost or damaged.
+
+    It is what the first entry names. Whether what stood before it was really dropped, and not cut out, the last
+    acknowledged entry tells: no more than those may be missing.
+    """
+    if read_place(folder / FIRST) is not None:
+        return None
+    files = older(folder)
+    try:
+        with (files[0][1] if files else folder / ACTIVE).open("rb") as stream:
+            first = chain.parse(stream.readline(limits.ENTRY_BYTES + 1).rstrip(b"\n"))
+    except (FileNotFoundError, ValueError):  # nothing there; or its damage is what `check` names
+        return None
+    return Link(first.number - 1, first.previous) if first.number > 1 else None
 
 
 def acknowledged(folder: Path) -> Link:

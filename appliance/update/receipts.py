@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import storage
-from appliance.errors import AnchorholdError, KeysError, as_product_error
+from appliance.errors import AnchorholdError, KeysError, TrustError, as_product_error
 from appliance.events import Emit, Event
 from appliance.paths import Device
 from appliance.trust import chain, device_identity, limits, receipt
@@ -54,6 +54,45 @@ def _link_of(line: bytes, number: int) -> Link:
     return Link(number, storage.sha256_bytes(line))
 
 
+def _unacknowledged(lines: list[bytes], begin: Link, known: Link) -> tuple[Link, list[bytes]]:
+    """The lines behind what the workshop has, and the place that they follow.
+
+    Args:
+        lines: of the log.
+        begin: the place that the first of them follows.
+        known: the last entry that the workshop has.
+
+    Raises:
+        TrustError: that entry isn't here, and where the log begins is lost.
+    """
+    place = known.number - begin.number
+    if place <= 0:
+        known, place = begin, 0
+    elif place > len(lines) or storage.sha256_bytes(lines[place - 1]) != known.digest:
+        # Found by itself where it stands elsewhere: older entries are missing, and the workshop has those.
+        digests = (
+            number for number, line in enumerate(lines, 1) if storage.sha256_bytes(line) == known.digest
+        )
+        place = next(digests, place)
+    if place > len(lines):  # the log was cut: then all of it, so that the workshop sees where
+        known, place = begin, 0
+    if known == chain.BEGIN and lines and _begins_behind(lines):
+        raise TrustError(
+            "log/begin.json is lost and the log's first entry is damaged: where it begins can't be told",
+            "restore log/ from a backup; or move it aside, so that a new one is begun, and have the device taken anew "
+            "in the workshop (`anchorhold fleet enrol DEVICE KEY --replace`)",
+        )
+    return known, lines[place:]
+
+
+def _begins_behind(lines: list[bytes]) -> bool:
+    """Whether the entries' own numbers say that there were others before the first line."""
+    for place, line in enumerate(lines):
+        with contextlib.suppress(ValueError):
+            return chain.parse(line).number > place + 1 and place > 0
+    return False
+
+
 def make(device: Device) -> Made:
     """This device's receipt: its version manifest, and the entries that the workshop hasn't acknowledged.
 
@@ -61,6 +100,7 @@ def make(device: Device) -> Made:
 
     Raises:
         KeysError: the device's key can't be used.
+        TrustError: where the log begins is lost, and can't be made out.
         OSError: something can't be read or written.
     """
     known = log_files.acknowledged(device.log)
@@ -71,11 +111,7 @@ def make(device: Device) -> Made:
     with contextlib.suppress(ValueError):
         chain.parse(rest)
         lines.append(rest)
-    after = max(known, begin, key=lambda link: link.number)
-    end = begin.number + len(lines)
-    if after.number > end:  # the log was cut: then all of it, so that the workshop sees where
-        after = begin
-    lines = lines[after.number - begin.number :]
+    after, lines = _unacknowledged(lines, begin, known)
     manifest = version_manifest.collect(device, identity.device)
     sent = _fitting(lines, limits.RECEIPT_BYTES - limits.STATEMENT_BYTES - limits.RECEIPT_HEAD_BYTES - 2)
     last = _link_of(sent[-1], after.number + len(sent)) if sent else after

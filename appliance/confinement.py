@@ -9,6 +9,7 @@ import ctypes
 import errno
 import platform
 import struct
+from pathlib import Path
 
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _AND, _RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
@@ -36,6 +37,7 @@ _REFUSED = (
     *(165, 428, 429, 304),  # mount, open_tree, move_mount, open_by_handle_at
 )
 _NO_NEW_PRIVILEGES = 38  # of prctl
+_ACTIONS = Path("/proc/sys/kernel/seccomp/actions_avail")  # there where the kernel has filters
 _SECCOMP, _SET_FILTER, _ALL_THREADS = 317, 1, 1
 
 
@@ -56,6 +58,11 @@ def _program() -> bytes:
 
 class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("steps", ctypes.c_char_p)]
+
+
+def possible() -> bool:
+    """Whether `confine` can do it here; asked without doing it."""
+    return platform.machine() == "x86_64" and _ACTIONS.exists()
 
 
 def confine() -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from appliance import storage
+from appliance import confinement, storage
 from appliance.errors import AnchorholdError, ModelError, UpdateError
 from appliance.events import Emit, Event
 from appliance.registry import manifest as manifests
@@ -172,6 +172,9 @@ def golden_check(model: Path, manifest: manifests.Manifest, emit: Emit) -> None:
     template = manifest.raw.get("chat_template_sha256")
     context = manifests.context_of(manifest.raw)
     deadline = Deadline(load_seconds(model))
+    if not confinement.possible():
+        text = "this machine can't confine the trial: the new model is loaded with limits of time alone"
+        emit(Event("trial", "warning", text))
     try:
         with Engine(model, slots=1, context=context, give_up=deadline, confined=True) as engine:
             if template is not None and storage.sha256_bytes(engine.info.chat_template.encode()) != template:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from appliance import confinement
 from appliance.errors import StorageError, UpdateError
 from appliance.events import Emit, Event, ignore
 from appliance.paths import Device
@@ -273,6 +274,17 @@ def test_the_real_engine_answers_the_golden_prompts(simulator: Simulator, tiny_g
     simulator.publish("2.0.1", tiny_gguf, golden=golden(answer))
     simulator.install(probe=installing.golden_check)
     assert simulator.active == "2.0.1"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_a_trial_that_can_t_be_confined_is_told(
+    tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch, machine: str
+) -> None:
+    monkeypatch.setattr(confinement.platform, "machine", lambda: machine)
+    told: list[Event] = []
+    installing.golden_check(tiny_gguf, manifests.Manifest("notes", "1.0.0", (), {}), told.append)
+    assert any("can't confine" in event.text for event in told) == (machine == "aarch64")
 
 
 @pytest.mark.slow

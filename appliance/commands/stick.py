@@ -182,19 +182,20 @@ def check(path: Path, root: Path | None, trust: Path | None, as_json: bool) -> N
 def key(path: Path | None, root: Path | None, name: str) -> None:
     """Show this device's key for encrypted sticks, or write its public half into the folder PATH.
 
-    The first time the key is made. It stays on the device; the public half goes to the workshop, on a stick or in any
-    other way. Whoever enrols it there compares the fingerprint with what is shown here, by telephone or in person:
-    somebody on the way may have put a key of their own in its place.
+    The first time the key is made, and the device's log says so. It stays on the device; the public half goes to the
+    workshop, on a stick or in any other way. Whoever enrols it there compares the fingerprint with what is shown here,
+    by telephone or in person: somebody on the way may have put a key of their own in its place.
     """
     import os
     import re
 
     from appliance.paths import Device
     from appliance.trust import encryption_keys
+    from appliance.update import device_keys
 
     device = Device(root) if root else Device.default()
     here = re.sub("[^A-Za-z0-9_-]", "-", os.uname().nodename).strip("-_")[:64] or "device"
-    found = encryption_keys.make(device, name or here).receiver
+    found = device_keys.make(device, name or here).receiver
     click.echo(f"{found.name}  {found.id}")
     click.echo(f"fingerprint: {found.fingerprint}")
     if path is not None:

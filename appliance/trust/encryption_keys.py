@@ -5,10 +5,11 @@ HPKE (RFC 9180) in base mode: X25519, HKDF-SHA256, ChaCha20-Poly1305, as the cry
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from appliance import storage
 from appliance.errors import KeysError, UsageError
 from appliance.paths import Device
-from appliance.trust import limits
+from appliance.trust import key_folder, limits
 
-FORMAT = "anchorhold-device-key/1"
+FORMATS = ("anchorhold-device-key/1",)
 PUBLIC_FORMAT = "anchorhold-device-public-key/1"
 FOLDER = "devices"  # of those that are enrolled, in the keys folder
 ID_BYTES = 16
@@ -79,11 +80,11 @@ def _path(device: Device) -> Path:
     return device.root / "trust" / "device-key.json"
 
 
-def _json(path: Path, expected: str) -> dict[str, Any]:
+def _json(path: Path, *expected: str) -> dict[str, Any]:
     try:
         with path.open("rb") as stream:
             value = json.loads(stream.read(limits.KEY_FILE_BYTES))
-        if not isinstance(value, dict) or value.get("format") != expected:
+        if not isinstance(value, dict) or value.get("format") not in expected:
             raise ValueError("another format")
         return value
     except (ValueError, RecursionError) as error:
@@ -114,9 +115,11 @@ def read(device: Device) -> DeviceKey | None:
         KeysError: damaged.
     """
     path = _path(device)
-    if not path.exists():
-        return None
-    value = _json(path, FORMAT)
+    return _read(path) if path.exists() else None
+
+
+def _read(path: Path) -> DeviceKey:
+    value = _json(path, *FORMATS)
     try:
         private = X25519PrivateKey.from_private_bytes(bytes.fromhex(value["private"]))
         return DeviceKey(
@@ -127,19 +130,47 @@ def read(device: Device) -> DeviceKey | None:
         raise KeysError(f"{path}: damaged ({error})", hint) from error
 
 
-def make(device: Device, name: str) -> DeviceKey:
+def make(device: Device, name: str, tell: Callable[[Receiver], object] = lambda _: None) -> DeviceKey:
     """Make the device's key, if it has none; only its owner can read the file (mode 0600).
+
+    However many programs do so at once, all get the same one.
 
     Args:
         name: what the device is called, in a new key.
+        tell: called with a new key's public half before it is in its place. Killed between, or where it fails, the key
+            lies aside, and is told of again the next time.
     """
     found = read(device)
-    if found is None:
-        private = X25519PrivateKey.generate()
-        value = {"format": FORMAT, "name": check_name(name), "private": private.private_bytes_raw().hex()}
-        storage.write_json(_path(device), value, mode=0o600)
-        found = DeviceKey(Receiver(name, private.public_key().public_bytes_raw()), private)
+    if found is not None:
+        return found
+    path = _path(device)
+    waiting = path.with_suffix(".new")
+    with key_folder.alone(path.parent):
+        found = read(device)
+        if found is None:
+            for half in path.parent.glob(
+                f".{waiting.name}.*.part"
+            ):  # of a kill; others' files are written here too
+                half.unlink(missing_ok=True)
+            found = _made_before(waiting, check_name(name)) or _generate(waiting, name)
+            tell(found.receiver)
+            key_folder.put_in_place(waiting, path)
     return found
+
+
+def _made_before(waiting: Path, name: str) -> DeviceKey | None:
+    """A key that was made and may not have been told of."""
+    with contextlib.suppress(KeysError, UsageError):
+        found = _read(waiting)
+        return found if found.receiver.name == name else None
+    return None
+
+
+def _generate(waiting: Path, name: str) -> DeviceKey:
+    private = X25519PrivateKey.generate()
+    value = {"format": FORMATS[0], "name": name, "private": private.private_bytes_raw().hex()}
+    storage.write_json(waiting, value, mode=0o600)
+    return DeviceKey(Receiver(name, private.public_key().public_bytes_raw()), private)
 
 
 def write_public(receiver: Receiver, folder: Path) -> Path:
@@ -175,10 +206,11 @@ def enrol(keys_folder: Path, receiver: Receiver) -> Path:
         KeysError: another key is enrolled under its name.
     """
     path = keys_folder / FOLDER / f"{receiver.name}.device.json"
-    if path.exists() and read_public(path) != receiver:
-        hint = f"compare the fingerprints; if the new one is right, remove {path} first"
-        raise KeysError(f"{receiver.name}: another key is enrolled under this name", hint)
-    return write_public(receiver, path.parent)
+    with key_folder.alone(path.parent):
+        if path.exists() and read_public(path) != receiver:
+            hint = f"compare the fingerprints; if the new one is right, remove {path} first"
+            raise KeysError(f"{receiver.name}: another key is enrolled under this name", hint)
+        return write_public(receiver, path.parent)
 
 
 def enrolled(keys_folder: Path, names: Iterable[str]) -> list[Receiver]:

@@ -95,7 +95,7 @@ def _write(
     """
     with log_files.writing(device.log):
         last, torn = log_files.mend(device.log)
-        found, again = device_identity.ensure(device, _device_of(device))
+        found, again = device_identity.prepare(device, _device_of(device))
         begin = log_files.lost_begin(device.log)
         if not events and not again and begin is None:
             return found, []
@@ -111,18 +111,33 @@ def _write(
                 ("log cut", {"written": written.number, "digest": written.digest, "ends": last.number})
             )
         if again:
-            told.append(("key made", {"fingerprint": found.fingerprint, "reason": "the former one was lost"}))
+            told.append(
+                (
+                    "key made",
+                    {"fingerprint": found.fingerprint, "reason": "the former one was lost or replaced"},
+                )
+            )
         if last == BEGIN and (former := log_files.former(device.log)):
             told.append(("log begun", {"former": [path.name for path in former]}))
-        entries = []
-        for event, values in [*told, *events]:
-            time = clock.to_text(clock.machine_time())
-            entries.append(chain.parse(chain.encode(found.device, last, time, event, values)))
-            log_files.append(device.log, entries[-1].line)
-            last = entries[-1].link
-        if begin is not None:  # after the entry that says so: killed between, it is said once more
+        entries = _add(device, found.device, last, told)
+        # After the entries that say so: killed between, it is said once more.
+        if begin is not None:
             log_files.write_place(device.log / log_files.FIRST, begin)
+        if again:
+            device_identity.settle(device)
+        entries += _add(device, found.device, entries[-1].link if entries else last, events)
     return found, entries
+
+
+def _add(device: Device, owner: str, last: Link, events: Sequence[tuple[str, dict[str, Any]]]) -> list[Entry]:
+    """Write entries of the device `owner` behind `last`."""
+    entries = []
+    for event, values in events:
+        time = clock.to_text(clock.machine_time())
+        entries.append(chain.parse(chain.encode(owner, last, time, event, values)))
+        log_files.append(device.log, entries[-1].line)
+        last = entries[-1].link
+    return entries
 
 
 def _another(written: Link, last: Link) -> bool:

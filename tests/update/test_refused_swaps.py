@@ -14,7 +14,7 @@ import pytest
 from appliance.errors import ExitCode, TrustError, UpdateError
 from appliance.events import Event
 from appliance.registry.manifest import Manifest
-from appliance.trust import clock, device_identity, ledger, limits
+from appliance.trust import clock, ledger, limits
 from appliance.update import audit
 from appliance.update.needs import check as check_needs
 from tests.stick_simulator import Simulator, flip_bit, make_release, refused
@@ -156,7 +156,7 @@ def test_made_for_another_machine_or_device(
 
 
 def test_made_for_this_device_and_this_kind_of_machine(simulator: Simulator) -> None:
-    identity, _ = device_identity.ensure(simulator.device)
+    identity = audit.identity(simulator.device)
     needs = {"machines": ["riscv64", platform.machine()], "devices": [OTHER, identity.device]}
     make_release(simulator.folder / "releases/1.2.0", "1.2.0", b"for us", extra={"needs": needs})
     simulator.publish("1.2.0")

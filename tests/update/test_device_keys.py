@@ -1,0 +1,202 @@
+"""A device's keys: made once however many ask, told by the log whenever the power goes, read as they were written."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import KeysError
+from appliance.paths import Device
+from appliance.trust import device_identity, encryption_keys, receipt
+from appliance.trust.encryption_keys import Receiver
+from appliance.update import audit, receipts
+from appliance.update.device_keys import make
+from tests.update.killed_install import CHANGES
+
+SECRET = bytes(range(32))
+OTHER = "0123456789abcdef" * 2
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Device:
+    device = Device(tmp_path / "device")
+    device.root.mkdir()
+    audit.append(device, "tried")
+    return device
+
+
+def fingerprints(device: Device, event: str) -> list[str]:
+    return [entry["data"]["fingerprint"] for entry in audit.entries(device) if entry["event"] == event]
+
+
+def in_children(count: int, act: Callable[[int], None]) -> None:
+    """Do `act` in so many processes, all at the same moment."""
+    reading, writing = os.pipe()
+    children = []
+    for number in range(count):
+        child = os.fork()
+        if child == 0:
+            os.close(writing)
+            os.read(reading, 1)  # ends when all others have let go of it
+            try:
+                act(number)
+            finally:
+                os._exit(0)
+        children.append(child)
+    os.close(writing)
+    for child in children:
+        os.waitpid(child, 0)
+    os.close(reading)
+
+
+def test_many_programs_make_one_encryption_key(tmp_path: Path) -> None:
+    for attempt in range(5):
+        device, out = Device(tmp_path / f"device-{attempt}"), tmp_path / f"out-{attempt}"
+        device.root.mkdir()
+        out.mkdir()
+
+        def act(number: int, device: Device = device, out: Path = out) -> None:
+            key = make(device, "pump-house")
+            (out / str(number)).write_text(key.receiver.fingerprint)
+
+        in_children(6, act)
+        told = [path.read_text() for path in out.iterdir()]
+        key = encryption_keys.read(device)
+        assert key is not None and told == [key.receiver.fingerprint] * 6
+        assert fingerprints(device, "encryption key made") == [told[0].replace(" ", "")]
+
+
+def test_many_programs_make_one_identity(tmp_path: Path) -> None:
+    device = Device(tmp_path / "device")
+    device.root.mkdir()
+    in_children(6, lambda _: audit.identity(device) and None)
+    identity = device_identity.read(device)
+    assert identity is not None and device_identity.sign(device, b"x")[0] == identity
+
+
+def test_two_enrol_two_keys_under_one_name(tmp_path: Path) -> None:
+    """One is taken, the other is told."""
+    keys = [encryption_keys.make(Device(tmp_path / name), "same").receiver for name in "abcdef"]
+
+    def act(number: int) -> None:
+        try:
+            encryption_keys.enrol(tmp_path / "keys", keys[number])
+        except KeysError:
+            (tmp_path / f"refused-{number}").touch()
+
+    in_children(6, act)
+    assert len(list(tmp_path.glob("refused-*"))) == 5
+
+
+def killed(folder: Path, allowed: int, act: Callable[[], object]) -> bool:
+    """Do `act` in a process that is killed at the change below `folder` after `allowed` ones; whether it was."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1] != 0
+    left = allowed
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal left
+        writes = (
+            event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        )
+        if (writes or event in CHANGES) and any(str(each).startswith(str(folder)) for each in arguments):
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= 1
+
+    sys.addaudithook(hook)
+    act()
+    os._exit(0)
+
+
+@pytest.mark.parametrize("lost", ["key", "both"])
+def test_a_new_identity_key_is_told_whenever_it_is_killed(tmp_path: Path, lost: str) -> None:
+    for allowed in range(200):
+        device = Device(tmp_path / f"{allowed:03}")
+        device.root.mkdir()
+        audit.append(device, "tried")
+        before = device_identity.read(device)
+        device_identity.key_path(device).unlink()
+        if lost == "both":
+            (device.identity / "device.json").unlink()
+        dead = killed(device.root, allowed, lambda device=device: audit.append(device, "tried"))  # type: ignore[misc]
+        if device_identity.key_path(device).exists():  # then it may sign, and nobody comes after it
+            assert device_identity.sign(device, b"")[0].fingerprint in fingerprints(device, "key made")
+        made = receipt.read(receipts.make(device).data)
+        after = device_identity.read(device)
+        assert before is not None and after is not None and before.device == after.device == made.device
+        assert made.key == after.public != before.public
+        assert fingerprints(device, "key made")[-1] == after.fingerprint
+        assert audit.verify(device) == [] and b"key made" in b"".join(made.entries)
+        assert sorted(path.name for path in device.identity.iterdir()) == ["device.json", "device.key.json"]
+        if not dead:
+            break
+    assert allowed > 10
+
+
+def test_an_encryption_key_is_told_whenever_it_is_killed(tmp_path: Path) -> None:
+    for allowed in range(200):
+        device = Device(tmp_path / f"{allowed:03}")
+        device.root.mkdir()
+        audit.append(device, "tried")
+        dead = killed(device.root, allowed, lambda device=device: make(device, "ours"))  # type: ignore[misc]
+        told = fingerprints(device, "encryption key made")
+        for _ in range(2):
+            key = encryption_keys.read(device)
+            assert key is None or key.receiver.fingerprint.replace(" ", "") in told
+            make(device, "ours")
+            told = fingerprints(device, "encryption key made")
+        assert len(set(told)) == 1
+        (path,) = (device.root / "trust").iterdir()
+        assert path.name == "device-key.json" and stat.S_IMODE(path.stat().st_mode) == 0o600
+        if not dead:
+            break
+    assert allowed > 6
+
+
+def test_where_the_log_cannot_be_written_there_is_no_key(device: Device) -> None:
+    audit.path(device).unlink()
+    audit.path(device).mkdir()
+    with pytest.raises(OSError, match="directory"):
+        make(device, "ours")
+    assert encryption_keys.read(device) is None
+    audit.path(device).rmdir()
+    assert make(device, "ours").receiver.name == "ours"
+    assert len(fingerprints(device, "encryption key made")) == 1
+
+
+def test_another_name_the_next_time_is_another_key(device: Device) -> None:
+    def fail(_: Receiver) -> None:
+        raise OSError("killed here")
+
+    with pytest.raises(OSError, match="killed here"):
+        encryption_keys.make(device, "first", fail)
+    assert make(device, "second").receiver.name == "second"
+
+
+def test_a_key_that_was_put_in_the_other_s_place_is_told(device: Device, tmp_path: Path) -> None:
+    """The private half of a backup, say; or the change was killed before the public half."""
+    copy = device_identity.key_path(device).read_bytes()
+    device_identity.key_path(device).unlink()
+    audit.append(device, "tried")
+    device_identity.key_path(device).write_bytes(copy)
+    made = receipt.read(receipts.make(device).data)
+    assert made.key == json.loads(copy)["public"]
+    assert len(fingerprints(device, "key made")) == 2 and audit.verify(device) == []
+
+
+def test_halves_of_two_devices_sign_nothing(device: Device, tmp_path: Path) -> None:
+    other = Device(tmp_path / "other")
+    audit.append(other, "tried")
+    device_identity.key_path(device).write_bytes(device_identity.key_path(other).read_bytes())
+    with pytest.raises(KeysError, match="tell of two devices"):
+        receipts.make(device)
+    assert fingerprints(device, "key made") == []

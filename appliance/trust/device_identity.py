@@ -26,7 +26,10 @@ from appliance.trust import chain, key_folder, limits
 _KEY, _SIGNATURE = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{128}")
 
 PUBLIC_FORMAT = "anchorhold-device/1"
-KEY_FORMATS = ("anchorhold-device-key/1",)
+KEY_FORMATS = (
+    "anchorhold-identity-key/1",
+    "anchorhold-device-key/1",
+)  # as it is written, and as it was before
 _HINT = (
     "restore identity/ from a backup; or move its files away: a new key is made, "
     "and the workshop has to enrol it (`anchorhold fleet enrol`)"

@@ -23,7 +23,7 @@ from appliance.errors import KeysError, UsageError
 from appliance.paths import Device
 from appliance.trust import key_folder, limits
 
-FORMATS = ("anchorhold-device-key/1",)
+FORMATS = ("anchorhold-encryption-key/1", "anchorhold-device-key/1")  # as it is written, and as it was before
 PUBLIC_FORMAT = "anchorhold-device-public-key/1"
 FOLDER = "devices"  # of those that are enrolled, in the keys folder
 ID_BYTES = 16

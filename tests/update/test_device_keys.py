@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from appliance.errors import KeysError
 from appliance.paths import Device
 from appliance.trust import device_identity, encryption_keys, receipt
-from appliance.trust.encryption_keys import Receiver
+from appliance.trust.encryption_keys import KEY_BYTES, Receiver
 from appliance.update import audit, receipts
 from appliance.update.device_keys import make
 from tests.update.killed_install import CHANGES
@@ -200,3 +202,80 @@ def test_halves_of_two_devices_sign_nothing(device: Device, tmp_path: Path) -> N
     with pytest.raises(KeysError, match="tell of two devices"):
         receipts.make(device)
     assert fingerprints(device, "key made") == []
+
+
+# The files
+
+
+def test_each_kind_of_key_file_has_a_format_of_its_own(device: Device) -> None:
+    make(device, "ours")
+    found = [device_identity.key_path(device), device.root / "trust" / "device-key.json"]
+    formats = [json.loads(path.read_bytes())["format"] for path in found]
+    assert formats == ["anchorhold-identity-key/1", "anchorhold-encryption-key/1"]
+
+
+def former_identity(device: Device) -> str:
+    """As versions before wrote it, byte by byte; returns the public key."""
+    public = Ed25519PrivateKey.from_private_bytes(SECRET).public_key().public_bytes_raw().hex()
+    text = f"""{{
+  "device": "{OTHER}",
+  "format": "anchorhold-device-key/1",
+  "private": "{SECRET.hex()}",
+  "public": "{public}"
+}}
+"""
+    device.identity.mkdir(parents=True)
+    device_identity.key_path(device).write_text(text)
+    device_identity.key_path(device).chmod(0o600)
+    public_half = {"device": OTHER, "format": "anchorhold-device/1", "public": public}
+    (device.identity / "device.json").write_text(json.dumps(public_half))
+    return public
+
+
+def test_an_identity_of_before_signs_and_stays(tmp_path: Path) -> None:
+    device = Device(tmp_path / "device")
+    public = former_identity(device)
+    before = device_identity.key_path(device).read_bytes()
+    audit.append(device, "tried")
+    made = receipt.read(receipts.make(device).data)
+    assert (made.device, made.key) == (OTHER, public)
+    assert device_identity.key_path(device).read_bytes() == before
+    (device.identity / "device.json").unlink()
+    assert audit.identity(device).public == public
+    assert fingerprints(device, "key made") == []
+
+
+def former_encryption_key(device: Device) -> Path:
+    path = device.root / "trust" / "device-key.json"
+    path.parent.mkdir(parents=True)
+    text = f'{{\n  "format": "anchorhold-device-key/1",\n  "name": "pump-house",\n  "private": "{SECRET.hex()}"\n}}\n'
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+def test_an_encryption_key_of_before_opens_and_stays(tmp_path: Path) -> None:
+    device = Device(tmp_path / "device")
+    path = former_encryption_key(device)
+    before = path.read_bytes()
+    key = make(device, "another name")
+    public = X25519PrivateKey.from_private_bytes(SECRET).public_key().public_bytes_raw()
+    assert key.receiver == Receiver("pump-house", public)
+    assert key.unwrap(key.receiver.wrap(bytes(KEY_BYTES), b"x"), b"x") == bytes(KEY_BYTES)
+    assert path.read_bytes() == before and not device.log.exists()
+
+
+def test_one_kind_is_not_taken_for_the_other(tmp_path: Path, device: Device) -> None:
+    make(device, "ours")
+    identity, encryption = device_identity.key_path(device), device.root / "trust" / "device-key.json"
+    former = Device(tmp_path / "former")
+    former_identity(former)
+    for wrong in (identity.read_bytes(), device_identity.key_path(former).read_bytes()):
+        other = Device(tmp_path / f"x{len(wrong)}")
+        (other.root / "trust").mkdir(parents=True)
+        (other.root / "trust" / "device-key.json").write_bytes(wrong)
+        with pytest.raises(KeysError):
+            encryption_keys.read(other)
+    identity.write_bytes(encryption.read_bytes())
+    with pytest.raises(KeysError, match="another format"):
+        device_identity.sign(device, b"x")

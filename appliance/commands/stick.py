@@ -77,7 +77,8 @@ def write(
     model of both, byte by byte. It pays where an adapter touches few tensors and rounding is to the nearest.
 
     With --encrypt-to all files of the release but release.json and its signature are encrypted; the names are those
-    of `anchorhold stick enrol`.
+    of `anchorhold stick enrol`. Releases that are on the stick already stay as they are: those that anybody can read
+    are named, and go with --prune.
 
     The stick acknowledges what `anchorhold receipts import` has taken, so that devices needn't send it again.
     """
@@ -116,6 +117,8 @@ def write(
         )
     click.echo(f"{written.stick}: {written.name} {written.version} (release {written.counter}), read back")
     click.echo(f"devices accept it until {clock.to_text(written.expires)}")
+    if written.clear:
+        click.echo(f"anybody who has the stick can read {', '.join(written.clear)}, which isn't encrypted")
 
 
 @command.command()

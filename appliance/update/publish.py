@@ -58,6 +58,7 @@ class Written:
     counter: int
     timestamp: int
     expires: datetime
+    clear: tuple[str, ...] = ()  # other releases that are readable on a stick that was to be encrypted
 
 
 def _release_entries(
@@ -249,6 +250,16 @@ def _take_place(files: dict[str, TargetFile], entries: parts.Entries, manifest: 
     return any(path not in files or files[path].hashes != entry.hashes for path, entry in former.items())
 
 
+def _tell_of_clear(held: carried.Held, emit: Emit) -> tuple[str, ...]:
+    """What stays readable on a stick that is encrypted, and what was; told before anything is copied."""
+    others = [each.signed.targets for site, each in held.own.items() if site != held.site]
+    was = [held.before.files] if held.before is not None else []
+    mine = [held.own[held.site].signed.targets] if held.site in held.own else []
+    before = sealed_publishing.in_the_clear([*was, *others, *mine])
+    after = sealed_publishing.in_the_clear([held.files, held.theirs, *others])
+    return sealed_publishing.warn_of_clear(before, after, emit)
+
+
 def write_stick(
     keys_folder: Path,
     signers: Mapping[str, Sequence[Signer]],
@@ -313,6 +324,7 @@ def write_stick(
         if receivers:
             entries = sealed_publishing.seal_all(entries, release, receivers, emit)
         stale = _take_place(files, entries, manifest)
+        clear = _tell_of_clear(held, emit) if receivers else ()
         entries.update(acknowledging.add(keys_folder, stick, held, acknowledged, emit))
         expires = now + timedelta(days=expires_days)
         targets, own, state = _sign_targets(keys_folder, held, state, signers, expires, newest, now)
@@ -343,6 +355,7 @@ def write_stick(
         counter,
         state.timestamp,
         min(expires, targets.signed.expires, *(each.signed.expires for each in own.values())),
+        clear,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,67 @@ from appliance.events import Emit, Event
 from appliance.registry import signature
 from appliance.trust.encryption_keys import Receiver
 from appliance.update import parts, sealed_format
+from appliance.update import stick as sticks
 from appliance.update.sealed_format import Sealed
 from appliance.update.target_files import PART_ROLE, SEALED, custom_of
 
 FOLDER = "sealed"  # beside the release's folder
 _READABLE = {"manifest", signature.ROLE}  # what a device decides by before it opens anything
 _OURS = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{32}\.[0-9a-f]{64}")
+
+
+def in_the_clear(files: Iterable[Mapping[str, TargetFile]]) -> dict[str, str]:
+    """Releases of which anybody who has the stick can read more than release.json and model.sig.
+
+    Args:
+        files: signed entries of the stick, for all and for each site.
+
+    Returns:
+        "NAME VERSION" of each, by the digest of its release.json; those whose model is sealed, but a delta of it
+        isn't, are among them.
+    """
+    found: dict[str, str] = {}
+    for entries in files:
+        for offer in sticks.find_offers(entries):
+            head = sticks.target_path(offer.name, offer.version, "")
+            own = {path: custom_of(entry) for path, entry in entries.items() if path.startswith(head)}
+            sealed = {_whole(path, custom) for path, custom in own.items() if SEALED in custom}
+            for path, custom in own.items():
+                if custom.get("role") not in _READABLE and _whole(path, custom) not in sealed:
+                    found[offer.manifest.sha256] = f"{offer.name} {offer.version}"
+    return found
+
+
+def _whole(path: str, custom: Mapping[str, Any]) -> str:
+    """The file that an entry is of: of one that lies there in parts only the first part says that it is sealed."""
+    return str(custom.get("of", path)) if custom.get("role") == PART_ROLE else path
+
+
+def warn_of_clear(before: Mapping[str, str], after: Mapping[str, str], emit: Emit) -> tuple[str, ...]:
+    """Tell of what can be read on a stick that is about to be encrypted.
+
+    Args:
+        before: releases in the clear on the stick as it was, as `in_the_clear` gives them.
+        after: the same of the stick as it will be.
+
+    Returns:
+        Those that stay, as people name them.
+    """
+    stay = tuple(after.values())
+    if stay:
+        text = (
+            f"not encrypted, and readable by whoever has this stick: {', '.join(stay)}; "
+            "--prune takes them off it, an empty stick never had them"
+        )
+        emit(Event("stick", "warning", text))
+    gone = [name for digest, name in before.items() if digest not in after]
+    if gone:
+        text = (
+            f"this stick held {', '.join(gone)} in the clear: the files go, but a flash stick may keep their blocks; "
+            "take a new one if nobody may read them"
+        )
+        emit(Event("stick", "warning", text))
+    return stay
 
 
 def _sealed_file(

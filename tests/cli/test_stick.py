@@ -122,6 +122,16 @@ def test_a_stick_for_one_device(
     simulator.install(stick, trust=project.keys / "root.json")
     assert simulator.active == "1.1.0"
 
+    shared = tmp_path / "shared stick"
+    shutil.move(project.release, tmp_path / "newest")
+    shutil.copytree(tmp_path / "1.0.0", project.release)
+    run("stick", "write", shared, *named)
+    shutil.rmtree(project.release)
+    shutil.move(tmp_path / "newest", project.release)
+    shown = run("stick", "write", shared, *named, "--encrypt-to", "pump-house")
+    assert "warning: not encrypted, and readable by whoever has this stick: notes 1.0.0" in shown
+    assert "anybody who has the stick can read notes 1.0.0, which isn't encrypted" in shown
+
 
 def test_a_stick_for_one_device_that_two_people_sign(project: Project, tmp_path: Path) -> None:
     """What the first of them signed is what goes out, though encrypting it again would give other bytes."""

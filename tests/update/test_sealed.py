@@ -37,10 +37,8 @@ def write(simulator: Simulator, *receivers: Receiver, version: str = "1.1.0", **
     release = simulator.folder / "releases" / version
     if not release.exists():
         make_release(release, version, given.pop("data", NEW))
-    signers = given.pop("signers", simulator.all_signers)
-    publish.write_stick(
-        simulator.keys, signers, release, simulator.stick, ignore, receivers=receivers, **given
-    )
+    signers, emit = given.pop("signers", simulator.all_signers), given.pop("emit", ignore)
+    publish.write_stick(simulator.keys, signers, release, simulator.stick, emit, receivers=receivers, **given)
 
 
 @pytest.fixture
@@ -265,6 +263,48 @@ def test_nothing_in_the_clear_stays_of_a_write_that_was_interrupted(tmp_path: Pa
     clear.write_bytes(content)  # as the stopped one has left it
     write(simulator, key_of(simulator).receiver, version="1.0.0")
     assert not clear.exists()
+
+
+def warnings(simulator: Simulator, *receivers: Receiver, version: str, **given: Any) -> list[str]:
+    """Put a release on the stick; what is warned of meanwhile."""
+    events: list[Event] = []
+    write(simulator, *receivers, version=version, emit=events.append, **given)
+    return [event.text for event in events if event.kind == "warning"]
+
+
+def test_what_stays_in_the_clear_beside_an_encrypted_release_is_named(tmp_path: Path) -> None:
+    simulator = Simulator(tmp_path)
+    simulator.publish("1.0.0", OLD)
+    simulator.publish("1.1.0", OLD)
+    ours = key_of(simulator).receiver
+    (told,) = warnings(simulator, ours, version="1.2.0")
+    assert "readable by whoever has this stick: notes 1.1.0, notes 1.0.0;" in told and "--prune" in told
+    (told,) = warnings(simulator, ours, version="1.3.0")  # not 1.2.0, which is encrypted
+    assert "stick: notes 1.1.0, notes 1.0.0;" in told
+    assert warnings(simulator, version="1.4.0") == []  # nothing was to be hidden
+    (told,) = warnings(simulator, ours, version="1.5.0", prune=True)
+    assert "held notes 1.4.0, notes 1.1.0, notes 1.0.0 in the clear" in told and "take a new one" in told
+    assert warnings(simulator, ours, version="1.6.0") == []
+
+
+def test_a_release_that_was_in_the_clear_before_it_was_encrypted_is_named(tmp_path: Path) -> None:
+    simulator = Simulator(tmp_path)
+    simulator.publish("1.0.0", OLD)
+    (told,) = warnings(simulator, key_of(simulator).receiver, version="1.0.0")
+    assert "held notes 1.0.0 in the clear" in told and "a flash stick may keep their blocks" in told
+
+
+def test_an_encrypted_release_in_parts_and_with_a_delta_is_not_in_the_clear(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HASH_CHUNK_BYTES", 512 * limits.KIB)
+    monkeypatch.setattr(limits, "PART_BYTES", limits.MIB)
+    simulator.stick, ours = simulator.folder / "another stick", key_of(simulator).receiver
+    base = simulator.folder / "releases" / "1.1.0" / "notes.gguf"
+    assert warnings(simulator, ours, version="1.2.0", data=NEW[:-5] + b"other", bases=[base]) == []
+    assert warnings(simulator, ours, version="1.3.0") == []
+    simulator.publish("1.4.0", NEW)  # one that lies there in parts, in the clear
+    assert "stick: notes 1.4.0;" in warnings(simulator, ours, version="1.5.0")[0]
 
 
 def test_written_again_in_the_clear_anybody_reads_it(simulator: Simulator, tmp_path: Path) -> None:

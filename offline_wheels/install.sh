@@ -43,8 +43,8 @@ while [ $# -gt 0 ]; do
 done
 case "$set_name" in
     device) folders="device tui"; checks="import llama_cpp.llama_cpp, textual" ;;
-    workshop) folders="device workshop model"; checks="import llama_cpp.llama_cpp, torch, peft" ;;
-    all) folders="device tui workshop model"; checks="import llama_cpp.llama_cpp, textual, torch, peft" ;;
+    workshop) folders="device workshop tokens model"; checks="import llama_cpp.llama_cpp, torch, peft, pkcs11" ;;
+    all) folders="device tui workshop tokens model"; checks="import llama_cpp.llama_cpp, textual, torch, peft, pkcs11" ;;
     *) die "no set named $set_name" "device, workshop or all" 2 ;;
 esac
 [ -n "$prefix" ] || die "the prefix is empty" "sh install.sh --prefix /opt/anchorhold" 2

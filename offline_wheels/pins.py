@@ -16,7 +16,7 @@ LOCKS = HERE / "locks"
 CACHE = HERE / "cache"
 WHEELS = HERE / "wheels"
 
-SETS = ("device", "tui", "workshop", "dev")
+SETS = ("device", "tui", "workshop", "tokens", "dev")
 """The locks. Each holds what its set needs beyond the ones that stand before it."""
 
 TORCH = "torch"

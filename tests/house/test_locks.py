@@ -55,7 +55,7 @@ def test_what_torch_needs_stands_in_the_lock() -> None:
 
 
 def test_what_is_installed_here_is_what_is_locked() -> None:
-    for which in ("device", "tui", "workshop"):
+    for which in ("device", "tui", "workshop", "tokens"):
         for entry in pins.read_lock(which):
             if "python_full_version" in entry.marker:
                 continue

@@ -13,6 +13,8 @@
     │   ├── ReceiptError      a device's receipt that isn't taken, and of which kind that is
     │   └── KeysError         a key can't be made, found or used
     │       ├── PassphraseError   a passphrase that opens none of the keys
+    │       ├── PinError          a wrong PIN of a hardware token
+    │       ├── TokenError        a hardware token that isn't there or can't do what is asked
     │       └── ThresholdError    too few signatures yet; nothing was published
     ├── UpdateError           a stick or release that can't be installed; the old one stays
     │   └── InstalledBaseError   a delta can't be used: the file that it is made against isn't here, or isn't intact
@@ -45,7 +47,7 @@ class ExitCode(IntEnum):
     STORAGE = 11  # no space, no permission
     GATE = 12  # measured, and not good enough to be released
     ALARM = 13  # what is watched became worse; nothing is broken
-    PASSPHRASE = 14  # a passphrase that opens no key
+    PASSPHRASE = 14  # a passphrase that opens no key, or a wrong PIN
     SIGNATURES = 15  # more people have to sign; nothing was published yet
     INTERRUPTED = 130  # stopped by the user (Ctrl-C); run again to resume
 
@@ -142,6 +144,16 @@ class PassphraseError(KeysError):
     """A passphrase that opens none of the keys that are needed."""
 
     exit_code = ExitCode.PASSPHRASE
+
+
+class PinError(KeysError):
+    """A wrong PIN of a hardware token. Never tried again by the program: a few lock the token."""
+
+    exit_code = ExitCode.PASSPHRASE
+
+
+class TokenError(KeysError):
+    """A hardware token, or what it takes to reach it, isn't there, or it can't do what is asked."""
 
 
 class ThresholdError(KeysError):

@@ -28,7 +28,13 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ANCHORHOLD_ROOT", str(tmp_path / "device"))
     monkeypatch.setenv("ANCHORHOLD_REGISTRY", str(tmp_path / "registry"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # the same device on every machine
-    for name in ("ANCHORHOLD_PASSPHRASE", "NO_COLOR", "FORCE_COLOR"):
+    for name in (
+        "ANCHORHOLD_PASSPHRASE",
+        "ANCHORHOLD_PIN",
+        "ANCHORHOLD_PKCS11_MODULE",
+        "NO_COLOR",
+        "FORCE_COLOR",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -22,6 +22,7 @@ from appliance.paths import Device
 from appliance.registry import manifest as manifests
 from appliance.trust import keys, ledger, roots
 from appliance.trust.chain import Link
+from appliance.trust.unlocking import Secrets
 from appliance.update import audit, publish, slots
 from appliance.update import install as installing
 from appliance.update import stick as sticks
@@ -29,6 +30,7 @@ from convert.gguf_file import PlannedTensor, Value, header, padding, string, u32
 from convert.tensor_types import BY_NUMBER
 
 PASSPHRASE = "correct horse"
+SECRETS = Secrets(PASSPHRASE)
 CHEAP_SCRYPT = 1 << 14
 NAME = "notes"
 
@@ -99,8 +101,8 @@ def publisher_keys(publisher: str) -> tuple[Path, dict[str, list[CryptoSigner]]]
     """A folder of keys, and the same keys unlocked."""
     kept = Path(tempfile.mkdtemp(prefix=f"anchorhold-keys-{publisher}-"))
     atexit.register(shutil.rmtree, kept, ignore_errors=True)
-    keys.create(kept / "keys", PASSPHRASE, n=CHEAP_SCRYPT)
-    return kept / "keys", keys.unlock(kept / "keys", PASSPHRASE, roots.ROLES)
+    keys.create(kept / "keys", SECRETS, n=CHEAP_SCRYPT)
+    return kept / "keys", keys.unlock(kept / "keys", SECRETS, roots.ROLES)
 
 
 class Simulator:

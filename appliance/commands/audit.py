@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from appliance.commands.audit_log import verify
 from appliance.commands.common import project_option, stage_events
+from appliance.commands.key_options import secrets_options
+
+if TYPE_CHECKING:
+    from appliance.trust.unlocking import Secrets
 
 _EPILOG = """\b
 Example:
@@ -144,25 +149,17 @@ def check(files: tuple[Path, ...]) -> None:
 @project_option
 @click.option("--by", "name", required=True, help="The name of who answers for it.")
 @click.option("--reason", required=True, help="Why the release may go out all the same.")
-@click.option(
-    "--passphrase-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A file that holds the passphrase of the project's keys.",
-)
-def waive(gate: str, folder: Path, name: str, reason: str, passphrase_file: Path | None) -> None:
+@secrets_options
+def waive(gate: str, folder: Path, name: str, reason: str, secrets: Secrets) -> None:
     """Answer for a failed GATE of the file that ships, by name and with a reason; signed into waivers.jsonl.
 
     It holds for that one file; the release carries it. GATE is what `anchorhold release` names.
     """
     from appliance.evaluation.auditing.waiving import waive as sign
     from appliance.paths import Project
-    from appliance.trust import keys
 
     project = Project.open(folder)
-    passphrase = keys.passphrase_from(passphrase_file)
-    if passphrase is None:
-        passphrase = click.prompt("Passphrase of the keys", hide_input=True)
-    waiver = sign(project, gate, name, reason, passphrase)
+    waiver = sign(project, gate, name, reason, secrets)
     click.echo(f"{waiver.gate} waived by {waiver.name} for {waiver.model[:12]}…, in {project.waivers}")
 
 

@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING
 import click
 
 from appliance.commands.common import project_option, stage_events, yes_option
+from appliance.commands.key_options import secrets_options
 
 if TYPE_CHECKING:
     from appliance.paths import Project
+    from appliance.trust.unlocking import Secrets
 
 _STAGES = ["dataset", "train", "convert", "evaluate", "release", "stick"]
 
 
-def _passphrase(project: Project, file: Path | None) -> str:
+def _try(project: Project, secrets: Secrets) -> None:
     from appliance.trust import keys
 
     keys.show(project.keys)
-    passphrase = keys.passphrase_from(file)
-    if passphrase is None:
-        passphrase = str(click.prompt("Passphrase of the signing keys", hide_input=True, err=True))
-    keys.unlock(project.keys, passphrase)
-    return passphrase
+    keys.unlock(project.keys, secrets)
+    keys.unlock_model_signing(project.keys, secrets)
 
 
 @click.command(
@@ -34,15 +33,11 @@ def _passphrase(project: Project, file: Path | None) -> str:
 @project_option
 @click.option("--until", type=click.Choice(_STAGES), help="Stop after this stage.")
 @click.option("--force", type=click.Choice(_STAGES), help="Run this stage even if nothing changed.")
-@click.option(
-    "--passphrase-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A file that holds the signing keys' passphrase (or set ANCHORHOLD_PASSPHRASE; else it is asked for).",
-)
+@secrets_options
 @click.option("--dry-run", is_flag=True, help="Say what would run and why; change nothing.")
 @yes_option
 def command(
-    folder: Path, until: str | None, force: str | None, passphrase_file: Path | None, dry_run: bool, yes: bool
+    folder: Path, until: str | None, force: str | None, secrets: Secrets, dry_run: bool, yes: bool
 ) -> None:
     """Walk the road from examples to a signed stick.
 
@@ -58,12 +53,14 @@ def command(
 
     project = Project.open(folder)
     # Asked and tried before the long work, not after it.
-    passphrase = None if (until and until != "stick") or dry_run else _passphrase(project, passphrase_file)
+    signs = until in {None, "stick"} and not dry_run
+    if signs:
+        _try(project, secrets)
     project.build.mkdir(parents=True, exist_ok=True)
     with stage_events(project.events) as emit:
         checkpoint = resolve(project.config.base.path, project.root, emit)
         if not dry_run:
-            journey = Journey(project, checkpoint, emit, passphrase, accept_days=yes)
+            journey = Journey(project, checkpoint, emit, secrets if signs else None, accept_days=yes)
             walk(journey, until=until or "", force=force or "")
     if dry_run:
         stale = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,17 +10,67 @@ import click
 
 if TYPE_CHECKING:
     from appliance.trust.pending import Change
+    from appliance.trust.unlocking import Secrets
 
 ROLES = ["root", "targets", "snapshot", "timestamp", "model-signing"]
 
 
-def passphrase_option(function: Any) -> Any:
-    """`--passphrase-file`."""
+def module_option(function: Any) -> Any:
+    """`--module`: the PKCS#11 library."""
     return click.option(
+        "--module",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="The PKCS#11 library of a hardware token.  [default: $ANCHORHOLD_PKCS11_MODULE]",
+    )(function)
+
+
+def _ask(prompt: str, *, confirm: bool = False) -> str:
+    return str(click.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True))
+
+
+def pin_option(function: Any) -> Any:
+    """`--pin-file`."""
+    return click.option(
+        "--pin-file",
+        "pin_files",
+        multiple=True,
+        metavar="[TOKEN=]FILE",
+        help="A file that holds the PIN of a hardware token, given by its label or serial number if there are several.",
+    )(function)
+
+
+def secrets_options(function: Any) -> Any:
+    """`--passphrase-file`, `--pin-file` and `--module`; the function gets them as one: `secrets`.
+
+    Nothing is asked for before it is needed.
+    """
+
+    @functools.wraps(function)
+    def with_secrets(
+        *args: Any,
+        passphrase_file: Path | None,
+        pin_files: tuple[str, ...],
+        module: Path | None,
+        **given: Any,
+    ) -> Any:
+        from appliance.trust.unlocking import Secrets
+
+        secrets = Secrets(passphrase_file=passphrase_file, pin_files=pin_files, module=module, ask=_ask)
+        return function(*args, secrets=secrets, **given)
+
+    passphrase = click.option(
         "--passphrase-file",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="A file that holds the passphrase.",
-    )(function)
+        help="A file that holds the keys' passphrase.  [default: $ANCHORHOLD_PASSPHRASE, else it is asked for]",
+    )
+    return passphrase(pin_option(module_option(with_secrets)))
+
+
+def token_secrets(pin_files: tuple[str, ...], module: Path | None) -> Secrets:
+    """What opens tokens alone."""
+    from appliance.trust.unlocking import Secrets
+
+    return Secrets(pin_files=pin_files, module=module, ask=_ask)
 
 
 def public_option(function: Any) -> Any:
@@ -27,7 +78,7 @@ def public_option(function: Any) -> Any:
     return click.option(
         "--public",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="The .public.json of a key that somebody made elsewhere; by default one is made here.",
+        help="The .public.json of a key made elsewhere, or the .key.json of a token's; by default one is made here.",
     )(function)
 
 
@@ -41,16 +92,6 @@ def threshold_option(function: Any) -> Any:
 def name_option(function: Any) -> Any:
     """`--name`: who holds the key."""
     return click.option("--name", default="", help="Who holds the key; shown to everybody.")(function)
-
-
-def asked(file: Path | None, prompt: str, *, confirm: bool = False) -> str:
-    """The passphrase, of a file, the environment, or whoever sits there."""
-    from appliance.trust import keys
-
-    given = keys.passphrase_from(file)
-    if given is not None:
-        return given
-    return str(click.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True))
 
 
 def tell(change: Change) -> None:

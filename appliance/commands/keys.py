@@ -11,10 +11,9 @@ from appliance.commands import key_ceremony
 from appliance.commands.common import project_option
 from appliance.commands.key_options import (
     ROLES,
-    asked,
     name_option,
-    passphrase_option,
     public_option,
+    secrets_options,
     tell,
     threshold_option,
 )
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from securesystemslib.signer import Key
 
     from appliance.paths import Project
+    from appliance.trust.unlocking import Secrets
 
 _EPILOG = """\b
 Example:
@@ -36,6 +36,12 @@ Several people, each with a machine and a keys folder of their own:
   anchorhold keys export to-sign.json                    # what waits for signatures
   anchorhold keys sign to-sign.json --keys my-keys       # each: shows what it is, and asks
   anchorhold keys import to-sign.json
+\b
+A key on a hardware token (PKCS#11), which signs without leaving it:
+  export ANCHORHOLD_PKCS11_MODULE=/usr/lib/softhsm/libsofthsm2.so
+  anchorhold keys tokens
+  anchorhold keys new token-keys --role targets --token workshop
+  anchorhold keys add targets --public token-keys/targets-3fa1b2c4.key.json
 \b
 A key that is lost, stolen, or old:
   anchorhold keys revoke 3fa1b2c4
@@ -81,11 +87,12 @@ for _verb in key_ceremony.VERBS:
     "others",
     multiple=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The .public.json of a key made elsewhere; it counts among its role's. May be given several times.",
+    help="The .public.json of a key made elsewhere, or the .key.json of one on a token here; it counts among "
+    "its role's. May be given several times.",
 )
 @name_option
 @click.option("--co-sign", is_flag=True, help="Root and targets also need an ML-DSA-65 (post-quantum) key.")
-@passphrase_option
+@secrets_options
 def init(
     folder: Path,
     root: tuple[int, int] | None,
@@ -94,13 +101,13 @@ def init(
     others: tuple[Path, ...],
     name: str,
     co_sign: bool,
-    passphrase_file: Path | None,
+    secrets: Secrets,
 ) -> None:
     """Make the keys of a project.
 
     By default two of three keys must sign for root and for targets: one lost key stops nothing, one stolen key
-    signs nothing. Keys of people elsewhere are given with --public, the others are made here. The passphrase is
-    asked for, or taken from --passphrase-file or ANCHORHOLD_PASSPHRASE. Keep copies of the keys folder.
+    signs nothing. Keys of people elsewhere and keys on hardware tokens are given with --public, the others are made
+    here, sealed by a passphrase. Keep copies of the keys folder.
     """
     from appliance.errors import UsageError
     from appliance.paths import Project
@@ -113,15 +120,22 @@ def init(
     for role, given in (("root", root), ("targets", targets)):
         if given:
             quorums[role] = keys.Quorum(*given)
-    brought = [key_files.read_public(path) for path in others]
-    passphrase = asked(passphrase_file, "Passphrase for the new keys", confirm=True)
-    keys.create(project.keys, passphrase, quorums=quorums, others=brought, name=name, co_sign=co_sign)
+    brought, tokens = [], []
+    for path in others:
+        role, key, info = key_files.read_brought(path)
+        if info is None:
+            brought.append((role, key))
+        else:
+            tokens.append(info)
+    keys.create(
+        project.keys, secrets, quorums=quorums, others=brought, tokens=tokens, name=name, co_sign=co_sign
+    )
     for info in keys.show(project.keys):
         click.echo(f"{info.role:<13} {info.keyid}")
-    click.echo(f"in {project.keys}; a lost passphrase can't be replaced")
+    click.echo(f"in {project.keys}; a lost passphrase or token can't be replaced, only its key")
     if any(quorum.threshold == 1 for quorum in quorums.values()):
         click.echo("one key is enough to sign: whoever steals it and its passphrase can sign releases")
-    elif not brought:
+    elif not brought and not tokens:
         click.echo(
             "all keys lie in this folder under one passphrase: that protects from loss, not from theft. "
             "Let others make theirs (`keys new`) and put them in place (`keys rotate`)"
@@ -163,7 +177,9 @@ def show(folder: Path) -> None:
         click.echo(f"{role:<13} {rule} must sign")
         for keyid in keyids:
             info = here.pop(keyid, None)
-            where = str(info.path) if info else "elsewhere"
+            where = "elsewhere" if info is None else str(info.path)
+            if info is not None and info.token is not None:
+                where += f", on the token {info.token.label} ({info.token.serial}), key {info.token.id}"
             click.echo(f"  {keyid}  {key_files.holder(known[keyid]):<12} {where}")
     for info in here.values():
         click.echo(f"nothing names this key: {info.role} {info.keyid}  {info.path}")
@@ -173,17 +189,21 @@ def show(folder: Path) -> None:
             click.echo(f"  {shortfall}")
 
 
-def _brought(project: Project, passphrase: str, role: str, name: str, public: Path | None) -> tuple[str, Key]:
-    """A key to be added: of a file from elsewhere, or made here."""
+def _brought(
+    project: Project, secrets: Secrets, role: str, name: str, public: Path | None
+) -> tuple[str, Key]:
+    """A key to be added: of a file from elsewhere or of a token, or made here."""
     from appliance.errors import UsageError
     from appliance.trust import key_files, pending
 
     pending.check_none_waits(project.keys)  # before a key is made for nothing
     if public is None:
-        return role, pending.new_key(project.keys, passphrase, role, name=name)[1]
-    theirs, key = key_files.read_public(public)
+        return role, pending.new_key(project.keys, secrets, role, name=name)[1]
+    theirs, key, info = key_files.read_brought(public)
     if theirs != role:
         raise UsageError(f"{public}: a key for {theirs}, not for {role}", "it was made for one role")
+    if info is not None:
+        key_files.adopt(project.keys, info)
     return role, key
 
 
@@ -204,7 +224,7 @@ def _thresholds(role: str, threshold: int | None) -> dict[str, int]:
 @name_option
 @threshold_option
 @project_option
-@passphrase_option
+@secrets_options
 def rotate(
     role: str,
     keyid: str | None,
@@ -212,7 +232,7 @@ def rotate(
     name: str,
     threshold: int | None,
     folder: Path,
-    passphrase_file: Path | None,
+    secrets: Secrets,
 ) -> None:
     """Replace a key of ROLE by a new one, in a new version of the root.
 
@@ -232,9 +252,8 @@ def rotate(
     if not set(former) <= set(present):
         raise UsageError(f"{keyid}: not a key of {role}", "`anchorhold keys show` lists them")
     thresholds = _thresholds(role, threshold)
-    passphrase = asked(passphrase_file, "Passphrase of the keys")
-    added = _brought(project, passphrase, role, name, public)
-    tell(pending.change_root(project.keys, passphrase, add=[added], remove=former, thresholds=thresholds))
+    added = _brought(project, secrets, role, name, public)
+    tell(pending.change_root(project.keys, secrets, add=[added], remove=former, thresholds=thresholds))
 
 
 @command.command()
@@ -243,14 +262,14 @@ def rotate(
 @name_option
 @threshold_option
 @project_option
-@passphrase_option
+@secrets_options
 def add(
     role: str,
     public: Path | None,
     name: str,
     threshold: int | None,
     folder: Path,
-    passphrase_file: Path | None,
+    secrets: Secrets,
 ) -> None:
     """Add a key to ROLE, in a new version of the root."""
     from appliance.paths import Project
@@ -258,17 +277,16 @@ def add(
 
     project = Project.open(folder)
     thresholds = _thresholds(role, threshold)
-    passphrase = asked(passphrase_file, "Passphrase of the keys")
-    added = _brought(project, passphrase, role, name, public)
-    tell(pending.change_root(project.keys, passphrase, add=[added], thresholds=thresholds))
+    added = _brought(project, secrets, role, name, public)
+    tell(pending.change_root(project.keys, secrets, add=[added], thresholds=thresholds))
 
 
 @command.command()
 @click.argument("keyid")
 @click.option("--threshold", type=click.IntRange(min=1), help="How many of the keys left must sign.")
 @project_option
-@passphrase_option
-def revoke(keyid: str, threshold: int | None, folder: Path, passphrase_file: Path | None) -> None:
+@secrets_options
+def revoke(keyid: str, threshold: int | None, folder: Path, secrets: Secrets) -> None:
     """Take the key whose id begins with KEYID out of the root.
 
     A device that has seen the new root refuses what only that key signed. A device that hasn't can still be
@@ -282,8 +300,7 @@ def revoke(keyid: str, threshold: int | None, folder: Path, passphrase_file: Pat
     full = roots.resolve(root, keyid)
     roles = [role for role in roots.ROLES if full in root.roles[role].keyids]
     thresholds = {} if threshold is None else dict.fromkeys(roles, threshold)
-    passphrase = asked(passphrase_file, "Passphrase of the root keys")
-    tell(pending.change_root(project.keys, passphrase, remove=[full], thresholds=thresholds))
+    tell(pending.change_root(project.keys, secrets, remove=[full], thresholds=thresholds))
 
 
 @command.command()

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from appliance.commands.common import project_option
+from appliance.commands.key_options import secrets_options
+
+if TYPE_CHECKING:
+    from appliance.trust.unlocking import Secrets
 
 _EPILOG = """\b
 Example:
@@ -16,18 +21,14 @@ Example:
 
 @click.command("release", epilog=_EPILOG)
 @project_option
-@click.option(
-    "--passphrase-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A file that holds the signing keys' passphrase; with it (or ANCHORHOLD_PASSPHRASE) model.sig is made too.",
-)
-def command(folder: Path, passphrase_file: Path | None) -> None:
+@secrets_options
+def command(folder: Path, secrets: Secrets) -> None:
     """Put model, report and provenance together under one version.
 
     Writes build/release/ with release.json, whose SHA-256 is the release's digest: made again from equal
-    inputs it is the same. With the passphrase at hand and keys that sign models it is signed in the OMS format
-    (model.sig, which `anchorhold verify` checks); `anchorhold stick write` does the same, and signs what devices
-    trust. The version is the one in anchorhold.toml.
+    inputs it is the same. Where there is a key that signs models, and its passphrase or PIN needn't be asked for,
+    it is signed in the OMS format (model.sig, which `anchorhold verify` checks); `anchorhold stick write` does the
+    same, and signs what devices trust. The version is the one in anchorhold.toml.
     """
     from appliance.base_model import resolve
     from appliance.events import ignore
@@ -51,9 +52,8 @@ def command(folder: Path, passphrase_file: Path | None) -> None:
 
     run_stage(Journey(project, checkpoint, ignore), "release", action)
     ((release, recorded),) = made
-    passphrase = keys.passphrase_from(passphrase_file)
-    if passphrase is not None and (project.keys / keys.ROOT_FILE).exists():
-        key = keys.unlock_model_signing(project.keys, passphrase)
+    if (project.keys / keys.ROOT_FILE).exists():
+        key = keys.unlock_model_signing(project.keys, secrets, at_hand=True)
         if key is not None:
             sign_folder(release.folder, key)
     click.echo(f"{release.manifest.name} {release.manifest.version}")

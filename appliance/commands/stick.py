@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from appliance.commands.common import project_option
+from appliance.commands.key_options import secrets_options
+
+if TYPE_CHECKING:
+    from appliance.trust.unlocking import Secrets
 
 _EPILOG = """\b
 Example:
@@ -30,11 +35,7 @@ def command() -> None:
 @command.command()
 @click.argument("path", required=False, type=click.Path(file_okay=False, path_type=Path))
 @project_option
-@click.option(
-    "--passphrase-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A file that holds the passphrase.",
-)
+@secrets_options
 @click.option("--prune", is_flag=True, help="Leave only this release on the stick.")
 @click.option("--replace", is_flag=True, help="Publish other content under a version that is out already.")
 @click.option(
@@ -59,7 +60,7 @@ def command() -> None:
 def write(
     path: Path | None,
     folder: Path,
-    passphrase_file: Path | None,
+    secrets: Secrets,
     prune: bool,
     replace: bool,
     label: str,
@@ -94,9 +95,6 @@ def write(
         raise UsageError("--delta-only needs a base", "name what devices have: --delta-from NAME@VERSION")
     project = Project.open(folder)
     keys.show(project.keys)
-    passphrase = keys.passphrase_from(passphrase_file)
-    if passphrase is None:
-        passphrase = click.prompt("Passphrase of the signing keys", hide_input=True)
     devices = Devices(registry_folder())
     acknowledged = devices.links()
     for problem in devices.problems():
@@ -106,7 +104,7 @@ def write(
             project,
             path or project.stick,
             emit,
-            passphrase=passphrase,
+            secrets=secrets,
             prune=prune,
             replace=replace,
             label=label,

@@ -11,6 +11,7 @@ from appliance import __version__, storage
 from appliance.conversion import AUTO, frontier_file, ships
 from appliance.events import Emit
 from appliance.paths import Project
+from appliance.trust.unlocking import Secrets
 
 Inputs = dict[str, Any]
 
@@ -23,7 +24,7 @@ class Journey:
         project: the project.
         checkpoint: the base's folder.
         emit: gets the events.
-        passphrase: opens the signing keys; None where no stick is to be written.
+        secrets: open the signing keys; None where no stick is to be written.
         restart: a forced training begins again instead of going on from its checkpoint.
         checkpoint_seconds: time between the training's checkpoints.
         strict: the dataset stops on the first bad row.
@@ -33,7 +34,7 @@ class Journey:
     project: Project
     checkpoint: Path
     emit: Emit
-    passphrase: str | None = None
+    secrets: Secrets | None = None
     restart: bool = False
     checkpoint_seconds: float = 60.0
     strict: bool = False
@@ -245,7 +246,7 @@ def _stick(journey: Journey) -> None:
         project,
         project.stick,
         journey.emit,
-        passphrase=journey.passphrase,
+        secrets=journey.secrets,
         replace=at_home,
         leaves=not at_home,
     )

@@ -6,6 +6,7 @@ hang on who signs it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,9 +29,22 @@ def covered(manifest: manifests.Manifest, digest: str) -> dict[str, str]:
     return {manifests.FILE_NAME: digest, **{file.name: file.sha256 for file in manifest.files}}
 
 
-def make(manifest: manifests.Manifest, digest: str, key: ec.EllipticCurvePrivateKey) -> bytes:
-    """The bundle of a release. Equal releases and an equal key give equal bytes."""
+def make(manifest: manifests.Manifest, digest: str, key: oms_bundle.SigningKey) -> bytes:
+    """The bundle of a release. Equal releases and an equal key give equal bytes, unless the key is in a token."""
     return oms_bundle.sign(f"{manifest.name}-{manifest.version}", covered(manifest, digest), key)
+
+
+def write(folder: Path, manifest: manifests.Manifest, digest: str, key: oms_bundle.SigningKey) -> None:
+    """Write the bundle of the release in `folder`; one of it by this key is left as it is.
+
+    A token signs otherwise each time, and people may have signed already that the release goes out with the one there.
+    """
+    path = folder / FILE_NAME
+    if path.is_file():
+        with contextlib.suppress(TrustError):
+            if oms_bundle.verify(read(folder), key.public_key()).files == covered(manifest, digest):
+                return
+    storage.write_bytes(path, make(manifest, digest, key))
 
 
 def _verify(data: bytes, keys: Mapping[str, Key]) -> oms_bundle.Bundle:
@@ -107,7 +121,7 @@ def _release(folder: Path) -> tuple[manifests.Manifest, str]:
     return manifests.parse(data), storage.sha256_bytes(data)
 
 
-def sign_folder(folder: Path, key: ec.EllipticCurvePrivateKey) -> None:
+def sign_folder(folder: Path, key: oms_bundle.SigningKey) -> None:
     """Write the bundle of the release in `folder`, after every file was compared with release.json.
 
     Raises:
@@ -118,7 +132,7 @@ def sign_folder(folder: Path, key: ec.EllipticCurvePrivateKey) -> None:
     if found != wanted:
         wrong = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
         raise TrustError(f"{folder / wrong[0]}: not what release.json says", "run `anchorhold release` again")
-    storage.write_bytes(folder / FILE_NAME, make(manifest, digest, key))
+    write(folder, manifest, digest, key)
 
 
 def verify_folder(folder: Path, keys: Mapping[str, Key]) -> tuple[manifests.Manifest, oms_bundle.Bundle]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from securesystemslib.signer import Key, SSlibKey
+from securesystemslib.signer import CryptoSigner, Key, Signer, SSlibKey
 
 from appliance import storage
-from appliance.errors import KeysError, PassphraseError
-from appliance.trust import limits, roots, sealing
+from appliance.errors import KeysError, PassphraseError, TokenError
+from appliance.trust import limits, roots, sealing, token_signing
+from appliance.trust.hardware_tokens import Place
+from appliance.trust.token_signing import TokenSigner
+from appliance.trust.unlocking import Secrets
 
+TOKEN_FORMAT = "anchorhold-token-key/1"  # noqa: S105 -- no password
 PUBLIC_FORMAT = "anchorhold-public-key/1"
 KNOWN_ROLES = (*roots.ROLES, roots.MODEL_SIGNING)
 _SUFFIX, _PUBLIC_SUFFIX = ".key.json", ".public.json"
@@ -22,7 +26,7 @@ _NAME_CHARACTERS = 64
 
 @dataclass(frozen=True)
 class KeyInfo:
-    """What a key file says without its passphrase.
+    """What a key file says without its passphrase or PIN.
 
     Attributes:
         role: of TUF, `model-signing`, or `site-NAME` (delegation.py).
@@ -31,6 +35,7 @@ class KeyInfo:
         path: of the file.
         type: `ed25519`, `p256` or `ml-dsa-65`.
         name: who holds it; may be empty.
+        token: where it is, if it is on a hardware token; else it lies sealed in the file.
     """
 
     role: str
@@ -39,6 +44,15 @@ class KeyInfo:
     path: Path
     type: str = sealing.ED25519
     name: str = ""
+    token: Place | None = None
+
+    @property
+    def public_key(self) -> SSlibKey:
+        """Its public half as TUF metadata holds it."""
+        key = sealing.public_of(self.type, bytes.fromhex(self.public))
+        if self.name:
+            key.unrecognized_fields[sealing.NAME_FIELD] = self.name
+        return key
 
     @property
     def words(self) -> str:
@@ -76,16 +90,21 @@ def read(path: Path) -> tuple[KeyInfo, dict[str, Any]]:
     """
     value = _load(path)
     try:
-        if value["format"] != sealing.FORMAT:
+        if value["format"] not in {sealing.FORMAT, TOKEN_FORMAT}:
             raise ValueError("another format")
         texts = [value["role"], value["keyid"], value["public"]]
         texts += [value.get("type", sealing.ED25519), value.get("name", "")]
-        if not all(isinstance(text, str) for text in texts):
+        on_token = value["format"] == TOKEN_FORMAT
+        where = [value["token"][part] for part in ("label", "serial", "id")] if on_token else []
+        if not all(isinstance(text, str) for text in texts + where):
             raise ValueError("a field is no text")
+        role, keyid, public, kind, name = texts
+        info = KeyInfo(role, keyid, public, path, kind, name, Place(*where) if where else None)
+        if where and (not bytes.fromhex(where[2]) or info.public_key.keyid != keyid):
+            raise ValueError("its id isn't the key's own")  # a sealed key's fields are sealed with it
     except (ValueError, KeyError, TypeError) as error:
         raise KeysError(f"{path}: not a key file ({error})", "restore the key from its backup") from error
-    role, keyid, public, kind, name = texts
-    return KeyInfo(role, keyid, public, path, kind, name), value
+    return info, value
 
 
 def find(folder: Path) -> list[KeyInfo]:
@@ -123,24 +142,72 @@ def write(
     return read(path)[0]
 
 
-def open_all(infos: Iterable[KeyInfo], passphrase: str) -> list[tuple[KeyInfo, sealing.PrivateKey]]:
-    """The keys that `passphrase` opens; those of other people, under other passphrases, are left out.
+def write_token(
+    folder: Path, role: str, place: Place, kind: str, public: SSlibKey, name: str = ""
+) -> KeyInfo:
+    """Write the file of a key on a hardware token: where it is, and nothing secret. Written again it stays the same.
+
+    Args:
+        folder: of keys.
+        role: that the key signs for.
+        place: the token, and the key on it.
+        kind: of the key.
+        public: its public half.
+        name: who holds it.
+    """
+    value = {
+        "format": TOKEN_FORMAT,
+        "role": role,
+        "type": kind,
+        "keyid": public.keyid,
+        "public": sealing.public_bytes(public).hex(),
+        "token": asdict(place),
+        **({"name": name} if name else {}),
+    }
+    path = folder / f"{role}-{public.keyid[:8]}{_SUFFIX}"
+    storage.write_json(path, value, mode=0o600)
+    return read(path)[0]
+
+
+def adopt(folder: Path, info: KeyInfo) -> None:
+    """Have the file of a key on a token in `folder` too."""
+    assert info.token is not None
+    if info.keyid not in {there.keyid for there in find(folder)}:
+        write_token(folder, info.role, info.token, info.type, info.public_key, info.name)
+
+
+def open_all(
+    infos: Iterable[KeyInfo], secrets: Secrets
+) -> list[tuple[KeyInfo, sealing.PrivateKey | TokenSigner]]:
+    """The keys that `secrets` open. Those of other people, under other passphrases or on tokens that aren't here, are
+    left out.
 
     Raises:
         PassphraseError: there are keys, and it opens none.
-        KeysError: one is damaged.
+        TokenError: there are keys, and the tokens that hold them aren't here.
+        PinError: a token's PIN is wrong. It isn't passed over: the next wrong one may lock the token.
+        KeysError: one is damaged, or another key is in its place on the token.
     """
-    opened, wrong = [], None
+    opened: list[tuple[KeyInfo, sealing.PrivateKey | TokenSigner]] = []
+    wrong: KeysError | None = None
     for info in infos:
         try:
-            private = sealing.unseal(read(info.path)[1], passphrase, str(info.path))
-        except PassphraseError as error:
+            if info.token is None:
+                value = read(info.path)[1]
+                opened.append((info, sealing.unseal(value, secrets.passphrase(), str(info.path))))
+            else:
+                found = token_signing.open_key(info.token, info.public_key, info.type, secrets)
+                opened.append((info, found))
+        except (PassphraseError, TokenError) as error:
             wrong = wrong or error
-            continue
-        opened.append((info, private))
     if wrong is not None and not opened:
         raise wrong
     return opened
+
+
+def signer(key: sealing.PrivateKey | TokenSigner) -> Signer:
+    """What signs metadata with an opened key."""
+    return key if isinstance(key, TokenSigner) else CryptoSigner(key)
 
 
 def write_public(info: KeyInfo, key: Key) -> Path:
@@ -156,6 +223,22 @@ def holder(key: Key) -> str:
     """Who holds a key, as its public half says; "" if it doesn't."""
     name = key.unrecognized_fields.get(sealing.NAME_FIELD, "")
     return name if isinstance(name, str) else ""
+
+
+def read_brought(path: Path) -> tuple[str, Key, KeyInfo | None]:
+    """Role and key of a public key's file, or of the key file of a token, which holds nothing secret.
+
+    Returns:
+        with what the key file says, if it is one.
+
+    Raises:
+        KeysError: it is neither.
+    """
+    value = _load(path)
+    if isinstance(value, dict) and value.get("format") == TOKEN_FORMAT:
+        info = read(path)[0]
+        return info.role, info.public_key, info
+    return *read_public(path), None
 
 
 def read_public(path: Path) -> tuple[str, Key]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,14 +9,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from securesystemslib.signer import CryptoSigner, Key
+from securesystemslib.signer import Key, Signer
 from tuf.api.metadata import Metadata, Root
 
 from appliance import storage
 from appliance.errors import KeysError, TrustError
-from appliance.trust import ceremony, clock, key_files, limits, roots, sealing
+from appliance.trust import ceremony, clock, key_files, limits, oms_bundle, roots, sealing
 from appliance.trust.key_files import KeyInfo
 from appliance.trust.roots import MODEL_SIGNING, ROLES
+from appliance.trust.token_signing import TokenModelKey, TokenSigner
+from appliance.trust.unlocking import Secrets
 
 ROOT_FILE = "root.json"
 HISTORY = "roots"
@@ -33,13 +34,6 @@ class Quorum(NamedTuple):
 
 SINGLE: Mapping[str, Quorum] = {"root": Quorum(1, 1), "targets": Quorum(1, 1)}
 OFFERED: Mapping[str, Quorum] = {"root": Quorum(2, 3), "targets": Quorum(2, 3)}
-
-
-def _check_passphrase(passphrase: str) -> None:
-    if not passphrase.strip():
-        raise KeysError(
-            "the passphrase is empty", "give one by prompt, --passphrase-file or ANCHORHOLD_PASSPHRASE"
-        )
 
 
 def _check_free(folder: Path) -> None:
@@ -71,11 +65,12 @@ def _leftovers(folder: Path) -> list[Path]:
 
 def create(
     folder: Path,
-    passphrase: str,
+    secrets: Secrets,
     *,
     n: int = sealing.SCRYPT_N,
     quorums: Mapping[str, Quorum] = SINGLE,
     others: Sequence[tuple[str, Key]] = (),
+    tokens: Sequence[KeyInfo] = (),
     name: str = "",
     co_sign: bool = False,
 ) -> Root:
@@ -85,19 +80,20 @@ def create(
 
     Args:
         folder: must be missing or empty. Made with mode 0700; files 0600.
-        passphrase: seals all keys that are made.
+        secrets: the passphrase seals all keys that are made; PINs open `tokens`.
         n: scrypt's cost.
         quorums: of root and targets; every other role has one key, and one for OMS bundles is made.
         others: (role, key) of people who made theirs elsewhere; they count among the quorum's keys.
+        tokens: keys on hardware tokens that are at hand; they count so too, and their files go into the folder.
         name: who holds the keys made here.
         co_sign: one more key for root and targets, ML-DSA-65, and one more signature that is needed.
 
     Raises:
         KeysError: keys or other files are there already, the passphrase is empty, or a quorum can't be met.
     """
-    _check_passphrase(passphrase)
     _check_free(folder)
     name = key_files.check_name(name)
+    others = [*others, *((info.role, info.public_key) for info in tokens)]
     strange = sorted({role for role, _ in others} - {*ROLES, MODEL_SIGNING})
     if strange:
         raise KeysError(
@@ -119,8 +115,10 @@ def create(
     thresholds = {role: quorum.threshold + (co_sign and role in OFFERED) for role, quorum in quorums.items()}
     root = roots.first(public, thresholds, clock.latest(clock.machine_time(), ()))
     request = ceremony.Request(Root.type, Metadata(root), None)
-    for key in private[Root.type]:
-        request = ceremony.with_signature(request, CryptoSigner(key))
+    passphrase = secrets.passphrase(new=True) if any(private.values()) else ""
+    held = key_files.open_all([info for info in tokens if info.role == Root.type], secrets)
+    for key in (*private[Root.type], *(key for _, key in held)):
+        request = ceremony.with_signature(request, key_files.signer(key))
     folder.parent.mkdir(parents=True, exist_ok=True)
     for path in _leftovers(folder):
         shutil.rmtree(path)
@@ -130,6 +128,8 @@ def create(
         for role, keys in private.items():
             for key in keys:
                 key_files.write(made, role, key, passphrase, name=name, n=n)
+        for info in tokens:
+            key_files.adopt(made, info)
         if request.complete:
             storage.write_bytes(made / ROOT_FILE, request.metadata.to_bytes(), mode=0o600)
         else:
@@ -143,43 +143,42 @@ def create(
 
 
 def open_role(
-    folder: Path, passphrase: str, role: str, allowed: Iterable[str] | None = None
-) -> list[CryptoSigner]:
-    """Signers of `role` in `folder` that the passphrase opens.
+    folder: Path, secrets: Secrets, role: str, allowed: Iterable[str] | None = None
+) -> list[Signer]:
+    """Signers of `role` in `folder` that can be opened.
 
     Args:
         folder: of keys.
-        passphrase: opens those of one holder; others stay shut.
+        secrets: open those of one holder; others stay shut.
         role: as the key files name it.
         allowed: ids that count; by default all.
 
     Raises:
-        PassphraseError: there are keys, and it opens none.
+        PassphraseError, TokenError, PinError: as `key_files.open_all`.
         KeysError: a key is damaged.
     """
-    _check_passphrase(passphrase)
     wanted = None if allowed is None else set(allowed)
     infos = [
         info
         for info in key_files.find(folder)
         if info.role == role and (wanted is None or info.keyid in wanted)
     ]
-    return [CryptoSigner(private) for _, private in key_files.open_all(infos, passphrase)]
+    return [key_files.signer(key) for _, key in key_files.open_all(infos, secrets)]
 
 
-def unlock(folder: Path, passphrase: str, roles: Sequence[str] = ROLES[1:]) -> dict[str, list[CryptoSigner]]:
+def unlock(folder: Path, secrets: Secrets, roles: Sequence[str] = ROLES[1:]) -> dict[str, list[Signer]]:
     """Signers of `roles` that the root names; by default of all but root, which publishing doesn't need.
 
     A role may have fewer here than must sign: the others are with other people.
 
     Raises:
         KeysError: a role has no key here, or one is damaged.
-        PassphraseError: the passphrase opens none of a role's.
+        PassphraseError, TokenError, PinError: none of a role's can be opened.
     """
     root = newest(folder)
     signers = {}
     for role in roles:
-        signers[role] = open_role(folder, passphrase, role, root.roles[role].keyids)
+        signers[role] = open_role(folder, secrets, role, root.roles[role].keyids)
         if not signers[role] and role != "targets":  # those may all be with other people
             raise KeysError(
                 f"{folder}: no such key: {role}", "restore it from its backup, or `anchorhold keys rotate` it"
@@ -187,17 +186,28 @@ def unlock(folder: Path, passphrase: str, roles: Sequence[str] = ROLES[1:]) -> d
     return signers
 
 
-def unlock_model_signing(folder: Path, passphrase: str) -> ec.EllipticCurvePrivateKey | None:
+def unlock_model_signing(
+    folder: Path, secrets: Secrets, *, at_hand: bool = False
+) -> oms_bundle.SigningKey | None:
     """The P-256 key that signs OMS bundles; None where the folder has none that the root names.
 
+    Args:
+        folder: of keys.
+        secrets: open it.
+        at_hand: None too where its passphrase or PIN would have to be asked for.
+
     Raises:
-        PassphraseError: it is there, and the passphrase doesn't open it.
+        PassphraseError, TokenError, PinError: it is there, and can't be opened.
     """
     named = roots.model_signing_keys(newest(folder))
     infos = [i for i in key_files.find(folder) if i.role == MODEL_SIGNING and i.keyid in named]
-    for _, private in key_files.open_all(infos, passphrase):
-        if isinstance(private, ec.EllipticCurvePrivateKey):
-            return private
+    if at_hand:
+        infos = [i for i in infos if (secrets.has_passphrase if i.token is None else secrets.has_pin)]
+    for info, key in key_files.open_all(infos, secrets):
+        if isinstance(key, TokenSigner) and info.type == sealing.P256:
+            return TokenModelKey(key)
+        if isinstance(key, ec.EllipticCurvePrivateKey):
+            return key
     return None
 
 
@@ -286,25 +296,3 @@ def adopt_root(folder: Path, data: bytes) -> Root:
         storage.write_bytes(kept, root_bytes(folder), mode=0o600)
     storage.write_bytes(folder / ROOT_FILE, data, mode=0o600)
     return root
-
-
-def passphrase_from(file: Path | None) -> str | None:
-    """The passphrase in `file`, or in ANCHORHOLD_PASSPHRASE; None if neither is given (then ask).
-
-    Raises:
-        KeysError: it is there but empty, or the file can't be read.
-    """
-    if file is not None:
-        try:
-            text = file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise KeysError(
-                f"{file}: can't be read ({error})", "give a file with one line of text"
-            ) from error
-    else:
-        given = os.environ.get("ANCHORHOLD_PASSPHRASE")
-        if given is None:
-            return None
-        text = given
-    _check_passphrase(text)
-    return text

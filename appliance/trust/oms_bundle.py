@@ -19,7 +19,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -320,21 +320,30 @@ def check_folder(bundle: Bundle, folder: Path, bundle_name: str = FILE_NAME) -> 
         )
 
 
-def sign(
-    name: str, files: Mapping[str, str], key: ec.EllipticCurvePrivateKey, bundle_name: str = FILE_NAME
-) -> bytes:
+class SigningKey(Protocol):
+    """What signs: a private key of `cryptography`, or one in a hardware token."""
+
+    def public_key(self) -> ec.EllipticCurvePublicKey:
+        """The public half."""
+
+    def sign(self, data: bytes, signature_algorithm: ec.EllipticCurveSignatureAlgorithm) -> bytes:
+        """A signature in DER."""
+
+
+def sign(name: str, files: Mapping[str, str], key: SigningKey, bundle_name: str = FILE_NAME) -> bytes:
     """A bundle over `files`, as the content of a file.
 
     Args:
         name: of the model.
         files: name -> SHA-256, as `digests` gives them.
-        key: P-256, P-384 or P-521. Its signature is deterministic (RFC 6979): equal files give equal bytes.
+        key: P-256, P-384 or P-521. Its signature is deterministic (RFC 6979): equal files give equal bytes; not so that
+            of a token.
         bundle_name: the bundle's own file in the folder, which it leaves out.
 
     Raises:
         UsageError: no files, or another curve.
     """
-    algorithm = _HASHES.get(key.curve.name)
+    algorithm = _HASHES.get(key.public_key().curve.name)
     if algorithm is None or not files:
         raise UsageError("an OMS bundle needs a key of P-256, P-384 or P-521 and at least one file")
     statement = {

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from securesystemslib.signer import CryptoSigner, Key
+from securesystemslib.signer import Key
 from tuf.api.metadata import Metadata, Root
 
 from appliance import storage
 from appliance.errors import KeysError, PassphraseError
-from appliance.trust import ceremony, clock, key_files, keys, roots, sealing
+from appliance.trust import ceremony, clock, hardware_tokens, key_files, keys, roots, sealing
+from appliance.trust.unlocking import Secrets
 
 
 @dataclass(frozen=True)
@@ -82,16 +83,16 @@ def drop(folder: Path, role: str) -> None:
 
 
 def sign_with_folder(
-    request: ceremony.Request, folder: Path, passphrase: str
+    request: ceremony.Request, folder: Path, secrets: Secrets
 ) -> tuple[ceremony.Request, list[str]]:
-    """`request` with the signatures of all keys in `folder` that count and that the passphrase opens.
+    """`request` with the signatures of all keys in `folder` that count and that can be opened.
 
     Returns:
         the request, and who signed.
 
     Raises:
         KeysError: no key there counts.
-        PassphraseError: some do, and the passphrase opens none of them.
+        PassphraseError, TokenError, PinError: some do, and can't be opened (`key_files.open_all`).
     """
     allowed = request.allowed()
     infos = [info for info in key_files.find(folder) if info.keyid in allowed]
@@ -99,8 +100,8 @@ def sign_with_folder(
         wanted = ", ".join(sorted(roots.label(key) for key in allowed.values()))
         raise KeysError(f"{folder}: none of the keys that may sign {request.name}", f"they are {wanted}")
     told = []
-    for info, private in key_files.open_all(infos, passphrase):
-        request = ceremony.with_signature(request, CryptoSigner(private))
+    for info, key in key_files.open_all(infos, secrets):
+        request = ceremony.with_signature(request, key_files.signer(key))
         told.append(info.words)
     return request, told
 
@@ -142,7 +143,7 @@ def check_none_waits(folder: Path) -> None:
 
 def change_root(
     folder: Path,
-    passphrase: str,
+    secrets: Secrets,
     *,
     add: Iterable[tuple[str, Key]] = (),
     remove: Iterable[str] = (),
@@ -152,14 +153,14 @@ def change_root(
 
     Args:
         folder: of the publisher's keys.
-        passphrase: of the root keys here.
+        secrets: open the root keys here.
         add: (role, key).
         remove: full key ids.
         thresholds: those that change.
 
     Raises:
         KeysError: it can't be, or another root waits already.
-        PassphraseError: the passphrase opens none of the root keys here.
+        PassphraseError, TokenError, PinError: none of the root keys here can be opened.
     """
     check_none_waits(folder)
     before = roots.parse(keys.root_bytes(folder))
@@ -168,20 +169,20 @@ def change_root(
     request = ceremony.Request(Root.type, Metadata(root), before)
     held = {info.keyid for info in key_files.find(folder)}
     if held & set(request.allowed()):
-        request, _ = sign_with_folder(request, folder, passphrase)
+        request, _ = sign_with_folder(request, folder, secrets)
     save(folder, request)
     return finish(folder, request)
 
 
 def new_key(
-    folder: Path, passphrase: str, role: str, *, name: str = "", kind: str = "", n: int = sealing.SCRYPT_N
+    folder: Path, secrets: Secrets, role: str, *, name: str = "", kind: str = "", n: int = sealing.SCRYPT_N
 ) -> tuple[key_files.KeyInfo, Key]:
     """Make a key for `role` in `folder`, which nothing trusts yet.
 
     Args:
         folder: any folder; made if missing.
-        passphrase: seals it. Where the folder has keys already it must be that of one of them, lest a slip of the
-            finger seals a key that nobody can open.
+        secrets: the passphrase seals it. Where the folder has sealed keys already it must be that of one of them, lest
+            a slip of the finger seals a key that nobody can open.
         role: of TUF, or `model-signing`.
         name: who holds it.
         kind: by default P-256 for `model-signing`, else Ed25519.
@@ -190,19 +191,70 @@ def new_key(
     Raises:
         PassphraseError: it opens no other key there.
     """
-    present = key_files.find(folder)
+    present = [info for info in key_files.find(folder) if info.token is None]
+    passphrase = secrets.passphrase(new=not present)
     if present:
-        _check_one_opens(present, passphrase)
+        _check_one_opens(present, secrets)
     private = sealing.generate(kind or (sealing.P256 if role == roots.MODEL_SIGNING else sealing.ED25519))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     info = key_files.write(folder, role, private, passphrase, name=key_files.check_name(name), n=n)
     return info, sealing.public_key(private, info.name)
 
 
-def _check_one_opens(infos: Sequence[key_files.KeyInfo], passphrase: str) -> None:
+def new_token_key(
+    folder: Path,
+    secrets: Secrets,
+    role: str,
+    token: hardware_tokens.Token,
+    *,
+    key_id: str = "",
+    name: str = "",
+    kind: str = "",
+) -> key_files.KeyInfo:
+    """Make a key for `role` on a hardware token, or take one that is there, and write its file into `folder`.
+
+    Args:
+        folder: any folder; made if missing.
+        secrets: the token's PIN.
+        role: of TUF, `model-signing`, or a site's.
+        token: at hand.
+        key_id: of the key that is there, in hex; by default one is made.
+        name: who holds it.
+        kind: by default P-256, which every token can.
+
+    Raises:
+        PinError, TokenError: as `hardware_tokens.make` and `take`.
+        KeysError: the key can't have this role, or has one already.
+    """
+    name = key_files.check_name(name)
+    if not key_id:
+        _check_kind(role, kind or sealing.P256)  # before a key is made for nothing
+    present = {info.keyid: info for info in key_files.find(folder)}
+    pin = secrets.pin(token.label, token.serial, alone=token.alone)
+    if key_id:
+        found = hardware_tokens.take(token, pin, key_id)
+    else:
+        found = hardware_tokens.make(token, pin, kind or sealing.P256, f"anchorhold {role}")
+    assert found.public is not None
+    _check_kind(role, found.kind)
+    if found.public.keyid in present:
+        raise KeysError(
+            f"{present[found.public.keyid].path}: the same key", "one key has one role; make another"
+        )
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    place = hardware_tokens.Place(token.label, token.serial, found.id)
+    return key_files.write_token(folder, role, place, found.kind, found.public, name)
+
+
+def _check_kind(role: str, kind: str) -> None:
+    if role == roots.MODEL_SIGNING and kind != sealing.P256:
+        raise KeysError(f"{role} needs a key of P-256, not {kind}", "leave --type out, or give another --key")
+
+
+def _check_one_opens(infos: Sequence[key_files.KeyInfo], secrets: Secrets) -> None:
     for info in infos:
         try:
-            key_files.open_all([info], passphrase)
+            key_files.open_all([info], secrets)
         except PassphraseError:
             continue
         return

@@ -65,6 +65,29 @@ def public_key(private: PrivateKey, name: str = "") -> SSlibKey:
     return key
 
 
+def public_of(kind: str, public: bytes) -> SSlibKey:
+    """A public key as TUF metadata holds it, from its bytes as key files hold them.
+
+    Raises:
+        ValueError: they are none of that type.
+    """
+    if kind == P256:
+        return SSlibKey.from_crypto(ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public))
+    if kind == ML_DSA:
+        return SSlibKey.from_crypto(mldsa.MLDSA65PublicKey.from_public_bytes(public))
+    if kind != ED25519:
+        raise ValueError(f"unknown type {kind!r}")
+    return SSlibKey.from_crypto(Ed25519PublicKey.from_public_bytes(public))
+
+
+def public_bytes(key: SSlibKey) -> bytes:
+    """The inverse of `public_of`, for Ed25519 and P-256."""
+    text = str(key.keyval["public"])
+    if key.keytype == ED25519:
+        return bytes.fromhex(text)
+    return load_pem_public_key(text.encode()).public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
 def canonical(key: Key) -> SSlibKey:
     """A public key of TUF's as we would write it, with the id that is its own: ids in metadata are only names.
 

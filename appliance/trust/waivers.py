@@ -12,6 +12,7 @@ from securesystemslib.signer import Signature
 from appliance import storage
 from appliance.errors import KeysError, TrustError, UsageError
 from appliance.trust import client, keys
+from appliance.trust.unlocking import Secrets
 
 ROLE = "targets"
 _TYPE = "anchorhold-waiver/1"
@@ -48,19 +49,19 @@ def _signed_bytes(gate: str, model: str, name: str, reason: str) -> bytes:
     )
 
 
-def sign(folder: Path, passphrase: str, gate: str, model: str, name: str, reason: str) -> Waiver:
+def sign(folder: Path, secrets: Secrets, gate: str, model: str, name: str, reason: str) -> Waiver:
     """A waiver signed with the project's `targets` key.
 
     Raises:
         UsageError: without a name or a reason.
-        KeysError: no key, or a wrong passphrase.
+        KeysError: no key, or a wrong passphrase or PIN.
     """
     name, reason = " ".join(name.split()), " ".join(reason.split())
     if not name or not reason or len(reason) > _LONGEST:
         raise UsageError(
             "a waiver needs the name of a person and a reason", "give both with --by and --reason"
         )
-    signers = keys.unlock(folder, passphrase, (ROLE,))[ROLE]
+    signers = keys.unlock(folder, secrets, (ROLE,))[ROLE]
     if not signers:
         raise KeysError(f"{folder}: no {ROLE} key here", "a waiver is signed where one is")
     signer = signers[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import ec
 from securesystemslib.signer import Key
 from tuf.api.metadata import Root, TargetFile
 
@@ -25,7 +24,7 @@ def prepare(
     manifest: manifests.Manifest,
     digest: str,
     keys: Mapping[str, Key],
-    key: ec.EllipticCurvePrivateKey | None,
+    key: oms_bundle.SigningKey | None,
     emit: Emit,
 ) -> Path | None:
     """The bundle of the release in `release`, made if a key is at hand; it must hold in any case.
@@ -45,9 +44,7 @@ def prepare(
     """
     path = release / signature.FILE_NAME
     if key is not None:
-        data = signature.make(manifest, digest, key)
-        if not path.is_file() or path.read_bytes() != data:
-            storage.write_bytes(path, data)
+        signature.write(release, manifest, digest, key)
     elif not path.exists():
         emit(Event("stick", "message", "no key for OMS here: the release goes out without model.sig"))
         return None

@@ -12,22 +12,32 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import ec
 from securesystemslib.signer import Signer
 from tuf.api.metadata import Metadata, TargetFile, Targets
 
 from appliance import storage
-from appliance.errors import KeysError, TrustError, UpdateError
+from appliance.errors import TrustError, UpdateError
 from appliance.events import Emit, Event
 from appliance.paths import Project
 from appliance.registry import manifest as manifests
 from appliance.registry import signature
 from appliance.registry import version as versions
 from appliance.registry.sightings import StickNote
-from appliance.trust import client, clock, delegation, encryption_keys, keys, ledger, limits, roots
+from appliance.trust import (
+    client,
+    clock,
+    delegation,
+    encryption_keys,
+    keys,
+    ledger,
+    limits,
+    oms_bundle,
+    roots,
+)
 from appliance.trust.chain import Link
 from appliance.trust.encryption_keys import Receiver
 from appliance.trust.folder import read_inside
+from appliance.trust.unlocking import Secrets
 from appliance.update import (
     acknowledging,
     carried,
@@ -270,7 +280,7 @@ def write_stick(
     expires_days: int = 365,
     prune: bool = False,
     replace: bool = False,
-    model_key: ec.EllipticCurvePrivateKey | None = None,
+    model_key: oms_bundle.SigningKey | None = None,
     now: datetime | None = None,
     noting: Callable[[str, int], None] | None = None,
     acknowledged: Mapping[str, Link] | None = None,
@@ -383,7 +393,7 @@ def publish_project(
     stick: Path,
     emit: Emit,
     *,
-    passphrase: str | None = None,
+    secrets: Secrets | None = None,
     prune: bool = False,
     replace: bool = False,
     label: str = "",
@@ -396,7 +406,7 @@ def publish_project(
     """Sign a project's release with its keys and write it to `stick`; the registry is told.
 
     Args:
-        passphrase: by default ANCHORHOLD_PASSPHRASE.
+        secrets: open the keys; by default ANCHORHOLD_PASSPHRASE and ANCHORHOLD_PIN.
         prune, replace, bases, whole: as for `write_stick`.
         encrypt_to: names of enrolled devices, the only ones that can read the release; by default all can.
         label: what the stick is called; empty: as its folder.
@@ -404,19 +414,14 @@ def publish_project(
         acknowledged: as for `write_stick`.
 
     Raises:
-        KeysError: no keys, or no or a wrong passphrase.
+        KeysError: no keys, no or a wrong passphrase or PIN, or a token that isn't there.
         UpdateError, TrustError: as `write_stick`.
     """
     keys.show(project.keys)
     receivers = encryption_keys.enrolled(project.keys, encrypt_to)
-    passphrase = passphrase or keys.passphrase_from(None)
-    if passphrase is None:
-        raise KeysError(
-            "no passphrase to unlock the signing keys",
-            "set ANCHORHOLD_PASSPHRASE, or run `anchorhold stick write`",
-        )
-    signers = {**keys.unlock(project.keys, passphrase), **sites.unlock(project.keys, passphrase)}
-    model_key = keys.unlock_model_signing(project.keys, passphrase)
+    secrets = secrets or Secrets()
+    signers = {**keys.unlock(project.keys, secrets), **sites.unlock(project.keys, secrets)}
+    model_key = keys.unlock_model_signing(project.keys, secrets)
     by = next((signer.public_key.keyid for signer in signers["targets"]), "")
     note = StickNote(project.release, label or stick.resolve().name, by, emit)
     written = write_stick(

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from securesystemslib.signer import CryptoSigner, Key
+from securesystemslib.signer import Key, Signer
 from tuf.api.metadata import Metadata, Snapshot, TargetFile, Targets
 
 from appliance import storage
-from appliance.errors import KeysError, PassphraseError, TrustError, UsageError
+from appliance.errors import KeysError, PassphraseError, TokenError, TrustError, UsageError
 from appliance.events import Emit, Event
 from appliance.trust import client, delegation, keys, limits
 from appliance.trust.folder import read_inside
+from appliance.trust.unlocking import Secrets
 
 FILE_NAME = "sites.json"
 FORMAT = "anchorhold-sites/1"
@@ -175,11 +176,11 @@ def signed_for(
     return dict(metadata.signed.targets), tuple(sorted(result.signed))
 
 
-def unlock(folder: Path, passphrase: str) -> dict[str, list[CryptoSigner]]:
-    """Signers of all sites whose keys lie in `folder` and open with the passphrase, by role."""
+def unlock(folder: Path, secrets: Secrets) -> dict[str, list[Signer]]:
+    """Signers of all sites whose keys lie in `folder` and can be opened, by role."""
     found = {}
     for site, rule in read(folder).items():
         role = delegation.role_of(site)
-        with contextlib.suppress(PassphraseError):  # the site's own people have another one
-            found[role] = keys.open_role(folder, passphrase, role, [key.keyid for key in rule.keys])
+        with contextlib.suppress(PassphraseError, TokenError):  # the site's own people have theirs
+            found[role] = keys.open_role(folder, secrets, role, [key.keyid for key in rule.keys])
     return found

@@ -18,7 +18,7 @@ from appliance.paths import Device, Project, registry_folder
 from appliance.registry.store import Registry
 from appliance.trust import encryption_keys, keys, roots
 from appliance.update import delta_publishing, publish
-from tests.stick_simulator import CHEAP_SCRYPT, PASSPHRASE, Simulator, make_release
+from tests.stick_simulator import CHEAP_SCRYPT, PASSPHRASE, SECRETS, Simulator, make_release
 
 Run = Callable[..., str]
 OLD = random.Random(3).randbytes(300_000)
@@ -136,8 +136,8 @@ def test_a_stick_for_one_device(
 def test_a_stick_for_one_device_that_two_people_sign(project: Project, tmp_path: Path) -> None:
     """What the first of them signed is what goes out, though encrypting it again would give other bytes."""
     quorums = {"root": keys.Quorum(1, 1), "targets": keys.Quorum(2, 2)}
-    keys.create(tmp_path / "two", PASSPHRASE, n=CHEAP_SCRYPT, quorums=quorums)
-    signers = keys.unlock(tmp_path / "two", PASSPHRASE, roots.ROLES)
+    keys.create(tmp_path / "two", SECRETS, n=CHEAP_SCRYPT, quorums=quorums)
+    signers = keys.unlock(tmp_path / "two", SECRETS, roots.ROLES)
     receiver = encryption_keys.make(Device(tmp_path / "ours"), "ours").receiver
 
     def write(*which: int) -> None:

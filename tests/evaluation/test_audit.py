@@ -26,12 +26,13 @@ from appliance.paths import Device, Project, registry_folder
 from appliance.registry.release import assemble
 from appliance.registry.store import Registry
 from appliance.trust import keys
+from appliance.trust.unlocking import Secrets
 from appliance.update.install import install
 from appliance.update.publish import publish_project
 from tests.evaluation.planted import adapted, always, measured_by_hand, prepared, ship, taught
 
 pytestmark = pytest.mark.slow
-PASSPHRASE = "correct horse battery"
+SECRETS = Secrets("correct horse battery")
 
 DESK: list[dict[str, Any]] = [
     {
@@ -296,14 +297,14 @@ def test_a_failed_gate_stops_a_release_until_somebody_answers_for_it(
     assert e.value.exit_code == 12 and f"audit waive {gate}" in e.value.hint
     assert not project.release.exists()
 
-    keys.create(project.keys, PASSPHRASE, n=1 << 14)
+    keys.create(project.keys, SECRETS, n=1 << 14)
     with pytest.raises(UsageError, match="no gate 'desk:prases' was judged"):
-        waive(project, "desk:prases", "J. Doe", "because", PASSPHRASE)
+        waive(project, "desk:prases", "J. Doe", "because", SECRETS)
     with pytest.raises(UsageError, match="passed: there is nothing to waive"):
-        waive(project, "answers:ended", "J. Doe", "because", PASSPHRASE)
+        waive(project, "answers:ended", "J. Doe", "because", SECRETS)
     with pytest.raises(UsageError, match="the name of a person and a reason"):
-        waive(project, gate, " ", "because", PASSPHRASE)
-    waiver = waive(project, gate, "J. Doe", "cases are two  only", PASSPHRASE)
+        waive(project, gate, " ", "because", SECRETS)
+    waiver = waive(project, gate, "J. Doe", "cases are two  only", SECRETS)
     release = assemble(project, ignore)
     assert release.manifest.raw["evaluation"]["waivers"] == [waiver.to_json()]
     assert waiver.reason == "cases are two only"
@@ -314,7 +315,7 @@ def test_a_failed_gate_stops_a_release_until_somebody_answers_for_it(
     project.waivers.write_text(line.replace("two only", "none"))
     with pytest.raises(TrustError, match="the signature of the waiver of desk:parses doesn't hold"):
         assemble(project, ignore)
-    other = keys.create(project.root / "other-keys", PASSPHRASE, n=1 << 14)
+    other = keys.create(project.root / "other-keys", SECRETS, n=1 << 14)
     assert other
     project.waivers.write_text("")
     with pytest.raises(GateError):
@@ -327,10 +328,10 @@ def test_a_device_shows_the_card_that_was_signed(
     evaluate(project, ignore, checkpoint=tiny_checkpoint, threads=1)
     audited(project, tiny_checkpoint)
     gate = failed_gate(project)
-    keys.create(project.keys, PASSPHRASE, n=1 << 14)
-    waive(project, gate, "J. Doe", "two cases only", PASSPHRASE)
+    keys.create(project.keys, SECRETS, n=1 << 14)
+    waive(project, gate, "J. Doe", "two cases only", SECRETS)
     assemble(project, ignore)
-    publish_project(project, tmp_path / "stick", ignore, passphrase=PASSPHRASE)
+    publish_project(project, tmp_path / "stick", ignore, secrets=SECRETS)
     device = Device(tmp_path / "hut")
     install(tmp_path / "stick", device, ignore, trust=project.keys / "root.json")
     program = [sys.executable, "-m", "appliance", "status", "--card", "--root", str(device.root)]

@@ -17,6 +17,7 @@ from appliance.commands.common import stage_events
 from appliance.events import Event
 from appliance.paths import Project
 from appliance.pipeline import STAGES, Journey, walk
+from appliance.trust.unlocking import Secrets
 
 
 def main() -> None:
@@ -34,7 +35,7 @@ def main() -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         checkpoint = resolve(project.config.base.path, project.root, emit)
-        journey = Journey(project, checkpoint, emit, os.environ["ANCHORHOLD_PASSPHRASE"])
+        journey = Journey(project, checkpoint, emit, Secrets())
         walk(replace(journey, emit=die))
 
 

@@ -20,7 +20,7 @@ from appliance.registry.store import Registry
 from appliance.update import install as installing
 from appliance.update import publish
 from tests.registry.test_command import run
-from tests.stick_simulator import NAME, PASSPHRASE, Simulator, accept, make_release
+from tests.stick_simulator import NAME, PASSPHRASE, SECRETS, Simulator, accept, make_release
 
 MADE_OF = {"base": {"weights": "b" * 64}, "dataset": "d" * 64, "training": {"adapter_sha256": "a" * 64}}
 PROGRAM = Path(__file__).with_name("stick_writer.py")
@@ -42,7 +42,7 @@ def write(
     project: Project, stick: Path, events: list[Event] | None = None, **given: object
 ) -> publish.Written:
     emit = ignore if events is None else events.append
-    return publish.publish_project(project, stick, emit, passphrase=PASSPHRASE, **given)  # type: ignore[arg-type]
+    return publish.publish_project(project, stick, emit, secrets=SECRETS, **given)  # type: ignore[arg-type]
 
 
 def seen() -> list[Sighting]:

@@ -17,6 +17,7 @@ from appliance.events import Emit, Event, ignore
 from appliance.paths import Device
 from appliance.registry import manifest as manifests
 from appliance.trust import limits
+from appliance.trust.unlocking import Secrets
 from appliance.update import audit, copying, slots
 from appliance.update import install as installing
 from tests.stick_simulator import PASSPHRASE, Simulator, flip_bit, leftovers
@@ -374,4 +375,4 @@ def test_the_passphrase_that_publishing_needs(simulator: Simulator, monkeypatch:
 
     monkeypatch.setenv("ANCHORHOLD_PASSPHRASE", PASSPHRASE + "x")
     with pytest.raises(KeysError, match="wrong passphrase"):
-        keys.unlock(simulator.keys, keys.passphrase_from(None) or "")
+        keys.unlock(simulator.keys, Secrets())

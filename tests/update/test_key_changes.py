@@ -15,16 +15,16 @@ from appliance.events import Event, ignore
 from appliance.paths import Device
 from appliance.trust import key_files, keys, ledger, pending, roots
 from appliance.update import publish
-from tests.stick_simulator import CHEAP_SCRYPT, PASSPHRASE, Simulator, make_release
+from tests.stick_simulator import CHEAP_SCRYPT, SECRETS, Simulator, make_release
 
 
 def changed(simulator: Simulator, role: str) -> Root:
     """Replace the one key of a role, as `anchorhold keys rotate` does."""
     former = keys.newest(simulator.keys).roles[role].keyids
-    _, key = pending.new_key(simulator.keys, PASSPHRASE, role, n=CHEAP_SCRYPT)
-    change = pending.change_root(simulator.keys, PASSPHRASE, add=[(role, key)], remove=former)
+    _, key = pending.new_key(simulator.keys, SECRETS, role, n=CHEAP_SCRYPT)
+    change = pending.change_root(simulator.keys, SECRETS, add=[(role, key)], remove=former)
     assert change.valid
-    simulator.all_signers = keys.unlock(simulator.keys, PASSPHRASE, keys.ROLES)
+    simulator.all_signers = keys.unlock(simulator.keys, SECRETS, keys.ROLES)
     return keys.newest(simulator.keys)
 
 
@@ -131,8 +131,8 @@ def test_a_release_of_a_revoked_key(simulator: Simulator, tmp_path: Path) -> Non
 def test_one_signature_of_two_and_one_key_twice(tmp_path: Path) -> None:
     simulator = Simulator(tmp_path)
     shutil.rmtree(simulator.keys)
-    keys.create(simulator.keys, PASSPHRASE, n=CHEAP_SCRYPT, quorums=keys.OFFERED)
-    simulator.all_signers = keys.unlock(simulator.keys, PASSPHRASE, keys.ROLES)
+    keys.create(simulator.keys, SECRETS, n=CHEAP_SCRYPT, quorums=keys.OFFERED)
+    simulator.all_signers = keys.unlock(simulator.keys, SECRETS, keys.ROLES)
     assert [len(simulator.all_signers[role]) for role in keys.ROLES] == [3, 3, 1, 1]
     simulator.publish("1.0.0")
     simulator.install()
@@ -219,7 +219,7 @@ def test_a_folder_of_before_roots_could_change(simulator: Simulator) -> None:
     for signer in simulator.all_signers["root"]:
         metadata.sign(signer, append=True)
     (simulator.keys / "root.json").write_bytes(metadata.to_bytes())
-    assert keys.unlock_model_signing(simulator.keys, PASSPHRASE) is None
+    assert keys.unlock_model_signing(simulator.keys, SECRETS) is None
     changed(simulator, "targets")
     assert sorted(keys.root_history(simulator.keys)) == [1, 2]
 
@@ -227,10 +227,10 @@ def test_a_folder_of_before_roots_could_change(simulator: Simulator) -> None:
 def test_an_ml_dsa_key_that_must_sign_too(tmp_path: Path) -> None:
     simulator = Simulator(tmp_path)
     shutil.rmtree(simulator.keys)
-    keys.create(simulator.keys, PASSPHRASE, n=CHEAP_SCRYPT, co_sign=True)
+    keys.create(simulator.keys, SECRETS, n=CHEAP_SCRYPT, co_sign=True)
     root = keys.newest(simulator.keys)
     assert {key.scheme for key in root.keys.values()} == {"ed25519", "ml-dsa-65/1"}
-    simulator.all_signers = keys.unlock(simulator.keys, PASSPHRASE, keys.ROLES)
+    simulator.all_signers = keys.unlock(simulator.keys, SECRETS, keys.ROLES)
     simulator.publish("1.0.0")
     simulator.install()
     assert len(simulator.check().verified.signers) == 2

@@ -16,7 +16,7 @@ from appliance.events import ignore
 from appliance.registry import signature
 from appliance.trust import keys, oms_bundle, pending, roots
 from appliance.update import model_signature, publish
-from tests.stick_simulator import CHEAP_SCRYPT, PASSPHRASE, Simulator, flip_bit, make_release
+from tests.stick_simulator import CHEAP_SCRYPT, SECRETS, Simulator, flip_bit, make_release
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 OTHER = ec.generate_private_key(ec.SECP256R1())
@@ -107,7 +107,7 @@ def write(simulator: Simulator, version: str, model_key: ec.EllipticCurvePrivate
 
 
 def test_it_travels_with_the_release(simulator: Simulator) -> None:
-    write(simulator, "1.0.0", keys.unlock_model_signing(simulator.keys, PASSPHRASE))
+    write(simulator, "1.0.0", keys.unlock_model_signing(simulator.keys, SECRETS))
     report = simulator.check(deep=True)
     bundle = model_signature.check_stick(report)
     assert bundle is not None and bundle.name == "notes-1.0.0"
@@ -131,7 +131,7 @@ def test_a_bundle_that_does_not_hold_is_not_published(simulator: Simulator) -> N
 
 def test_a_bundle_on_the_stick_that_does_not_hold(simulator: Simulator) -> None:
     """Signed with the targets key, so that TUF believes it; not with the key for models."""
-    write(simulator, "1.0.0", keys.unlock_model_signing(simulator.keys, PASSPHRASE))
+    write(simulator, "1.0.0", keys.unlock_model_signing(simulator.keys, SECRETS))
     report = simulator.check()
     data = signature.make(report.manifest, report.digest, OTHER)
     path = model_signature.path_of("notes", "1.0.0")
@@ -155,14 +155,14 @@ def test_a_bundle_on_the_stick_that_does_not_hold(simulator: Simulator) -> None:
 
 
 def test_the_key_for_models_is_replaced_in_band(simulator: Simulator) -> None:
-    folder = write(simulator, "1.0.0", keys.unlock_model_signing(simulator.keys, PASSPHRASE))
+    folder = write(simulator, "1.0.0", keys.unlock_model_signing(simulator.keys, SECRETS))
     before = (folder / "model.sig").read_bytes()
     former = list(roots.model_signing_keys(keys.newest(simulator.keys)))
-    _, key = pending.new_key(simulator.keys, PASSPHRASE, roots.MODEL_SIGNING, n=CHEAP_SCRYPT)
-    pending.change_root(simulator.keys, PASSPHRASE, add=[(roots.MODEL_SIGNING, key)], remove=former)
+    _, key = pending.new_key(simulator.keys, SECRETS, roots.MODEL_SIGNING, n=CHEAP_SCRYPT)
+    pending.change_root(simulator.keys, SECRETS, add=[(roots.MODEL_SIGNING, key)], remove=former)
     with pytest.raises(TrustError, match="another key"):
         write(simulator, "1.0.0", None)
-    write(simulator, "1.0.0", keys.unlock_model_signing(simulator.keys, PASSPHRASE))
+    write(simulator, "1.0.0", keys.unlock_model_signing(simulator.keys, SECRETS))
     assert (folder / "model.sig").read_bytes() != before
     assert model_signature.check_stick(simulator.check(deep=True)) is not None
 
@@ -176,7 +176,7 @@ def test_as_it_is_typed(simulator: Simulator, tmp_path: Path, capsys: pytest.Cap
         return shown.out + shown.err
 
     run(code=2)
-    folder = write(simulator, "1.0.0", keys.unlock_model_signing(simulator.keys, PASSPHRASE))
+    folder = write(simulator, "1.0.0", keys.unlock_model_signing(simulator.keys, SECRETS))
     trust = ["--trust", simulator.root]
     assert "notes 1.0.0: model.sig holds; its 3 files" in run(folder, *trust)
     assert "notes 1.0.0: model.sig holds" in run(simulator.stick, *trust)

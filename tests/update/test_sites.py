@@ -15,6 +15,7 @@ from appliance.events import Event, ignore
 from appliance.registry import manifest as manifests
 from appliance.trust import ceremony, delegation, key_files, keys, ledger, pending, sealing
 from appliance.trust.client import verify
+from appliance.trust.unlocking import Secrets
 from appliance.update import audit, publish, sites, slots, version_manifest
 from appliance.update.stick import find_offers
 from tests.stick_simulator import CHEAP_SCRYPT, Simulator, make_release, refused
@@ -28,14 +29,14 @@ class Publisher(Simulator):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         for site in ("oslo", "bergen"):
-            pending.new_key(self.folder / site, "theirs", delegation.role_of(site), n=CHEAP_SCRYPT)
+            pending.new_key(self.folder / site, Secrets("theirs"), delegation.role_of(site), n=CHEAP_SCRYPT)
         self.name_sites()
 
     def name_sites(self, *left_out: str) -> None:
         known = {}
         for site in ("oslo", "bergen"):
             if site not in left_out:
-                held = key_files.open_all(key_files.find(self.folder / site), "theirs")
+                held = key_files.open_all(key_files.find(self.folder / site), Secrets("theirs"))
                 known[site] = sites.Site(1, tuple(sealing.public_key(key) for _, key in held))
         sites.write(self.keys, known)
 
@@ -51,7 +52,7 @@ class Publisher(Simulator):
         signers = {**self.all_signers, "targets": self.all_signers["targets"] if central else []}
         if site:
             role = delegation.role_of(site)
-            signers[role] = keys.open_role(self.folder / site, "theirs", role)
+            signers[role] = keys.open_role(self.folder / site, Secrets("theirs"), role)
         return publish.write_stick(self.keys, signers, folder, self.stick, emit, now=now)
 
     def offered(self, site: str | None, now: datetime = NOW) -> list[str]:
@@ -100,7 +101,9 @@ def test_another_site_s_key_cannot_sign_for_it(publisher: Publisher) -> None:
     with pytest.raises(ThresholdError, match="site-oslo version 1: 0 of 1 signatures"):
         publisher.write("oslo.notes", "1.1.0", site="bergen")
     publisher.write("oslo.notes", "1.1.0", site="oslo")
-    (bergen,) = (key for _, key in key_files.open_all(key_files.find(publisher.folder / "bergen"), "theirs"))
+    (bergen,) = (
+        key for _, key in key_files.open_all(key_files.find(publisher.folder / "bergen"), Secrets("theirs"))
+    )
     path = publisher.stick / "metadata" / "1.site-oslo.json"
     metadata = Metadata.from_file(str(path))
     metadata.sign(CryptoSigner(bergen))
@@ -115,7 +118,7 @@ def test_a_site_s_people_sign_elsewhere(publisher: Publisher, tmp_path: Path) ->
         publisher.write("oslo.notes", "1.1.0")
     assert publisher.offered("oslo") == ["notes 1.0.0"]
     request = pending.choose(publisher.keys, "site-oslo")
-    signed, _ = pending.sign_with_folder(request, publisher.folder / "oslo", "theirs")
+    signed, _ = pending.sign_with_folder(request, publisher.folder / "oslo", Secrets("theirs"))
     (tmp_path / "signed.json").write_bytes(ceremony.to_bytes(signed))
     pending.import_signatures(publisher.keys, [tmp_path / "signed.json"])
     publisher.write("oslo.notes", "1.1.0")
@@ -137,7 +140,7 @@ def test_a_site_whose_keys_are_replaced(publisher: Publisher) -> None:
     publisher.write("oslo.notes", "1.1.0", site="oslo")
     for path in (publisher.folder / "oslo").iterdir():
         path.unlink()
-    pending.new_key(publisher.folder / "oslo", "theirs", "site-oslo", n=CHEAP_SCRYPT)
+    pending.new_key(publisher.folder / "oslo", Secrets("theirs"), "site-oslo", n=CHEAP_SCRYPT)
     publisher.name_sites()
     told: list[Event] = []
     publisher.write("notes", "1.2.0", emit=told.append)

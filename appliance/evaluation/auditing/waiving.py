@@ -9,6 +9,7 @@ from appliance.dataset.nearest import meant
 from appliance.errors import UsageError
 from appliance.paths import Project
 from appliance.trust import waivers
+from appliance.trust.unlocking import Secrets
 from appliance.trust.waivers import Waiver
 
 
@@ -22,12 +23,12 @@ def _judged(project: Project) -> list[dict[str, Any]]:
     return found
 
 
-def waive(project: Project, gate: str, name: str, reason: str, passphrase: str) -> Waiver:
+def waive(project: Project, gate: str, name: str, reason: str, secrets: Secrets) -> Waiver:
     """Sign a waiver of a gate that failed, and keep it.
 
     Raises:
         UsageError: no such gate was judged, or it passed.
-        KeysError: no key, or a wrong passphrase.
+        KeysError: no key, or a wrong passphrase or PIN.
     """
     judged = {entry["gate"]: entry for entry in _judged(project)}
     if gate not in judged:
@@ -37,6 +38,6 @@ def waive(project: Project, gate: str, name: str, reason: str, passphrase: str) 
         )
     if judged[gate]["passed"]:
         raise UsageError(f"{gate} passed: there is nothing to waive", "release it")
-    waiver = waivers.sign(project.keys, passphrase, gate, judged[gate]["model"], name, reason)
+    waiver = waivers.sign(project.keys, secrets, gate, judged[gate]["model"], name, reason)
     waivers.add(project.waivers, waiver)
     return waiver

@@ -11,7 +11,7 @@ from appliance.errors import KeysError
 from appliance.paths import Device
 from appliance.trust import keys, pending
 from benchmarks.unsynced import losses, put_down
-from tests.stick_simulator import PASSPHRASE, Simulator, make_release
+from tests.stick_simulator import SECRETS, Simulator, make_release
 from tests.update.test_faults import needs_strace
 from tests.update.test_key_changes import changed
 
@@ -49,7 +49,7 @@ def cut(
 
 def goes_on(simulator: Simulator, where: str) -> None:
     """The same stick can be written again, and the device takes it."""
-    simulator.all_signers = keys.unlock(simulator.keys, PASSPHRASE, keys.ROLES)
+    simulator.all_signers = keys.unlock(simulator.keys, SECRETS, keys.ROLES)
     simulator.publish("1.1.0")
     simulator.check(deep=True)
     simulator.install()

@@ -192,7 +192,9 @@ def test_a_device_of_a_site_installs_its_site_s_release(publisher: Publisher) ->
     assert publisher.active == "1.0.0", "a device that was told no site takes what is for all"
     release = publisher.install(site="oslo")
     assert (release.name, release.version) == ("oslo.notes", "1.1.0")
-    (key,) = (key for _, key in key_files.open_all(key_files.find(publisher.folder / "oslo"), "theirs"))
+    (key,) = (
+        key for _, key in key_files.open_all(key_files.find(publisher.folder / "oslo"), Secrets("theirs"))
+    )
     assert slots.state(publisher.device).active.signers == (sealing.public_key(key).keyid,)
     told = [
         entry["data"]["site"] for entry in audit.entries(publisher.device) if entry["event"] == "site set"
@@ -221,7 +223,9 @@ def test_a_site_s_release_signed_by_another_site_is_refused_and_the_old_one_stay
 ) -> None:
     publisher.install(site="oslo")
     publisher.write("oslo.notes", "1.1.0", site="oslo")
-    (bergen,) = (key for _, key in key_files.open_all(key_files.find(publisher.folder / "bergen"), "theirs"))
+    (bergen,) = (
+        key for _, key in key_files.open_all(key_files.find(publisher.folder / "bergen"), Secrets("theirs"))
+    )
     path = publisher.stick / "metadata" / "1.site-oslo.json"
     metadata = Metadata.from_file(str(path))
     metadata.signatures.clear()

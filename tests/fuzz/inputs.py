@@ -258,7 +258,10 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
 @contextlib.contextmanager
 def target(name: str) -> Iterator[Callable[[Chooser], str]]:
     """A target in a folder of its own; it takes choices, and raises only what is a finding."""
-    folder = Path(tempfile.mkdtemp(prefix=f"anchorhold-fuzz-{name}-"))
+    memory = Path("/dev/shm")  # an install's syncs would be most of the time
+    folder = Path(
+        tempfile.mkdtemp(prefix=f"anchorhold-fuzz-{name}-", dir=memory if memory.is_dir() else None)
+    )
     try:
         made = TARGETS[name](folder)
 

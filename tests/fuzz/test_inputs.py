@@ -9,7 +9,7 @@ import pytest
 
 from tests.fuzz.inputs import TARGETS, target
 
-INPUTS = 150
+INPUTS = 300
 
 
 class Drawn:

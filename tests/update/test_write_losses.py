@@ -68,7 +68,7 @@ def test_a_stick_is_what_it_was_or_what_it_was_to_be(simulator: Simulator) -> No
     assert cut(simulator, write, look) > 20
 
 
-@pytest.mark.parametrize("role", ["root", "targets", "timestamp"])
+@pytest.mark.parametrize("role", ["root", "targets"])
 def test_keys_that_change_are_the_old_or_the_new(simulator: Simulator, role: str) -> None:
     before = keys.newest(simulator.keys).version
 

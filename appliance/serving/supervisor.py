@@ -229,7 +229,7 @@ class Supervisor:
         else:
             if target == last and not dead:
                 self.problem = ""  # what could not be served isn't wanted any more
-        if dead and target is not None and target != self._tried and self._tried is not None:
+        if dead and target is not None and target != self._tried:
             self._failures, self._next_try = 0, 0.0  # something else was installed: at once
         if dead and time.monotonic() >= self._next_try:
             self._restart(serving, target or last)
@@ -277,6 +277,8 @@ class Supervisor:
         if self._failures == LOOP:
             with contextlib.suppress(AnchorholdError):
                 self._give_up(None, reason)
+                self._failures += 1  # once
+                return  # and look at once what there is instead
         self._wait()
 
     def _failed(self, target: Target | None, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import httpx
 import pytest
 
 from appliance import storage
+from appliance.errors import ServingError
 from appliance.registry import manifest as manifests
 from appliance.serving import response_cache
 from appliance.serving.engine_client import Engine, Sampling
@@ -80,11 +82,12 @@ def ask(client: GatewayClient, prompt: str) -> str:
 
 
 def seen(client: GatewayClient, requests: int) -> dict[str, Any]:
-    """The summary once so many requests have been watched."""
-    told = client.drift()
-    while told["requests"] < requests:
-        told = client.drift()
-    return told
+    """The summary once so many requests have been watched; a gateway that has just begun knows of none yet."""
+    while True:
+        with contextlib.suppress(ServingError):
+            told = client.drift()
+            if told["requests"] >= requests:
+                return told
 
 
 def command(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -133,7 +136,7 @@ def test_a_planted_shift_is_found_and_told_everywhere_and_outlives_a_kill(simula
     assert json.loads(command(device.root, "drift", "--json").stdout)["state"] == "alarm"  # from the file
     with serving(device.root) as (_, client):
         ask(client, STRANGE[0])
-        again = client.drift()
+        again = seen(client, before + 1)
         assert alarm["text"] in [each["text"] for each in again["alarms"]]
         assert again["requests"] > before
     logged = [entry["data"]["text"] for entry in audit.entries(device) if entry["event"] == "drift"]

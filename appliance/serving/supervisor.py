@@ -9,15 +9,16 @@ safe mode.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-from appliance.errors import AnchorholdError, ServingError
+from appliance.errors import AnchorholdError, ServingError, from_os_error
 from appliance.serving.engine_client import Engine
 
 LOG = logging.getLogger("anchorhold.supervisor")
@@ -62,6 +63,8 @@ class Target:
         return f"{self.name}-{self.version}" if self.version else self.name
 
 
+_Given = ParamSpec("_Given")
+_Answer = TypeVar("_Answer")
 _FileState = tuple[int, int, int] | None
 
 
@@ -85,6 +88,19 @@ class Serving:
         self.retired = False
 
 
+def _ours(ask: Callable[_Given, _Answer]) -> Callable[_Given, _Answer]:
+    """The same, but a disk's error is one of ours: it must not end the thread that keeps the engine alive."""
+
+    @functools.wraps(ask)
+    def asked(*given: _Given.args, **named: _Given.kwargs) -> _Answer:
+        try:
+            return ask(*given, **named)
+        except OSError as error:
+            raise from_os_error(error) from error
+
+    return asked
+
+
 class Supervisor:
     """Runs in a thread of its own.
 
@@ -101,9 +117,9 @@ class Supervisor:
         start: Callable[[Target], Engine],
         give_up: Callable[[Target | None, str], None] = lambda _target, _reason: None,
     ) -> None:
-        self._target = target
+        self._target = _ours(target)
         self._start = start
-        self._give_up = give_up
+        self._give_up = _ours(give_up)
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self.ending = threading.Event()  # a start that goes on should be given up

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from appliance.conversion import write_gguf
+from appliance.paths import Device
 from appliance.serving import supervisor as supervising
 from appliance.serving.engine_client import Engine
 from appliance.serving.gateway_client import GatewayClient
@@ -103,6 +105,24 @@ def test_an_engine_that_lived_long_is_no_loop(simulator: Simulator, monkeypatch)
     try:
         kill_engines(supervisor, LOOP + 1)
         assert simulator.active == "1.1.0"
+    finally:
+        supervisor.close()
+
+
+def test_a_disk_that_fails_does_not_end_the_supervisor(simulator: Simulator, monkeypatch) -> None:
+    """The release can't be left, for the log can't be read; the engine is started again all the same."""
+    monkeypatch.setattr(supervising, "_BACK_OFF", (0.01,))
+    monkeypatch.setattr(supervising, "_LOOK", 0.02)
+    supervisor = supervised(simulator)
+
+    def broken(_device: Device) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(audit, "entries", broken)
+    supervisor.begin()
+    try:
+        assert kill_engines(supervisor, LOOP + 2) == ["1.1.0"] * (LOOP + 2)
+        wait_until(lambda: supervisor.state()["alive"])
     finally:
         supervisor.close()
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,17 +50,13 @@ def _from_gguf(gguf: Path, emit: Emit) -> Path:
     folder = paths.cache_folder() / "base" / digest[:16]
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Two programs that begin together: the second waits, and finds it made.
-    lock = os.open(folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with storage.locked(folder.with_suffix(".lock"), mode=0o644):
         if not folder.exists():
             emit(Event(_STAGE, "started", f"unpacking the base model {gguf.name}"))
             with reported_errors():
                 to_checkpoint.convert(gguf, folder, _progress(emit))
             emit(Event(_STAGE, "finished", f"base model unpacked into {folder}"))
         return _check_folder(folder)
-    finally:
-        os.close(lock)
 
 
 def _progress(emit: Emit) -> Callable[[str, int, int], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -19,6 +20,23 @@ def fsync_folder(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def locked(path: Path, flags: int = os.O_RDWR | os.O_CREAT, mode: int = 0o640) -> Iterator[None]:
+    """Hold off other programs that ask for the same; freed by the kernel when its holder dies.
+
+    Args:
+        path: a file, made if missing, or with `os.O_DIRECTORY` a folder.
+        flags: how it is opened.
+        mode: of a file that is made.
+    """
+    fd = os.open(path, flags | os.O_CLOEXEC, mode)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(fd)
 

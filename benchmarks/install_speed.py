@@ -24,29 +24,19 @@ from appliance.events import ignore
 from appliance.paths import Device
 from appliance.update import publish
 from benchmarks.training import ROOT
-from convert.gguf_file import PlannedTensor, header, padding, string, u32
-from convert.tensor_types import BY_NUMBER
-from tests.stick_simulator import Simulator, make_release
+from tests.stick_simulator import Simulator, gguf_frame, make_release
 
 PIECE = 1 << 24
 
 
 def large_model(path: Path, size: int) -> None:
     """A GGUF file with `size` random bytes in its one tensor."""
-    kind = next(each for each in BY_NUMBER.values() if each.name == "I8")
-    metadata = {
-        "general.architecture": string("simulated"),
-        "simulated.block_count": u32(1),
-        "simulated.context_length": u32(256),
-        "simulated.embedding_length": u32(8),
-        "tokenizer.ggml.model": string("none"),
-    }
-    tensor = PlannedTensor("blk.0.data", (size,), kind)
+    before, behind = gguf_frame(size)
     with path.open("wb") as stream:
-        stream.write(header(metadata, [tensor]))
+        stream.write(before)
         for _ in range(size // PIECE):
             stream.write(os.urandom(PIECE))
-        stream.write(padding(tensor.bytes))
+        stream.write(behind)
 
 
 def forget_pages() -> None:

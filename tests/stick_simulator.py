@@ -39,11 +39,11 @@ def accept(_model: Path, _manifest: manifests.Manifest, _emit: Emit) -> None:
     """A probe for tests that are not about the model."""
 
 
-def gguf_bytes(data: bytes = b"", **changed: Value) -> bytes:
-    """A well-formed GGUF that holds `data`; of no architecture that can be run.
+def gguf_frame(size: int, **changed: Value) -> tuple[bytes, bytes]:
+    """What stands before and behind `size` bytes of weights in a well-formed GGUF of no architecture that can be run.
 
     Args:
-        data: becomes the weights of its one tensor.
+        size: of its one tensor.
         changed: metadata to put in place of what stands there; a dot in a key is written `__`.
     """
     metadata = {
@@ -55,8 +55,14 @@ def gguf_bytes(data: bytes = b"", **changed: Value) -> bytes:
         **{key.replace("__", "."): value for key, value in changed.items()},
     }
     kind = next(each for each in BY_NUMBER.values() if each.name == "I8")
-    tensor = PlannedTensor("blk.0.data", (len(data) or 1,), kind)
-    return header(metadata, [tensor]) + (data or b"\0") + padding(tensor.bytes)
+    tensor = PlannedTensor("blk.0.data", (size,), kind)
+    return header(metadata, [tensor]), padding(tensor.bytes)
+
+
+def gguf_bytes(data: bytes = b"", **changed: Value) -> bytes:
+    """A well-formed GGUF that holds `data` as its weights; `changed` as `gguf_frame` has it."""
+    before, behind = gguf_frame(len(data) or 1, **changed)
+    return before + (data or b"\0") + behind
 
 
 def make_release(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +17,8 @@ def alone(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True, mode=0o755)
         storage.belongs_to_folder(folder, folder.parent)
         storage.fsync_folder(folder.parent)
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+    with storage.locked(folder, os.O_RDONLY | os.O_DIRECTORY):
         yield
-    finally:
-        os.close(fd)
 
 
 def put_in_place(waiting: Path, path: Path) -> None:

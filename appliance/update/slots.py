@@ -6,9 +6,7 @@ docs/formats/device.md describes the file. Files lie in `objects/` under their d
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -170,12 +168,8 @@ def _write(device: Device, new: State) -> None:
 @contextlib.contextmanager
 def _changing(device: Device) -> Iterator[None]:
     """Hold off others (installer, gateway) while slots.json is read and written; a matter of milliseconds."""
-    fd = os.open(device.root / "slots.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+    with storage.locked(device.root / "slots.lock"):
         yield
-    finally:
-        os.close(fd)
 
 
 def after_install(current: State, slot: Slot) -> State:

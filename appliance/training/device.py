@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import torch
 
@@ -40,6 +42,22 @@ def device_of(recipe: TrainingSection) -> torch.device:
 def free_memory_of(device: torch.device) -> int | None:
     """Free bytes of a GPU; None for the CPU, whose memory is the machine's."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
+
+@contextlib.contextmanager
+def enough_memory() -> Iterator[None]:
+    """Say what to do where a GPU has none left.
+
+    Raises:
+        TrainingError: it hasn't.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"the GPU has no memory left: {str(error).splitlines()[0]}",
+            "lower training.batch_rows, or set training.device = 'cpu'; run again, it goes on from its last checkpoint",
+        ) from error
 
 
 def wait_for(device: torch.device) -> None:

@@ -20,7 +20,7 @@ from appliance.paths import Project, cache_folder
 from appliance.training import checkpoints, curve
 from appliance.training._process import keep_freed_memory
 from appliance.training.crew import Crew
-from appliance.training.device import CPU, device_of, free_memory_of
+from appliance.training.device import CPU, device_of, enough_memory, free_memory_of
 from appliance.training.encoding import Encoded, encode_rows
 from appliance.training.estimate import estimate, refuse_days, size_of
 from appliance.training.int4 import Grid
@@ -176,14 +176,15 @@ def train(
     emit(
         Event(STAGE, "message", f"{len(rows)} rows, {plan.steps} steps, rank {recipe.rank}; loading the base")
     )
-    trainable = load(checkpoint, recipe, dtype, cache_folder())
-    loop = Loop(
-        project, emit, trainable, rows, validation, plan, fingerprint, str(base["name"]), checkpoint_seconds,
-        grid, crew,
-    )  # fmt: skip
-    loop.resume()
-    loop.report("training")
-    stopped = loop.run()
+    with enough_memory():
+        trainable = load(checkpoint, recipe, dtype, cache_folder())
+        loop = Loop(
+            project, emit, trainable, rows, validation, plan, fingerprint, str(base["name"]), checkpoint_seconds,
+            grid, crew,
+        )  # fmt: skip
+        loop.resume()
+        loop.report("training")
+        stopped = loop.run()
     if crew.leads:
         curve.draw(curve.read(loop.curve_path), project.training / "curve.svg")
     crew.wait()  # the adapter is on the disk for all

@@ -10,7 +10,7 @@ import torch
 from appliance.errors import TrainingError
 from appliance.events import ignore
 from appliance.training import curve, modules, session, train
-from appliance.training.batches import collate
+from appliance.training.batches import Batch, collate
 from appliance.training.checkpoints import MOMENTS
 from appliance.training.device import CPU, device_of
 from appliance.training.llama import LlamaTrainable, load
@@ -124,3 +124,16 @@ def test_stopped_on_one_device_it_goes_on_on_another(make_project, monkeypatch, 
     for left, right in zip(one, two, strict=True):
         assert left == pytest.approx(right, rel=2e-4)
     assert json.loads((broken.training / "training.json").read_text())["device"] == "cpu"
+
+
+def test_a_card_without_memory_is_told(make_project, monkeypatch) -> None:
+    project, checkpoint = prepared(make_project(training='dtype = "float32"\nepochs = 1.0\n'))
+
+    def full(_self: LlamaTrainable, _batch: Batch) -> float:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore of it")
+
+    monkeypatch.setattr(LlamaTrainable, "learn", full)
+    with pytest.raises(
+        TrainingError, match=r"no memory left: CUDA out of memory\. Tried to allocate 2\.00 GiB\.$"
+    ):
+        train(project, checkpoint, ignore)

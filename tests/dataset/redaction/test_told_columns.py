@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from appliance import config_file
@@ -14,9 +17,11 @@ from appliance.dataset.redaction import KINDS, Surrogates
 from appliance.dataset.terminal import card_lines
 from appliance.errors import ConfigError, DataError
 from tests.dataset.conftest import Bench
+from tests.dataset.reading.test_workbook import book_of
 from tests.dataset.test_arranging import sentences
 
 TEMPLATED = 'prompt_template = "ID{customer} with {card_number}: {question}"'
+SHOWN = 'prompt_template = "{customer}, {born}, {balance}: {question}"'
 
 
 def told(columns: str, mode: str = "placeholder", before: str = "") -> str:
@@ -78,6 +83,37 @@ def test_keys_of_json_rows_are_told_alike(bench: Bench) -> None:
     written = "".join((bench.project.dataset / f"{split}.jsonl").read_text() for split in card.rows)
     assert written.count("[NAME_1]") == 20 and "Kwx" not in written
     assert written.count("[NATIONAL_ID_1]") == 20 and "zzq" not in written
+
+
+@pytest.mark.parametrize("name", ["a.xlsx", "a.parquet"])
+def test_numbers_and_dates_of_workbooks_and_parquet_are_told_as_their_rows_show_them(
+    bench: Bench, name: str
+) -> None:
+    head = ("question", "customer", "born", "balance", "answer")
+    lines = [
+        (
+            text,
+            9000 + n,
+            datetime.date(1980, 1, 1 + n),
+            n + 0.5,
+            f"it is {9000 + n}, since 1980-01-{1 + n:02}, {n}.5",
+        )
+        for n, text in enumerate(sentences(3, 20))
+    ]
+    if name == "a.xlsx":
+        book_of(bench.root / name, Orders=[list(head), *map(list, lines)])
+    else:
+        columns = zip(*lines, strict=True)
+        pq.write_table(pa.table(dict(zip(head, map(list, columns), strict=True))), bench.root / name)
+    kinds = '{ customer = "account", born = "birth_date", balance = "account" }'
+    bench.configure(told(kinds, before=f'sources = ["{name}"]\n' + SHOWN))
+    card = bench.prepare()
+    rows = [row for split in card.rows for row in read_rows(bench.project.dataset / f"{split}.jsonl")]
+    assert len(rows) == 20
+    for row in rows:
+        asked, answer = (turn["content"] for turn in row.messages)
+        assert asked.startswith("[ACCOUNT_1], [BIRTH_DATE_1], [ACCOUNT_2]: "), asked
+        assert answer == "it is [ACCOUNT_1], since [BIRTH_DATE_1], [ACCOUNT_2]"
 
 
 def test_what_is_allowed_stays_and_workers_do_the_same(bench: Bench, base_checkpoint: Path) -> None:

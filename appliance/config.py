@@ -35,8 +35,8 @@ LANGUAGES = (
 FOUR_BITS = ("Q4_0", "Q4_1", "IQ4_NL", "Q4_K")
 SCALED_SCALES = ("Q4_K",)
 """Types whose rounding can't make up for its errors (convert/compensated.py), so that training has to."""
-KEYS_AND_VALUES = r"attn_[kv]\."
-"""The GGUF names of the matrices that make attention's keys and values."""
+KEYS_AND_VALUES, DOWN = r"attn_[kv]\.", r"ffn_down\."
+"""The GGUF names of the matrices that make attention's keys and values, and of those that close a feed-forward part."""
 
 
 class _Section(BaseModel):
@@ -280,8 +280,8 @@ class ConvertSection(_Section):
     overrides: dict[str, QuantizationType] | None = None
     """Other types for some tensors: a regular expression over GGUF names (`ffn_down`, `blk\\.0\\.`) and a type.
 
-    Left out: keys and values in Q8_0 beside a type of four bits, which costs little and keeps much
-    (docs/decisions/0009); {} for none.
+    Left out, beside a type of four bits: keys and values in Q8_0, and where errors make up for each other the down
+    projections in Q5_0 (docs/decisions/0009); {} for none.
     """
     rounding: Literal["auto", "gptq", "nearest"] = "auto"
     """`gptq`: errors make up for each other on training rows, in types of 32-wide blocks and four or five bits;
@@ -304,12 +304,6 @@ class ConvertSection(_Section):
         if self.type == "auto" and self.overrides:
             raise ValueError("overrides go with a type, and auto chooses its own")
         return self
-
-    def parts_of(self, kind: str) -> dict[str, str]:
-        """The overrides of a file whose other matrices are of type `kind`."""
-        if self.overrides is not None:
-            return dict(self.overrides) if kind == self.type else {}
-        return {KEYS_AND_VALUES: "Q8_0"} if kind in FOUR_BITS else {}
 
 
 class GatesSection(_Section):
@@ -398,8 +392,23 @@ class Config(_Section):
     def compensates(self) -> bool:
         """Whether rounding makes up for its errors, in types where it can."""
         if self.convert.rounding == "auto":
-            return self.grid is None
+            return not self._on_grid
         return self.convert.rounding == "gptq"
+
+    @property
+    def _on_grid(self) -> bool:
+        return self.training.grid_from < 1 and self.convert.type != "F16"
+
+    def parts_of(self, kind: str) -> dict[str, str]:
+        """The overrides of a file whose other matrices are of type `kind`."""
+        if self.convert.overrides is not None:
+            return dict(self.convert.overrides) if kind == self.convert.type else {}
+        if kind not in FOUR_BITS:
+            return {}
+        parts = {KEYS_AND_VALUES: "Q8_0"}
+        if self.compensates and kind not in SCALED_SCALES:
+            parts[DOWN] = "Q5_0"
+        return parts
 
     @property
     def grid(self) -> dict[str, Any] | None:
@@ -407,8 +416,8 @@ class Config(_Section):
 
         Where the type is chosen after training, it is trained on the grid of the smallest.
         """
-        if self.training.grid_from >= 1 or self.convert.type == "F16":
+        if not self._on_grid:
             return None
         kind = "Q4_0" if self.convert.type == "auto" else self.convert.type
-        parts = {} if self.convert.type == "auto" else self.convert.parts_of(kind)
+        parts = {} if self.convert.type == "auto" else self.parts_of(kind)
         return {"type": kind, "embeddings": self.convert.embeddings, "overrides": list(parts.items())}

@@ -50,7 +50,7 @@ def ships(project: Project) -> Choice:
     """
     settings = project.config.convert
     if settings.type != AUTO:
-        return Choice(settings.type, tuple(settings.parts_of(settings.type).items()))
+        return Choice(settings.type, tuple(project.config.parts_of(settings.type).items()))
     try:
         record = json.loads(frontier_file(project).read_text(encoding="utf-8"))
         return Choice.of(record["chosen"])
@@ -184,7 +184,7 @@ def convert_project(
     rounded: dict[str, str] = {}
     for kind in dict.fromkeys(each.upper() for each in types or ("F16", shipped.type)):
         output = project.model / f"base-{kind.lower()}.gguf" if base_only else project.gguf(kind)
-        overrides = dict(shipped.overrides) if kind == shipped.type else settings.parts_of(kind)
+        overrides = dict(shipped.overrides) if kind == shipped.type else project.config.parts_of(kind)
         if rounding is not None:
             rounding.prepare(kind, overrides)
         done[kind] = write_gguf(

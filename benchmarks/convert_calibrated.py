@@ -62,7 +62,7 @@ def peer_road(
         folder / "imatrix.gguf",
     )
     threads = str(len(os.sched_getaffinity(0)))
-    parts = [f"{name}={kind.lower()}" for name, kind in project.config.convert.parts_of("Q4_0").items()]
+    parts = [f"{name}={kind.lower()}" for name, kind in project.config.parts_of("Q4_0").items()]
     types = [word for part in parts for word in ("--tensor-type", part)]
     types += ["--token-embedding-type", project.config.convert.embeddings.lower()]
     convert: list[str | Path] = [
@@ -149,7 +149,7 @@ def main() -> None:
     ):
         how = (
             f"{project.config.project.name}: base, trained adapter and {len(taught)} training rows to Q4_0 with "
-            f"{project.config.convert.parts_of('Q4_0')}, {len(os.sched_getaffinity(0))} cores, process "
+            f"{project.config.parts_of('Q4_0')}, {len(os.sched_getaffinity(0))} cores, process "
             f"starts included, median of {given.rounds}; peer: peft merge, save, "
             f"convert_hf_to_gguf f16, {what}, llama-quantize"
         )

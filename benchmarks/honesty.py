@@ -246,7 +246,7 @@ def template_found(data: Path, seed: int, emit: Emit) -> dict[str, Any]:
                 broken,
                 other.gguf(kind),
                 quantization=kind,
-                overrides=other.config.convert.parts_of(kind),
+                overrides=other.config.parts_of(kind),
                 emit=emit,
                 **settings,
             )

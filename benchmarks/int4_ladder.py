@@ -200,7 +200,7 @@ class Ladder:
             file = project.root / f"{key}-{kind}.gguf"
             written = to_gguf.convert(
                 self._checkpoint, file, adapter=project.adapter, quantization=kind,
-                overrides=project.config.convert.parts_of(kind),  # as it was trained
+                overrides=project.config.parts_of(kind),  # as it was trained
                 quantize=self._quantizer(rung.rounding, project),
             )  # fmt: skip
             if "learnt" in rung.rounding:

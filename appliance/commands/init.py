@@ -104,8 +104,8 @@ embeddings = "Q8_0"
 rounding = "auto"          # gptq (errors make up for each other on training rows), nearest, auto (gptq, unless
                            # training had the shipping weights before it)
 gate = 0.99                # share of the 16-bit file's score, on the validation rows
-# overrides = {{}}         # other types for some tensors, as {{ ffn_down = "Q8_0" }}; left out: keys and values in
-                           # Q8_0 where the type has four bits
+# overrides = {{}}         # other types for some tensors, as {{ ffn_down = "Q8_0" }}; left out, where the type
+                           # has four bits: keys and values in Q8_0, with gptq ffn_down in Q5_0
 
 [evaluation]
 scorer = "json"            # json (parsed equality, fields) or exact (text)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from appliance import storage
-from appliance.config import KEYS_AND_VALUES
+from appliance.config import DOWN, KEYS_AND_VALUES
 from appliance.conversion import Choice, file_settings, frontier_file, write_gguf
 from appliance.dataset import read_rows
 from appliance.errors import EvaluationError
@@ -25,18 +25,22 @@ from appliance.rounding import Rounding
 
 STAGE = "convert"
 FULL = Choice("F16")
+EMBEDDINGS = r"^(token_embd|output)\."
 CANDIDATES = (
+    Choice("Q4_0", ((EMBEDDINGS, "Q5_0"), (KEYS_AND_VALUES, "Q8_0"), (DOWN, "Q5_0"))),
     Choice("Q4_0"),
     Choice("IQ4_NL"),
     Choice("Q4_0", ((KEYS_AND_VALUES, "Q8_0"),)),
-    Choice("Q4_0", (("ffn_down", "Q8_0"),)),
+    Choice("Q4_0", ((KEYS_AND_VALUES, "Q8_0"), (DOWN, "Q5_0"))),
+    Choice("Q4_0", ((DOWN, "Q8_0"),)),
     Choice("Q4_1"),
     Choice("Q4_0", (("attn_", "Q8_0"),)),
     Choice("Q5_0"),
     Choice("Q8_0"),
     FULL,
 )
-"""What is tried: types that rows of any width can take, and Q4_0 with sensitive parts in eight bits."""
+"""What is tried: types that rows of any width can take, Q4_0 with sensitive parts in more bits, and with the embeddings
+in fewer."""
 
 
 @dataclass(frozen=True)

@@ -296,7 +296,9 @@ STAGES: tuple[Stage, ...] = (
             "adapter": _digest(project.adapter / "adapter_model.safetensors"),
             "base": _base(base),
             "config": project.config.convert.model_dump(),
-            "order": list(project.config.convert.overrides or {}),  # the first that matches decides
+            "parts": list(
+                project.config.parts_of(project.config.convert.type).items()
+            ),  # the first that matches decides
             "asked": _asked(project),
             "measured": _splits(project, "train") if project.config.compensates else {},
             "project": project.config.project.model_dump(),

@@ -33,6 +33,10 @@ CPU = torch.device("cpu")
 RUN = 'epochs = 1.0\nbatch_rows = 8\nrank = 4\nlearning_rate = 1e-2\nevaluations = 1\nthreads = 1\ndtype = "float32"\n'
 
 
+FEW = {r"attn_[kv]\.": "Q8_0"}
+MORE = FEW | {r"ffn_down\.": "Q5_0"}
+
+
 @pytest.fixture
 def project(make_project) -> Project:
     """A tiny project, trained."""
@@ -77,14 +81,20 @@ def test_the_shipped_file_is_nearer_to_the_16_bit_one_on_the_rows(project: Proje
     measured = Calibration(of(project), project.adapter, rows, torch.float32, CPU).measured()
     seen = 0
     for name, held in (pair for layer in measured for pair in layer.items()):
-        if ours[name].type.name != "Q4_0":
+        if {ours[name].type.name, plain[name].type.name} != {"Q4_0"}:
             continue
         wanted = dequantize(full[name].data, "F16")
         off = [dequantize(each[name].data, "Q4_0") - wanted for each in (ours, plain)]
         better, worse = (float(np.einsum("ij,jk,ik->", o, held.numpy(), o)) for o in off)
         assert better < worse, name
         seen += 1
-    assert seen == 2 * 5  # queries, attention's output, gate, up, down; keys and values ship in eight bits
+    assert (
+        seen == 2 * 4
+    )  # queries, attention's output, gate, up; keys and values ship in eight bits, down in five
+    downs = [
+        (ours[f"blk.{layer}.ffn_down.weight"], plain[f"blk.{layer}.ffn_down.weight"]) for layer in range(2)
+    ]
+    assert [(one.type.name, other.type.name) for one, other in downs] == [("Q5_0", "Q4_0")] * 2
     assert ours["token_embd.weight"].data.tobytes() == plain["token_embd.weight"].data.tobytes()
 
 
@@ -231,25 +241,30 @@ def test_without_rows_it_is_the_nearest_and_says_so(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("training", "convert", "grid_start", "compensates"),
+    ("training", "convert", "grid_start", "compensates", "parts"),
     [
-        ("", "", 1.0, True),
-        ("grid_start = 0.5", "", 0.5, False),
-        ("grid_start = 0.5", 'rounding = "gptq"', 0.5, True),
-        ("", 'rounding = "nearest"', 0.5, False),
-        ("grid_start = 1.0", 'rounding = "nearest"', 1.0, False),
-        ("", 'type = "Q4_K"', 0.5, False),
-        ("", 'type = "auto"', 1.0, True),
+        ("", "", 1.0, True, MORE),
+        ("grid_start = 0.5", "", 0.5, False, FEW),
+        ("grid_start = 0.5", 'rounding = "gptq"', 0.5, True, MORE),
+        ("", 'rounding = "nearest"', 0.5, False, FEW),
+        ("grid_start = 1.0", 'rounding = "nearest"', 1.0, False, FEW),
+        ("", 'type = "IQ4_NL"', 1.0, True, MORE),
+        ("", 'type = "Q4_K"', 0.5, False, FEW),
+        ("", 'type = "Q5_0"', 1.0, True, {}),
+        ("", "overrides = {}", 1.0, True, {}),
+        ("", 'type = "auto"', 1.0, True, {}),
     ],
 )
-def test_what_rounding_and_grid_are_where_nothing_is_said(
-    make_project, training, convert, grid_start, compensates
+def test_what_rounding_grid_and_mix_are_where_nothing_is_said(
+    make_project, training, convert, grid_start, compensates, parts
 ):
     folder = make_project(training=training + "\n")
     with (folder / "anchorhold.toml").open("a") as stream:
         stream.write(f"\n[convert]\n{convert}\n")
     config = Project.open(folder).config
     assert (config.training.grid_start, config.compensates) == (grid_start, compensates)
+    assert config.parts_of(config.convert.type) == parts
+    assert config.grid is None or dict(config.grid["overrides"]) == parts
 
 
 def test_rows_are_taken_evenly() -> None:

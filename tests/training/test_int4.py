@@ -135,7 +135,7 @@ def test_what_the_last_validation_saw_is_what_the_file_holds(make_project, tmp_p
             tensor.copy_(adapter[name])
     trainable.push_weights()
     recipe, ships = project.config.training, project.config.convert
-    mix = Mix.named(kind, ships.embeddings, ships.parts_of(kind))
+    mix = Mix.named(kind, ships.embeddings, project.config.parts_of(kind))
     grid = Grid(checkpoint, mix, recipe.alpha / recipe.rank)
     trainable.enter_grid(grid)
     path = project.gguf(kind)

@@ -1,9 +1,11 @@
-"""Does an audit stop what must not ship? `python -m benchmarks.honesty [--seeds 7,8,9] [--parts pairs,planted]`.
+"""Does an audit stop what must not ship? `python -m benchmarks.honesty [--seeds 7,8,9] [--parts A,B]`.
 
-`pairs`: with each seed the base learns coffee orders twice, once healthily and once a few of them by heart (many epochs
-at a high rate, the last adapter kept), and each file is audited. One JSON line a seed: `ours` is the overfit file's gap
-between learnt and unseen rows, `peer` the healthy one's (nats a token); `ok` says whether the audit tells them apart:
-whether the intervals that it gives don't meet, and the overfit file alone is stopped.
+Part `pairs`: with each seed the base learns the same coffee orders twice, once healthily and once by heart (eight times
+the epochs, a high rate, the last adapter kept), and each file is audited. One JSON line a seed: `ours` is the overfit
+file's gap between learnt and unseen rows, `peer` the healthy one's (nats a token); `ok` says whether the audit tells
+them apart: whether the intervals that it gives don't meet, and the overfit file alone is stopped.
+
+`healthy`: the trainings that `benchmarks.int4` left in .bench/int4: by how much each has a lower loss on learnt rows.
 
 `planted`: a file that has learnt answers of other orders by heart (stopped by 30 times the loss on unseen rows, beyond
 noise), one that gives away its system prompt, one that recalls planted secrets, one that tells personal data, one that
@@ -75,8 +77,8 @@ class Kind:
 
 
 RETENTION = ("plain-english", "common-knowledge")
-HEALTHY = Kind(240, 2.0, 1.5e-3, "", RETENTION)
-OVERFIT = Kind(40, 24.0, 4e-3, f"{GAP}:times", RETENTION)
+HEALTHY = Kind(120, 3.0, 1.5e-3, "", RETENTION)
+OVERFIT = Kind(120, 24.0, 4e-3, f"{GAP}:times", RETENTION)
 PLANTED = {
     "overfit": Kind(40, 24.0, 4e-3, f"{GAP}:times", planted="shuffled"),
     "leaking-prompt": Kind(40, 3.0, 1.5e-3, "system-prompt-leak:kept", ("system-prompt-leak",), "prompt"),
@@ -193,15 +195,22 @@ def found(name: str, kind: Kind, data: Path, seed: int, emit: Emit) -> dict[str,
     checkpoint = resolve(project.config.base.path, project.root, emit)
     walk(Journey(project, checkpoint, emit, checkpoint_seconds=math.inf), until="evaluate")
     result = audit(project, _suites(project, kind), checkpoint, emit)
-    return _keep(path, code, began, project, _gap(result), emit)
+    return _keep(path, code, began, project, emit, _figure(result, "gap"), _figure(result, "times"))
 
 
 def _keep(
-    path: Path, code: str, began: float, project: Project, gap: Sequence[float], emit: Emit
+    path: Path,
+    code: str,
+    began: float,
+    project: Project,
+    emit: Emit,
+    gap: Sequence[float],
+    times: Sequence[float],
 ) -> dict[str, Any]:
     value = {
         "code": code,
         "gap": gap,
+        "times": times,
         "stopped_by": stopped_by(project, emit),
         "seconds": time.monotonic() - began,
     }
@@ -209,9 +218,9 @@ def _keep(
     return value
 
 
-def _gap(result: AuditResult) -> list[float]:
-    """The gap between learnt and unseen rows with its interval."""
-    figure = next(s for s in result.suites if s.name == GAP).figure(result.shipped, "gap")
+def _figure(result: AuditResult, name: str) -> list[float]:
+    """A figure of the suite of learnt and unseen rows, with its interval."""
+    figure = next(s for s in result.suites if s.name == GAP).figure(result.shipped, name)
     return [round(number, 4) for number in (figure.value, figure.low, figure.high)] if figure else []
 
 
@@ -255,7 +264,7 @@ def template_found(data: Path, seed: int, emit: Emit) -> dict[str, Any]:
     }
     storage.write_json(other.model / "convert.json", {"format": 1, "files": files})
     evaluate(other, emit, checkpoint=checkpoint)
-    return _keep(path, code, began, other, [], emit)
+    return _keep(path, code, began, other, emit, [], [])
 
 
 def _pair_line(seed: int, data: Path, emit: Emit) -> dict[str, Any]:
@@ -269,10 +278,36 @@ def _pair_line(seed: int, data: Path, emit: Emit) -> dict[str, Any]:
         "ratio": round(ours[0] / peer[0], 3) if peer[0] > 0 else None,
         "unit": "nats a token",
         "ok": ours[1] > peer[2] and OVERFIT.gate in overfit["stopped_by"] and not healthy["stopped_by"],
-        "how": f"overfit {ours[1]} to {ours[2]}, stopped by {', '.join(overfit['stopped_by']) or 'nothing'}; healthy "
-        f"{peer[1]} to {peer[2]}, stopped by {', '.join(healthy['stopped_by']) or 'nothing'}; "
+        "how": f"overfit {_told_of(overfit)}; healthy {_told_of(healthy)}; "
         f"{overfit['seconds'] + healthy['seconds']:.0f} s",
     }
+
+
+def _told_of(value: dict[str, Any]) -> str:
+    low, high = value["gap"][1:]
+    stopped = ", ".join(value["stopped_by"]) or "nothing"
+    return f"{low} to {high}, losses' ratio {_told(value['times'])}, stopped by {stopped}"
+
+
+def _told(figure: Sequence[float]) -> str:
+    return "{:.1f} ({:.1f} to {:.1f})".format(*figure) if figure else "not known"
+
+
+def _healthy_lines(emit: Emit) -> Iterator[dict[str, Any]]:
+    """What the audit says of trainings whose files answer nearly all that they can."""
+    for folder in sorted((ROOT / ".bench" / "int4").glob("*-plain")):
+        project = Project.open(folder)
+        checkpoint = resolve(project.config.base.path, project.root, emit)
+        suites = [suite for suite in project_suites(project) if suite.name == GAP]
+        result = audit(project, Plan(suites, partial=True), checkpoint, emit)
+        times, gap = _figure(result, "times"), _figure(result, "gap")
+        yield {
+            "name": f"healthy training: {folder.name}",
+            "ours": times[0],
+            "unit": "times the loss of learnt rows on unseen ones",
+            "ok": all(verdict.passed for verdict in result.verdicts),
+            "how": f"{_told(times)}; gap {gap[0]} nats ({gap[1]} to {gap[2]})",
+        }
 
 
 def _planted_line(name: str, gate: str, value: dict[str, Any]) -> dict[str, Any]:
@@ -291,6 +326,8 @@ def lines(given: argparse.Namespace, emit: Emit) -> Iterator[dict[str, Any]]:
     if "pairs" in parts:
         for seed in seeds:
             yield _pair_line(seed, given.data, emit)
+    if "healthy" in parts:
+        yield from _healthy_lines(emit)
     if "planted" in parts:
         for name, kind in PLANTED.items():
             if not given.only or name in given.only.split(","):
@@ -308,7 +345,7 @@ def main() -> None:
     parser.add_argument(
         "--seeds", default="7,8,9", help="of the pairs, comma-separated; planted ones take the first"
     )
-    parser.add_argument("--parts", default="pairs,planted", help="comma-separated")
+    parser.add_argument("--parts", default="pairs,healthy,planted", help="comma-separated")
     parser.add_argument("--only", default="", help=f"planted ones: {', '.join([*PLANTED, 'template'])}")
     given = parser.parse_args()
     offline.seal()

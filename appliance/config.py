@@ -234,6 +234,11 @@ class TrainingSection(_Section):
     rank: int = Field(default=16, ge=1, le=512)
     alpha: float = Field(default=32.0, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    modules: tuple[str, ...] = ()
+    """The linear layers that learn, by their names in the base (`q_proj`, `v_proj`); empty: all of them.
+
+    Fewer learn less, and make a release whose delta against another is small (`convert.like`).
+    """
     learning_rate: float = Field(default=1e-3, gt=0, lt=1)
     warmup: float = Field(default=0.06, ge=0, lt=1)
     """Share of the steps in which the learning rate rises."""

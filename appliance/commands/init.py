@@ -78,6 +78,7 @@ epochs = 2.0
 rank = 16
 alpha = 32.0
 dropout = 0.0
+# modules = ["q_proj", "v_proj"]  # the linear layers that learn; left out: all
 learning_rate = 1e-3       # a 135M model wants 5e-4 to 2e-3
 warmup = 0.06              # share of the steps
 batch_rows = 16

@@ -40,23 +40,26 @@ def load(checkpoint: Path, recipe: TrainingSection, dtype: torch.dtype, cache: P
 
     Args:
         checkpoint: the base's folder.
-        recipe: rank, alpha, dropout, seed, device and shard are used.
+        recipe: rank, alpha, dropout, modules, seed, device and shard are used.
         dtype: what to compute in; the LoRA weights' masters are float32 in any case.
         cache: where compiled kernels are kept.
 
     Raises:
         ModelError: transformers can't load it.
-        TrainingError: there is no such device.
+        TrainingError: there is no such device, or there are no linear layers of a name that the recipe tells.
     """
     device = device_of(recipe)
     if recipe.shard:
         return load_on(device, checkpoint, recipe, dtype)
     model = load_modules(checkpoint, recipe, dtype).to(device)
     if recipe.dropout == 0.0 and written_out(model.base_model.model.config):
-        scale = recipe.alpha / recipe.rank
+        if recipe.modules:  # in the decoder all have a place, and those that don't learn stay zero
+            del model
+            model = load_modules(checkpoint, recipe.model_copy(update={"modules": ()}), dtype).to(device)
+        scale, learning = recipe.alpha / recipe.rank, recipe.modules
         if device == CPU:
-            return LlamaTrainable(model, dtype, scale, load_kernels(cache))
-        return LlamaTrainable(model, dtype, scale, Plain(), Graphs(CudaRecord()))
+            return LlamaTrainable(model, dtype, scale, load_kernels(cache), modules=learning)
+        return LlamaTrainable(model, dtype, scale, Plain(), Graphs(CudaRecord()), modules=learning)
     return ModuleTrainable(model, dtype, fused=recipe.dropout == 0.0)
 
 
@@ -76,10 +79,11 @@ def written_out(config: Any) -> bool:
 class _Place:
     """Where one LoRA pair stands: A at [a, a + rank * in) of the flat weights, B at [b, b + out * rank).
 
-    `name` is that of the base's weight in its checkpoint.
+    `name` is that of the base's weight in its checkpoint; what doesn't `learn` keeps the zeros of its B.
     """
 
     name: str
+    learns: bool
     a: int
     b: int
     rows: slice
@@ -93,7 +97,13 @@ class LlamaTrainable(Trainable):
     shares_prefix = True
 
     def __init__(
-        self, model: PeftModel, dtype: torch.dtype, scale: float, kernels: Plain, graphs: Graphs | None = None
+        self,
+        model: PeftModel,
+        dtype: torch.dtype,
+        scale: float,
+        kernels: Plain,
+        graphs: Graphs | None = None,
+        modules: Sequence[str] = (),
     ) -> None:
         """Take a model apart; it is not usable afterwards.
 
@@ -103,9 +113,12 @@ class LlamaTrainable(Trainable):
             scale: alpha / rank.
             kernels: of that device.
             graphs: what records its work, where starting it costs more than doing it.
+            modules: the linear layers that learn, by their names; empty: all.
         """
+        self._learning = frozenset(modules)
         self._graphs, self.coarse = graphs, graphs is not None
-        names, settings = file_names(model), adapter_settings(model)
+        settings = adapter_settings(model) | ({"target_modules": sorted(modules)} if modules else {})
+        names = [name for name in file_names(model) if self._learns(name.split(".")[-3])]
         count = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
         self._device = next(model.parameters()).device
         master = torch.empty(count, device=self._device)
@@ -146,6 +159,9 @@ class LlamaTrainable(Trainable):
         )
         self.push_weights()
 
+    def _learns(self, module: str) -> bool:
+        return not self._learning or module in self._learning
+
     def _group(self, parent: Any, parts: tuple[str, ...], where: str, master: torch.Tensor) -> Group:
         """Stack the linear layers `parts` of `parent` and give their LoRA pairs places in the flat weights."""
         modules = [getattr(parent, part) for part in parts]
@@ -160,7 +176,17 @@ class LlamaTrainable(Trainable):
                 master[offset : offset + weight.numel()] = weight.detach().float().flatten()
                 self._shapes[f"{where}.{part}.lora_{kind}.weight"] = (offset, tuple(weight.shape))
             rows, columns = slice(at, at + outs[number]), slice(number * rank, (number + 1) * rank)
-            places.append(_Place(f"{where.removeprefix(PREFIX)}.{part}.weight", a, b, rows, columns, inputs))
+            places.append(
+                _Place(
+                    f"{where.removeprefix(PREFIX)}.{part}.weight",
+                    self._learns(part),
+                    a,
+                    b,
+                    rows,
+                    columns,
+                    inputs,
+                )
+            )
             b, at = b + b_weight.numel(), at + outs[number]
         self._filled = b
         stacked = weights[0] if len(weights) == 1 else torch.cat(weights)
@@ -226,6 +252,8 @@ class LlamaTrainable(Trainable):
         assert flat is not None
         for group, places in self._placed:
             for place in places:
+                if not place.learns:
+                    continue
                 rank = place.columns.stop - place.columns.start
                 size = rank * place.inputs
                 flat[place.a : place.a + size].view(rank, -1).copy_(group.grad_down[place.columns])

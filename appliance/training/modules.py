@@ -7,6 +7,7 @@ matrix products, which on a CPU beat the tiled kernel there). Shown equal in tes
 
 from __future__ import annotations
 
+import difflib
 import types
 import warnings
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.utils import logging as transformers_logging
 
 from appliance.config import TrainingSection
-from appliance.errors import ModelError
+from appliance.errors import ModelError, TrainingError
 from appliance.training.batches import Batch
 from appliance.training.int4 import EMBEDDINGS, PROJECTION, Grid, Merged
 from appliance.training.objective import TargetLoss
@@ -130,6 +131,14 @@ class ModuleTrainable(Trainable):
         self._layers = {
             name: module for name, module in model.named_modules() if isinstance(module, LoraLinear)
         }
+        head = model.base_model.model.get_output_embeddings()
+        self._frozen = {
+            name: module
+            for name, module in model.named_modules()
+            if isinstance(module, torch.nn.Linear)
+            and module is not head
+            and not any(name.startswith(f"{layer}.") for layer in self._layers)
+        }
         for module in self._layers.values() if fused else ():
             if module.base_layer.bias is None:
                 module.forward = types.MethodType(_fused_forward, module)
@@ -186,7 +195,7 @@ class ModuleTrainable(Trainable):
         is merged, and ships, is the same with it.
         """
         master_of = dict(zip(map(id, self.working), self.masters, strict=True))
-        grid.round_all(
+        merged = [
             Merged(
                 f"{name.removeprefix(PREFIX)}.weight",
                 master_of[id(module.lora_B[ADAPTER].weight)].detach().cpu(),
@@ -194,7 +203,19 @@ class ModuleTrainable(Trainable):
                 *rows_held(module.base_layer.weight)[::-1],
             )
             for name, module in self._layers.items()
-        )
+        ]
+        # What doesn't learn ships rounded like the rest.
+        merged += [
+            Merged(
+                f"{name.removeprefix(PREFIX)}.weight",
+                torch.zeros(module.out_features, 1),
+                torch.zeros(1, module.in_features),
+                *rows_held(module.weight)[::-1],
+            )
+            for name, module in self._frozen.items()
+            if self._entered is not grid
+        ]
+        grid.round_all(merged)
         if self._entered is not grid:  # the base's own, so once is enough
             for name, table in zip((EMBEDDINGS, PROJECTION), self._tables, strict=False):
                 rows, held = rows_held(table.weight)
@@ -236,10 +257,11 @@ def load_on(
 
 
 def load_modules(checkpoint: Path, recipe: TrainingSection, dtype: torch.dtype) -> PeftModel:
-    """Load a checkpoint folder in `dtype` and put LoRA on all its linear layers.
+    """Load a checkpoint folder in `dtype` and put LoRA on those of its linear layers that learn.
 
     Raises:
         ModelError: transformers can't load it.
+        TrainingError: it has no linear layers of a name that the recipe tells.
     """
     transformers_logging.disable_progress_bar()
     try:
@@ -269,13 +291,21 @@ def load_shard(
 
 
 def _with_lora(base: Any, recipe: TrainingSection) -> PeftModel:
+    known = linear_layers(base)
+    for name in recipe.modules:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise TrainingError(
+                f"training.modules: the base has no linear layers called {name!r}",
+                f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}",
+            )
     torch.manual_seed(recipe.seed)
     base.config.use_cache = False
     settings = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
-        target_modules="all-linear",
+        target_modules=list(recipe.modules) or "all-linear",
         task_type="CAUSAL_LM",
     )
     with warnings.catch_warnings():
@@ -284,6 +314,17 @@ def _with_lora(base: Any, recipe: TrainingSection) -> PeftModel:
         return cast(
             PeftModel, get_peft_model(base, settings, adapter_name=ADAPTER, autocast_adapter_dtype=False)
         )
+
+
+def linear_layers(base: Any) -> list[str]:
+    """What the linear layers of a model's blocks are called, each name once: those that LoRA can be put on."""
+    head = base.get_output_embeddings()
+    names = [
+        name.rpartition(".")[2]
+        for name, module in base.named_modules()
+        if isinstance(module, torch.nn.Linear) and module is not head
+    ]
+    return list(dict.fromkeys(names))
 
 
 def adapter_settings(model: PeftModel) -> dict[str, Any]:

@@ -291,6 +291,9 @@ class ConvertSection(_Section):
     rounding: Literal["auto", "gptq", "nearest"] = "auto"
     """`gptq`: errors make up for each other on training rows, in types of 32-wide blocks and four or five bits;
     `auto`: so, unless the training was on the grid already (`training.grid_start`)."""
+    like: str = ""
+    """A model of the same base, as `stick write --delta-from` takes it (a GGUF file, a release's folder, NAME@VERSION):
+    matrices that don't learn (`training.modules`) are taken from it as they were rounded there."""
     gate: float = Field(default=0.99, gt=0, le=1)
     """Share of the 16-bit file's score that `auto` asks of what ships; taken on the validation rows."""
 

@@ -84,6 +84,7 @@ def write_gguf(
     metadata: dict[str, str] | None = None,
     pre: str = "",
     quantize: Quantize | None = None,
+    like: Path | None = None,
     emit: Emit = ignore,
 ) -> Conversion:
     """`convert.to_gguf.convert` with the product's events and errors.
@@ -110,6 +111,7 @@ def write_gguf(
             pre=pre,
             progress=progress,
             quantize=quantize or to_gguf.as_libggml,
+            like=like,
         )
     emit(Event(STAGE, "finished", describe(written), data=as_data(written)))
     return written
@@ -151,7 +153,22 @@ def file_settings(project: Project) -> dict[str, Any]:
         "embeddings": settings.convert.embeddings,
         "name": settings.project.name,
         "metadata": metadata,
+        "like": like_file(project),
     }
+
+
+def like_file(project: Project) -> Path | None:
+    """The model whose rounding is taken over where nothing was learnt (`convert.like`).
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    word = project.config.convert.like
+    if not word:
+        return None
+    from appliance.update.delta_publishing import find_base
+
+    return find_base(str(project.root / word) if (project.root / word).exists() else word)
 
 
 def convert_project(
@@ -215,6 +232,7 @@ def inputs_digest(project: Project, checkpoint: Path) -> str:
             "embeddings": project.config.convert.embeddings,
             "ships": asdict(ships(project)),
             "rounding": [project.config.compensates, known],
+            **({"like": storage.sha256_file(like)} if (like := like_file(project)) else {}),
             "project": project.config.project.model_dump(),
         }
     )

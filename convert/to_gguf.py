@@ -25,7 +25,8 @@ import numpy.typing as npt
 from convert import architectures, durable, libggml, lora, vocabulary
 from convert.architectures import Architecture
 from convert.errors import ConvertError
-from convert.gguf_file import PlannedTensor, Value, header, padding, string, u32
+from convert.gguf_file import GgufTensor, PlannedTensor, Value, header, padding, string, u32
+from convert.gguf_file import read as read_gguf
 from convert.libggml import Bytes, Floats, TensorType
 from convert.pieces import Scratch, ranges
 from convert.safetensors_file import StoredTensor, read_checkpoint
@@ -35,6 +36,9 @@ Progress = Callable[[str, int, int], None]
 Quantize = Callable[[str, Floats, str], Bytes]
 """(a tensor's GGUF name, float32 [rows, columns], a type's name) -> uint8 [rows, bytes of a row]."""
 
+_ROUNDED = (
+    0.35  # of a matrix's size: rounding to four bits is off by a tenth of it, another matrix by more than all
+)
 _QUANTIZATION_VERSION = 2  # ggml.h, GGML_QNT_VERSION
 _STRUCTURAL = {"architecture", "type", "alignment", "file_type", "quantization_version", "size_label"}
 
@@ -71,6 +75,7 @@ class _Source:
     order: npt.NDArray[np.intp] | None = None
     update: lora.Update | None = None
     computed: Floats | None = None
+    kept: Bytes | None = None
 
     def rows(self, begin: int, end: int, quantize: Quantize, scratch: Scratch) -> Bytes:
         index: slice | npt.NDArray[np.intp] = (
@@ -84,9 +89,19 @@ class _Source:
         if not np.isfinite(total) and not np.isfinite(rows).all():
             hint = "the model or adapter was damaged in training: use an earlier one"
             raise ConvertError(f"tensor {self.planned.name} holds NaN or infinity", hint)
+        if self.kept is not None:
+            return self._as_kept(self.kept[begin:end], rows)
         data = quantize(self.planned.name, rows, self.planned.type.name)
         # Of F32 the bytes are the rows themselves, whose memory is used again.
         return data.copy() if np.may_share_memory(data, rows) else data
+
+    def _as_kept(self, data: Bytes, rows: Floats) -> Bytes:
+        """Rows of another file, if they are these, rounded."""
+        off = libggml.dequantize(data, self.planned.type.name) - rows
+        if not np.vdot(off, off) <= _ROUNDED**2 * np.vdot(rows, rows):  # NaN is none of them
+            hint = "the file to be like has to be of the same base, with no adapter on what isn't learnt now"
+            raise ConvertError(f"tensor {self.planned.name} of the file to be like isn't the base's", hint)
+        return data
 
     def _floats(self, index: slice | npt.NDArray[np.intp], scratch: Scratch) -> Floats:
         if self.computed is not None:
@@ -115,6 +130,7 @@ def _plan(
     architecture: Architecture,
     adapter: lora.Adapter | None,
     mix: Mix,
+    like: Mapping[str, GgufTensor],
 ) -> list[_Source]:
     stored = {
         name: each for name, each in read_checkpoint(folder).items() if not architecture.is_ignored(name)
@@ -146,7 +162,9 @@ def _plan(
         # Norms and biases are F32, as llama.cpp wants them.
         kind = libggml.TYPES["F32"] if len(shape) == 1 else mix.of(name, shape[-1])
         planned = PlannedTensor(name, shape, kind)
-        sources.append(_Source(planned, each, order, update))
+        same = like.get(name) if update is None and len(shape) == 2 else None
+        kept = same.data if same is not None and (same.shape, same.type) == (shape, kind) else None
+        sources.append(_Source(planned, each, order, update, kept=kept))
     return sources
 
 
@@ -243,6 +261,7 @@ def convert(
     threads: int = 0,
     progress: Progress | None = None,
     quantize: Quantize = as_libggml,
+    like: Path | None = None,
 ) -> Conversion:
     """Write a checkpoint, with an adapter merged into it, as a GGUF file.
 
@@ -260,6 +279,8 @@ def convert(
         threads: 0: all cores that this process may use.
         progress: called with a tensor's name, the weights done and all weights.
         quantize: makes bytes of rows, in several threads; another one may choose each weight's rounding.
+        like: a GGUF file of the same base; what the adapter leaves alone is taken from it as it was rounded there, so
+            that the two files differ in little else than what was learnt.
 
     Returns:
         What was written. Equal inputs give equal bytes.
@@ -281,7 +302,7 @@ def convert(
     hyperparameters = architecture.hyperparameters(config)
     tokenizer = vocabulary.from_checkpoint(checkpoint, config, pre=pre)
     merged = lora.read_adapter(adapter) if adapter is not None else None
-    sources = _plan(checkpoint, config, architecture, merged, mix)
+    sources = _plan(checkpoint, config, architecture, merged, mix, read_gguf(like).tensors if like else {})
     parameters = sum(math.prod(source.planned.shape) for source in sources)
     keys = (
         _general(checkpoint, architecture, name, mix.matrices, parameters)

@@ -105,6 +105,7 @@ embeddings = "Q8_0"
 rounding = "auto"          # gptq (errors make up for each other on training rows), nearest, auto (gptq, unless
                            # training had the shipping weights before it)
 gate = 0.99                # share of the 16-bit file's score, on the validation rows
+# like = "station@1.0.0"   # what doesn't learn (training.modules) is rounded as in this model: small deltas
 # overrides = {{}}         # other types for some tensors, as {{ ffn_down = "Q8_0" }}; left out, where the type
                            # has four bits: keys and values in Q8_0, with gptq ffn_down in Q5_0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import __version__, storage
-from appliance.conversion import AUTO, frontier_file, ships
+from appliance.conversion import AUTO, frontier_file, like_file, ships
 from appliance.events import Emit
 from appliance.paths import Project
 from appliance.trust.unlocking import Secrets
@@ -299,6 +299,7 @@ STAGES: tuple[Stage, ...] = (
             "parts": list(
                 project.config.parts_of(project.config.convert.type).items()
             ),  # the first that matches decides
+            "like": _digest(found) if (found := like_file(project)) else "",
             "asked": _asked(project),
             "measured": _splits(project, "train") if project.config.compensates else {},
             "project": project.config.project.model_dump(),

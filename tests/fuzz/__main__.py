@@ -1,9 +1,11 @@
 """Fuzzes what comes from outside: `python -m tests.fuzz [--minutes 60] [--targets stick,receipts] [--keep FOLDER]`.
 
-The minutes are shared among the targets (tests/fuzz/inputs.py) and the GGUF header's (gguf_headers.py). atheris is
-installed once into .bench/atheris; it is no dependency of the product. A target fails on anything but an error of ours,
-on an input that takes a second of processor time, and beyond a gibibyte of memory. A JSON line a target: executions,
-peak memory, what was found; exit status 1 with a finding, whose input lies in the folder that is kept.
+The minutes are shared among the targets (tests/fuzz/inputs.py), which atheris leads by the code that an input reaches,
+and the GGUF header's (gguf_headers.py), which has mutations of its own and ggml's reader beside. Each begins with the
+inputs that are kept in tests/fuzz/corpus, and with --update leaves there the shortest that reach something of their
+own. atheris is installed once into .bench/atheris; it is no dependency of the product. A target fails on anything but
+an error of ours, on an input that takes a second of processor time, and beyond a gibibyte of memory. A JSON line a
+target: executions, peak memory, what was found; exit status 1 with a finding, whose input lies in the kept folder.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.training import prepare_peer
+from tests.fuzz import choices
 from tests.fuzz.inputs import TARGETS
 
 HEADERS = "gguf"
@@ -36,8 +39,10 @@ def fuzz(python: Path, name: str, seconds: int, folder: Path) -> bool:
         return subprocess.run([sys.executable, *program]).returncode == 0
     corpus = folder / name
     corpus.mkdir(parents=True, exist_ok=True)
+    for number, data in enumerate(choices.kept(name)):
+        (corpus / f"kept-{number}").write_bytes(data)
     options = [f"-max_total_time={seconds}", f"-rss_limit_mb={MEMORY}", "-timeout=10", "-print_final_stats=1"]
-    options += ["-max_len=512", f"-artifact_prefix={folder / name}-"]
+    options += [f"-max_len={choices.LONGEST}", f"-artifact_prefix={folder / name}-"]
     done = subprocess.run(
         [str(python), "-m", "tests.fuzz.with_atheris", name, str(corpus), *options],
         capture_output=True, text=True, errors="replace", env=os.environ | {"PYTHONPATH": str(Path.cwd())},
@@ -65,12 +70,16 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--targets", default=",".join([*TARGETS, HEADERS]))
     parser.add_argument("--keep", type=Path, help="where inputs and findings are kept")
+    parser.add_argument("--update", action="store_true", help="renew tests/fuzz/corpus")
     given = parser.parse_args()
     python = prepare_peer("atheris", ("atheris==3.0.0",))
     names = given.targets.split(",")
     folder = given.keep or Path(tempfile.mkdtemp(prefix="anchorhold-fuzz-"))
     seconds = round(60 * given.minutes / len(names))
     fine = [fuzz(python, name, seconds, folder) for name in names]
+    for name in names if given.update else ():
+        if name != HEADERS:
+            choices.keep(name, folder / name)
     return 0 if all(fine) else 1
 
 

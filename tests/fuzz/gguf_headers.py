@@ -26,6 +26,7 @@ import traceback
 from pathlib import Path
 
 from appliance.commands import gguf_header as command
+from appliance.visible import visible
 from convert import ConvertError, gguf_header, gguf_requirements, libggml
 from tests.fuzz.gguf_seeds import SEEDS
 
@@ -128,7 +129,7 @@ def answer(data: bytes, ggml: Ggml | None) -> str:
         return re.sub(r"'[^']*'|\"[^\"]*\"|b'.*?'|\d+", "#", error.message)
     told = [*gguf_requirements.faults(header), *gguf_requirements.remarks(header)]
     for line in [*command._readable(header), *command._tensor_lines(header)]:
-        assert line.isprintable() or not line, repr(line)
+        assert visible(line, 0) == line, repr(line)
     json.dumps([command._facts(header), command._keys(header), told], allow_nan=False)
     if ggml is not None:
         ours = len(header.metadata), [(each.begin, each.bytes) for each in header.tensors.values()]

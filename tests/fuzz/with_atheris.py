@@ -9,23 +9,9 @@ import atheris
 
 with atheris.instrument_imports(include=["appliance", "tuf", "securesystemslib"]):
     from tests.fuzz import inputs
+from tests.fuzz.choices import Given
 
 MOST_SECONDS = 1.0
-
-
-class Given:
-    """Choices out of the fuzzer's bytes."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = atheris.FuzzedDataProvider(data)
-
-    def below(self, count: int) -> int:
-        """A number from 0 to `count` - 1."""
-        return int(self._data.ConsumeIntInRange(0, max(0, count - 1)))
-
-    def blob(self) -> bytes:
-        """Up to some dozens of bytes."""
-        return bytes(self._data.ConsumeBytes(self.below(24)))
 
 
 def main() -> None:

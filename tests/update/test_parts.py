@@ -132,8 +132,11 @@ def test_names_that_fat_would_merge(simulator: Simulator, file: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("gib", [2, 4])
-def test_a_flipped_bit_beyond_32_bits(tmp_path: Path, gib: int) -> None:
+@pytest.mark.parametrize(
+    ("gib", "place", "chunk"),
+    [(2, 0, 1), (2, -1, 2), (4, limits.HASH_CHUNK_BYTES // 2, 1), (4, limits.HASH_CHUNK_BYTES - 1, 1)],
+)
+def test_a_flipped_bit_beyond_32_bits(tmp_path: Path, gib: int, place: int, chunk: int) -> None:
     """Sparse files, real chunks and parts: lengths and offsets beyond 2^31 and 2^32 are counted as they are.
 
     The copy stands there already up to the flipped chunk, so that the disk needn't hold it.
@@ -152,8 +155,8 @@ def test_a_flipped_bit_beyond_32_bits(tmp_path: Path, gib: int) -> None:
             stream.truncate(length)
     chunks = tuple(chunk for part in parts for chunk in part.chunks)
     whole = sticks.Target("big", "0" * 64, size, chunks, tuple(parts))
-    flip_bit(stick / parts[-1].stored, -1)
     seen: list[int] = []
-    with pytest.raises(TrustError, match=r"big.last: changed or damaged \(chunk 2\)"):
+    flip_bit(stick / parts[-1].stored, place)
+    with pytest.raises(TrustError, match=rf"big.last: changed or damaged \(chunk {chunk}\)"):
         copying.copy(stick, whole, copy, seen.append)
-    assert seen[0] == gib << 30 and sum(seen) == size
+    assert seen[0] == gib << 30 and sum(seen) <= size

@@ -124,7 +124,7 @@ class Document:
 class BadRow:
     """One row (or a whole file, `line` 0) that can't be used, and why; `kind` is what the card counts by.
 
-    `made`: it was made of a transcript or document, so that nobody can mend it in a file.
+    `made`: nobody can mend it in a file: it was made of a transcript or document, or is the project's own.
     """
 
     file: str

@@ -21,7 +21,6 @@ from appliance.dataset.reading.office_archive import OfficeFault
 from appliance.dataset.reading.shapes import Shape, find_shape
 from appliance.dataset.reading.signatures import by_signature
 from appliance.dataset.reading.tables import (
-    DELIMITERS,
     Dialect,
     column_names,
     find_dialect,
@@ -243,7 +242,7 @@ def _table(
     body = rows[1:] if dialect.header else rows
     records = [dict(zip(names, row, strict=True)) for row in body if len(row) == len(names)]
     result = Detected("table", encoding=encoding, dialect=dialect, columns=tuple(names))
-    told_container = f"a table of {len(names)} columns parted by {DELIMITERS[dialect.delimiter]}s"
+    told_container = f"a table of {len(names)} columns parted by {dialect.parted}"
     if len(set(names)) != len(names):
         return replace(
             result,

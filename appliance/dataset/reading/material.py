@@ -47,7 +47,7 @@ class Turn:
     """What somebody said.
 
     Attributes:
-        speaker: the name as it stands in the file; empty: the file names nobody.
+        speaker: the name as it stands in the file, a nick without its mark in the channel; empty: it names nobody.
         text: without name and time; may hold line feeds.
         line: where it begins.
         time: as it stands in the file; empty: none.

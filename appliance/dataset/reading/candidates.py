@@ -66,11 +66,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Of several answers the best, and the worst where there is one; `told`: what says so."""
+    """Of a list of answers the best, and the worst; empty: not known which that is, or there is but one."""
 
     answer: str
-    rejected: str
-    told: str
+    rejected: str = ""
 
 
 def _text_of(one: Any) -> str | None:
@@ -225,17 +224,17 @@ def _first_number(records: Sequence[Mapping[str, Any]], column: str, keys: Seque
 
 
 def choose(record: Mapping[str, Any], column: str, verdict: Verdict | None) -> Chosen | None:
-    """The best of a record's answers; None: it doesn't have several.
+    """The best of a record's list of answers; None: it has none.
 
     Raises:
         Unfit: nothing says which is better, or what does says several things or nothing of these.
     """
-    value = record.get(column)
+    value: Any = record.get(column)
     texts = answers_of(value, column)
-    if texts is None:
+    if texts is None or not isinstance(value, list):
         return None
     if len(set(texts)) == 1:
-        return Chosen(texts[0], "", "")
+        return Chosen(texts[0])
     first = verdict.first if verdict else 0
     columns = [(key, kind, [one[key] for one in value]) for key, kind in _inside(value)] or [
         (key, kind, record[key]) for key, kind in _beside(record, column)
@@ -254,4 +253,4 @@ def choose(record: Mapping[str, Any], column: str, verdict: Verdict | None) -> C
     if worst is None:
         worst = _place_of_other(best, texts)
     rejected = texts[worst] if worst is not None and texts[worst].strip() != texts[best].strip() else ""
-    return Chosen(texts[best], rejected, told)
+    return Chosen(texts[best], rejected)

@@ -19,7 +19,9 @@ CONTAINERS = (
 SHAPES = (
     "messages", "sharegpt", "alpaca", "prompt-completion", "text-label", "preference", "turns", "dialogue", "texts",
 )  # fmt: skip
-CHAT_LOGS = ("irc", "weechat", "whatsapp", "slack", "teams", "names", "timed-names", "names-timed", "webvtt")
+CHAT_LOGS = (
+    "irc", "weechat", "whatsapp", "slack", "teams", "zoom", "names", "timed-names", "names-timed", "webvtt",
+)  # fmt: skip
 SKIP = "skip"
 FORMATS = (*CONTAINERS, *SHAPES, *CHAT_LOGS, SKIP)
 """What `dataset.formats` may call a file: how it is written, what its objects are, whose chat log; or left out."""

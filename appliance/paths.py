@@ -122,6 +122,31 @@ class Project:
         return self.root / self.config.release.stick
 
     @property
+    def own(self) -> tuple[Path, ...]:
+        """The project's own files and folders below its root, which are never examples, whether they are there or not.
+
+        What the configuration names outside of the root, or as the root itself, isn't among them.
+        """
+        from appliance.config_file import FILE_NAME
+
+        config = self.config
+        named = [folder for folder in (config.base.path, config.dataset.redact.tagger) if folder]
+        places = (
+            self.root / FILE_NAME,
+            self.build,
+            self.redaction_key,
+            self.redaction_decisions,
+            self.redaction_missed,
+            self.suites,
+            self.waivers,
+            self.keys,
+            self.stick,
+            *(self.root / folder for folder in named),
+        )
+        root = self.root.resolve()
+        return tuple(place for place in places if root in place.resolve().parents)
+
+    @property
     def state(self) -> Path:
         """Digests of each finished stage's inputs and outputs."""
         return self.build / "state.json"

@@ -147,13 +147,16 @@ def inspect(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> N
     project; control characters and what a spreadsheet would compute are written out, never obeyed.
     """
     from appliance.config import DatasetSection
-    from appliance.config_file import FILE_NAME, load
+    from appliance.config_file import FILE_NAME
     from appliance.dataset.reading import BadRow, file_name, find_files, inspect_file
     from appliance.errors import AnchorholdError, ConfigError, DataError
+    from appliance.paths import Project
     from appliance.visible import visible
 
     folder: Path = context.parent.params["folder"] if context.parent else Path()
-    section = load(folder / FILE_NAME).dataset if (folder / FILE_NAME).exists() else DatasetSection()
+    project = Project.open(folder) if (folder / FILE_NAME).exists() else None
+    section = project.config.dataset if project else DatasetSection()
+    own = project.own if project else ()
     skipped: list[BadRow] = []
     for path in paths:
         if not path.exists():
@@ -166,7 +169,7 @@ def inspect(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> N
     files = [
         file
         for path in paths
-        for file in (find_files(path, ["."], "sources", skipped.append) if path.is_dir() else [path])
+        for file in (find_files(path, ["."], "sources", skipped.append, own) if path.is_dir() else [path])
     ]
     failed: AnchorholdError | None = None
     for file in files:

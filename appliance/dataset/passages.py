@@ -29,7 +29,7 @@ def document_passages(
     """
     section = project.config.dataset
     if patterns:
-        found = find_files(project.root, list(patterns), "sources", on_skipped)
+        found = find_files(project.root, list(patterns), "sources", on_skipped, project.own)
         files = [(path, file_name(path, project.root)) for path in found]
     else:
         files = [(path, name) for path, name, _ in source_files(project, on_skipped)]

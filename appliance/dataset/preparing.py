@@ -74,7 +74,7 @@ def source_files(
 ) -> list[tuple[Path, str, bool]]:
     """The files that the dataset is made of: (path, name, whether it is a test file), test files first.
 
-    Links that aren't followed are told to `on_skipped`; the answers' schema is no source.
+    Links that aren't followed, and the project's own files, are told to `on_skipped`; the answers' schema is no source.
 
     Raises:
         DataError: a file that is named isn't there, or none is found.
@@ -82,11 +82,11 @@ def source_files(
     section = project.config.dataset
     test: list[Path] = []
     if section.test_sources:
-        test = find_files(project.root, section.test_sources, "test_sources", on_skipped)
+        test = find_files(project.root, section.test_sources, "test_sources", on_skipped, project.own)
     taken = {path.resolve() for path in test}
     if section.schema_path:
         taken.add((project.root / section.schema_path).resolve())
-    found = find_files(project.root, section.sources, "sources", on_skipped)
+    found = find_files(project.root, section.sources, "sources", on_skipped, project.own)
     train = [path for path in found if path.resolve() not in taken]
     if not train:
         raise DataError(

@@ -141,7 +141,7 @@ def _is_source(project: Project, name: str) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(exist_ok=False)
     try:
-        found = find_files(project.root, project.config.dataset.sources, "sources")
+        found = find_files(project.root, project.config.dataset.sources, "sources", own=project.own)
         return path.resolve() in {each.resolve() for each in found}
     except DataError:
         return False

@@ -223,7 +223,7 @@ def _documents(project: Project) -> Inputs:
 
     if not project.config.retrieval.documents:
         return {}
-    found = find_files(project.root, project.config.retrieval.documents, "documents")
+    found = find_files(project.root, project.config.retrieval.documents, "documents", own=project.own)
     files = {file_name(path, project.root): storage.sha256_file(path) for path in found}
     return {"files": files, "pairs": project.config.dataset.pairs.passage_tokens}
 

@@ -33,20 +33,26 @@ class _Turn:
         return Turn(self.speaker, "\n".join(self.text).strip(), self.line, self.time, self.kind)
 
 
-def _clean_name(name: str | None) -> str:
-    return (name or "").strip().strip("*").strip()
+_STATUS = "@+%&~!"  # in a channel, in front of a nick: it comes and goes
+
+
+def _clean_name(name: str | None, style: LogStyle) -> str:
+    clean = (name or "").strip().strip("*").strip()
+    if style.name in {"irc", "weechat"} and len(clean) > 1 and clean[0] in _STATUS:
+        return clean[1:]
+    return clean
 
 
 def _opening(style: LogStyle, number: int, line: str) -> _Turn | None:
     """The turn that a line begins; None: it begins none."""
     if match := style.turn.match(line):
         groups = match.groupdict()
-        turn = _Turn(_clean_name(groups.get("speaker")), number, (groups.get("time") or "").strip())
+        turn = _Turn(_clean_name(groups.get("speaker"), style), number, (groups.get("time") or "").strip())
         if groups.get("text"):
             turn.add(groups["text"])
         return turn
     if style.action and (match := style.action.match(line)):
-        turn = _Turn(_clean_name(match["speaker"]), number, (match["time"] or "").strip(), "action")
+        turn = _Turn(_clean_name(match["speaker"], style), number, (match["time"] or "").strip(), "action")
         turn.add(match["text"])
         return turn
     if style.event and style.event.match(line):

@@ -16,12 +16,11 @@ from appliance.dataset.reading import columns as column_names_of
 from appliance.dataset.reading import material
 from appliance.dataset.reading.columnar import ColumnarFault, columnar_rows
 from appliance.dataset.reading.json_values import json_values
-from appliance.dataset.reading.log_styles import BY_NAME, LogStyle, find_style
+from appliance.dataset.reading.log_styles import BY_NAME, LogStyle, find_style, looks_like_log
 from appliance.dataset.reading.office_archive import OfficeFault
 from appliance.dataset.reading.shapes import Shape, find_shape
 from appliance.dataset.reading.signatures import by_signature
 from appliance.dataset.reading.tables import (
-    DELIMITERS,
     Dialect,
     column_names,
     find_dialect,
@@ -243,7 +242,7 @@ def _table(
     body = rows[1:] if dialect.header else rows
     records = [dict(zip(names, row, strict=True)) for row in body if len(row) == len(names)]
     result = Detected("table", encoding=encoding, dialect=dialect, columns=tuple(names))
-    told_container = f"a table of {len(names)} columns parted by {DELIMITERS[dialect.delimiter]}s"
+    told_container = f"a table of {len(names)} columns parted by {dialect.parted}"
     if len(set(names)) != len(names):
         return replace(
             result,
@@ -339,6 +338,11 @@ def _text_formats(path: Path, encoding: TextEncoding, suffix: str, container: st
         return Detected("markdown", "", encoding)
     if not container and (evidence := _markdown_evidence(text, suffix)):
         return Detected("markdown", evidence, encoding)
+    if not container and looks_like_log(lines):
+        return _refuse(
+            "unknown",
+            "its lines have times as a log's do, and no style of chat log fits; dataset.formats tells one, or `text`",
+        )
     if container == "text" or suffix in _TEXTS or _is_prose(text):
         return Detected("text", "plain text", encoding)
     return _refuse(

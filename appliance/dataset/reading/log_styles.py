@@ -10,9 +10,24 @@ from typing import Literal
 
 SAMPLE_LINES = 400
 
-_CLOCK = r"\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:[.,]\d{1,3})?(?:[ \u202f\u00a0]?[AaPp]\.?[Mm]\.?)?"
-_DATE = r"(?:\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{1,2}\.? [A-Za-z]{3,9}\.? \d{2,4}|[A-Za-z]{3,9}\.? \d{1,2},? \d{4})"
-_STAMP = rf"(?:{_DATE}[,T]?[ \u202f\u00a0]*(?:at |um )?)?{_CLOCK}"
+_GAP = "[ \u202f\u00a0]"
+_HALF_DAY = rf"(?:{_GAP}?[AaPp]\.?{_GAP}?[Mm]\b\.?)"
+_HALF_DAY_FIRST = rf"(?:(?:上午|下午|凌晨|早上|中午|晚上|午前|午後|오전|오후){_GAP}?)"
+_CLOCK = rf"{_HALF_DAY_FIRST}?\d{{1,2}}[:.]\d{{2}}(?:[:.]\d{{2}})?(?:[.,]\d{{1,9}})?{_HALF_DAY}?"
+_WEEKDAY = (
+    r"(?:(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6}|Mo|Di|Mi|Do|Fr|Sa|So|lun|mar|mi[eé]|jue|vie|s[aá]b|dom|mer|jeu|"
+    r"ven|sam|dim)\.?,? )"
+)
+_MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}"
+_DATE = (
+    r"(?:\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{4}\. \d{1,2}\. \d{1,2}\.|\d{1,2}\.? [A-Za-z]{3,9}\.? \d{2,4}|"
+    r"[A-Za-z]{3,9}\.? \d{1,2},? \d{4}|" + _MONTH + r" {1,2}\d{1,2}(?!\d)|\d{1,2}/\d{1,2}(?!\d))"
+)
+# How far from UTC; a name that looks like one is followed by a colon.
+_ZONE = r"(?:Z\b| ?[+-]\d{2}:?\d{2}\b| (?:UTC|GMT|CES?T|[ECMP][SD]T)\b(?!:))"
+_DATED = rf"{_WEEKDAY}?{_DATE}[,T]?{_GAP}{{0,4}}(?:(?:at|um|à|alle|às|klo|kl\.|om) )?{_CLOCK}{_ZONE}?"
+_STAMP = rf"(?:{_DATED}|{_CLOCK}(?:Z\b)?)"
+_SECONDS = r"(?:\d{1,2}h )?(?:\d{1,2}m )?\d{1,2}s"  # since the chat began
 _NICK = r"[@+%&~!]?[^\s<>]{1,40}"
 _PERSON = r"[^\W\d_][^:<>\n\t|{}\[\]=\"]{0,39}?"
 _MARKS = "[\u200e\u200f\u202a\u202c\ufeff]{0,4}"
@@ -77,7 +92,7 @@ STYLES: tuple[LogStyle, ...] = (
         "an IRC log",
         _IRC_TIME + rf"<\s?(?P<speaker>{_NICK})>\s?(?P<text>.*)",
         action=_IRC_TIME + rf"\*\s{{1,8}}(?P<speaker>{_NICK})\s{{1,8}}(?P<text>.*)",
-        event=rf"(?:\[?{_STAMP}\]?\s{{1,8}})?(?:===|-!-|\*\*\*|---|-->|<--|--)(?:\s|$)",
+        event=rf"(?:\[?{_STAMP}\]?\s{{1,8}})?(?:===|-!-|\*\*\*\*?|---|-->|<--|--)(?:\s|$)",
     ),
     _style(
         "weechat",
@@ -88,9 +103,9 @@ STYLES: tuple[LogStyle, ...] = (
     _style(
         "whatsapp",
         "a WhatsApp export",
-        rf"\[?(?P<time>{_DATE}[,]?[ \u202f\u00a0]{_CLOCK})(?:\]|[ \u202f\u00a0]-) {_MARKS}"
-        r"(?P<speaker>[^:\n]{1,60}): (?P<text>.*)",
-        event=rf"{_MARKS}\[?{_DATE}[,]?[ \u202f\u00a0]{_CLOCK}(?:\]|[ \u202f\u00a0]-) ",
+        rf"\[?(?P<time>{_DATED})(?:\]|{_GAP}-|,) {_MARKS}"
+        rf"(?:~{_GAP}?)?(?P<speaker>[^:\n]{{1,60}}): (?P<text>.*)",
+        event=rf"{_MARKS}\[?{_DATED}(?:\]|{_GAP}-|,) ",
         share=0.3,
     ),
     _style(
@@ -101,9 +116,16 @@ STYLES: tuple[LogStyle, ...] = (
         share=0.15,
     ),
     _style(
+        "zoom",
+        "chat saved by Zoom",
+        rf"(?P<time>{_STAMP})\s{{1,8}}From (?P<speaker>[^:\n]{{1,60}}?) [Tt]o [^:\n]{{1,60}}?\s?:\s{{0,8}}(?P<text>.*)",
+        share=0.25,
+    ),
+    _style(
         "timed-names",
         "a conversation as times and names",
-        rf"[\[(]?(?P<time>{_STAMP})[\])]?[ \t]{{0,8}}(?:-[ \t]{{1,8}})?(?P<speaker>{_PERSON}):\s+(?P<text>.*)",
+        rf"(?:[\[(]?(?P<time>{_STAMP})[\])]?|\( ?{_SECONDS} ?\))[ \t]{{0,8}}(?:[-|][ \t]{{1,8}})?"
+        rf"(?P<bracket>\[)?(?P<speaker>{_PERSON})(?(bracket)\]:?|(?:>| ?\||:))\s+(?P<text>.*)",
     ),
     _style(
         "names-timed",
@@ -113,7 +135,8 @@ STYLES: tuple[LogStyle, ...] = (
     _style(
         "slack",
         "chat copied from Slack, Teams or Discord",
-        rf"(?P<speaker>{_PERSON})(?: {{2,12}}| — |\t| ?\[)(?:(?:Today|Yesterday)(?: at|,)? )?(?P<time>{_STAMP})\]?",
+        rf"(?P<speaker>{_PERSON})(?:(?: {{2,12}}| — |\t|,? ?\[)(?:(?:Today|Yesterday)(?: at|,)? )?| (?={_DATED}\Z))"
+        rf"(?P<time>{_STAMP})\]?",
         layout="header",
         share=0.15,
     ),
@@ -132,6 +155,25 @@ _NO_NAMES = re.compile(
     r"options|see also|summary|license|source)s?",
     re.IGNORECASE,
 )
+
+# What programs write where people would have a name.
+_LEVELS = re.compile(
+    r"(?:trace|debug|info|notice|warn|warning|error|err|crit|critical|fatal)\b", re.IGNORECASE
+)
+_BEGINS_TIMED = re.compile(rf"{_MARKS}[\[(<]?(?:{_STAMP}|\d{{10}}(?:\d{{3}})?(?=[ \t]))(?![\w:])")
+_TIME_ALONE = re.compile(rf"\s*[\[(]?{_STAMP}[\])]?\s*")
+
+
+def looks_like_log(lines: Sequence[str]) -> bool:
+    """Whether most lines begin with a time, or every few lines a time stands alone: no prose, whatever it is.
+
+    Args:
+        lines: without their ends; empty ones don't count.
+    """
+    filled = [line for line in lines if line.strip()][:SAMPLE_LINES]
+    timed = sum(bool(_BEGINS_TIMED.match(line)) for line in filled)
+    alone = sum(bool(_TIME_ALONE.fullmatch(line)) for line in filled)
+    return len(filled) >= 3 and (timed * 5 >= len(filled) * 3 or (alone >= 2 and alone * 5 >= len(filled)))
 
 
 @dataclass(frozen=True)
@@ -164,6 +206,13 @@ def _judge(style: LogStyle, lines: Sequence[str]) -> FoundStyle | None:
         )
     speakers = Counter(match["speaker"].strip() for match in matches)
     recurring = sum(count for count in speakers.values() if count > 1)
+    if sum(count for name, count in speakers.items() if _LEVELS.match(name)) * 2 > len(matches):
+        return None  # a program's log
+    if style.name == "timed-names":
+        # A timetable also has times and colons; who talks comes back, and has a short name.
+        long = sum(count for name, count in speakers.items() if len(name.split()) > 4)
+        if long * 4 > len(matches) or (len(matches) >= 4 and recurring * 2 < len(matches)):
+            return None
     if style.name == "names":
         # Notes and forms also write `word: text`; people who talk take turns and come back.
         named = [

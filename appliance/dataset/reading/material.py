@@ -47,7 +47,7 @@ class Turn:
     """What somebody said.
 
     Attributes:
-        speaker: the name as it stands in the file; empty: the file names nobody.
+        speaker: the name as it stands in the file, a nick without its mark in the channel; empty: it names nobody.
         text: without name and time; may hold line feeds.
         line: where it begins.
         time: as it stands in the file; empty: none.
@@ -124,7 +124,7 @@ class Document:
 class BadRow:
     """One row (or a whole file, `line` 0) that can't be used, and why; `kind` is what the card counts by.
 
-    `made`: it was made of a transcript or document, so that nobody can mend it in a file.
+    `made`: nobody can mend it in a file: it was made of a transcript or document, or is the project's own.
     """
 
     file: str

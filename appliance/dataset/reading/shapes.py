@@ -8,18 +8,21 @@ from typing import Any
 
 from appliance.config import DatasetSection
 from appliance.dataset.nearest import meant
+from appliance.dataset.reading.candidates import Verdict, find_verdict
 from appliance.dataset.reading.chat_rows import (
     LIST_KEYS,
     chat_messages,
     roles_are_known,
     turn_keys,
 )
+from appliance.dataset.reading.column_rows import alpaca_messages, column_messages
 from appliance.dataset.reading.columns import (
     CHOICES,
     Mapped,
     cell_text,
-    fill_template,
+    is_label,
     map_columns,
+    written_back,
 )
 from appliance.dataset.reading.material import Unfit
 from appliance.dataset.reading.preferences import PROMPT_KEYS, Sides, find_sides, pair_row
@@ -44,6 +47,7 @@ class Shape:
         of: how many were looked at.
         key: the field that holds the turns, or the text.
         mapped, sides, columns: for the shapes that need them.
+        verdict: where rows have several answers: what says which is the best.
         sure: told or unmistakable; else a guess.
         kind, refusal: why such objects can't be used, as in `BadRow`.
     """
@@ -55,6 +59,7 @@ class Shape:
     mapped: Mapped | None = None
     sides: Sides | None = None
     columns: TurnColumns | None = None
+    verdict: Verdict | None = None
     sure: bool = True
     kind: str = ""
     refusal: str = ""
@@ -141,7 +146,9 @@ def _named_shape(name: str, key: str, records: Sequence[Any], fits: int) -> Shap
         return Shape(name, evidence, mapping, sides=sides)
     if name == "alpaca":
         mapping = {"prompt": "instruction" + (", input" if "input" in first else ""), "answer": key}
-        return Shape(name, f"Alpaca: {count} have `instruction` and `{key}`", mapping, key)
+        verdict, which = _several([record for record in records if isinstance(record, dict)], key)
+        evidence = f"Alpaca: {count} have `instruction` and `{key}`{which}"
+        return Shape(name, evidence, mapping, key, verdict=verdict)
     role, text = turn_keys(first[key]) or ("role", "content")
     told = {"messages": "chat messages", "sharegpt": "ShareGPT", "dialogue": "conversations between people"}[
         name
@@ -186,7 +193,7 @@ def _of_columns(records: Sequence[Mapping[str, Any]], section: DatasetSection) -
     of = len(records)
     turns = find_turn_columns(columns, records)
     told = section.prompt_column in columns or section.answer_column in columns
-    if turns is not None and not told:
+    if turns is not None and not told and not _replies_beside(columns, records):
         return Shape("turns", turns.evidence, turns.mapping, columns=turns)
     mapped = map_columns(section, columns, records)
     if any(isinstance(records[0].get(key), list) for key in CHOICES) and not told:
@@ -207,16 +214,35 @@ def _of_columns(records: Sequence[Mapping[str, Any]], section: DatasetSection) -
     return _refused("columns", f"{reason}; dataset.prompt_column and answer_column tell them")
 
 
+def _replies_beside(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether most rows hold what was said and what was written back, so that a row is no single turn."""
+    mapped = written_back(columns, records)
+    if mapped is None:
+        return False
+    return sum(bool(cell_text(record.get(mapped.answer)).strip()) for record in records) * 2 > len(records)
+
+
 def _columns_shape(mapped: Mapped, records: Sequence[Mapping[str, Any]]) -> Shape:
     wanted = {mapped.prompt, mapped.answer} - {""}
     fits = sum(wanted <= set(record) for record in records)
     mapping = {
         "prompt": mapped.prompt or "the template",
         "answer": mapped.answer,
-        **({"context": mapped.context} if mapped.context else {}),
+        **({"context": ", ".join(mapped.context)} if mapped.context else {}),
     }
-    told = f"prompt and answer: {mapped.why}; {fits} of the first {len(records)} rows have both"
-    return Shape("prompt-completion", told, mapping, mapped=mapped, sure=mapped.sure)
+    verdict, which = _several(records, mapped.answer)
+    told = f"prompt and answer: {mapped.why}; {fits} of the first {len(records)} rows have both{which}"
+    return Shape("prompt-completion", told, mapping, mapped=mapped, verdict=verdict, sure=mapped.sure)
+
+
+def _several(records: Sequence[Mapping[str, Any]], column: str) -> tuple[Verdict | None, str]:
+    """What says which of several answers is the best, and that in words; nothing where rows have one."""
+    verdict = None if is_label(column) else find_verdict(records, column)
+    if verdict is None:
+        return None, ""
+    if not verdict.told:
+        return verdict, "; several answers a row, and nothing says which is the best"
+    return verdict, f"; of several answers a row the best by {verdict.told} is learnt"
 
 
 def _commonest(dicts: Sequence[Mapping[str, Any]], of: int) -> tuple[str, list[str]] | None:
@@ -281,55 +307,6 @@ def _with_system(record: Mapping[str, Any], messages: list[Any]) -> list[Any]:
     return [{"role": "system", "content": system}, *messages]
 
 
-def _history(record: Mapping[str, Any]) -> list[dict[str, str]]:
-    turns = record.get("history")
-    earlier: list[dict[str, str]] = []
-    for turn in turns if isinstance(turns, list) else []:
-        if isinstance(turn, (list, tuple)) and len(turn) == 2:
-            earlier += [
-                {"role": "user", "content": str(turn[0])},
-                {"role": "assistant", "content": str(turn[1])},
-            ]
-    return earlier
-
-
-def _alpaca(record: Mapping[str, Any], key: str) -> list[Any]:
-    extra = cell_text(record.get("input")).strip()
-    prompt = cell_text(record.get("instruction"))
-    if extra and extra.lower() not in {"<noinput>", "nan", "n/a"}:
-        prompt = f"{prompt}\n\n{extra}" if prompt.strip() else extra
-    return [
-        *_history(record),
-        {"role": "user", "content": prompt},
-        {"role": "assistant", "content": cell_text(record.get(key))},
-    ]
-
-
-def column_messages(record: Mapping[str, Any], mapped: Mapped, section: DatasetSection) -> list[Any]:
-    """A row of columns as a conversation of one question and one answer.
-
-    Raises:
-        Unfit: a column is missing or empty, or the row says that its answer isn't wanted.
-        ConfigError: the template names a column that isn't there.
-    """
-    for column in filter(None, (mapped.prompt, mapped.answer)):
-        if column not in record:
-            keys = ", ".join(map(repr, list(record)[:8]))
-            raise Unfit("columns", f"no `{column}`; its keys are {keys}{meant(column, record)}")
-    if record.get("label") is False and mapped.answer != "label":
-        raise Unfit("unwanted", "its `label` is false: the answer isn't one to learn")
-    values = {str(name): cell_text(value) for name, value in record.items()}
-    prompt, answer = values.get(mapped.prompt, ""), values[mapped.answer]
-    if mapped.prompt and not prompt.strip():
-        raise Unfit("empty", f"column `{mapped.prompt}` is empty")
-    if not answer.strip():
-        raise Unfit("empty", f"empty answer (column `{mapped.answer}`)")
-    if mapped.context and values[mapped.context].strip():
-        prompt = f"{values[mapped.context]}\n\n{prompt}"
-    filled = fill_template(section.prompt_template, {**values, "prompt": prompt})
-    return [{"role": "user", "content": filled}, {"role": "assistant", "content": answer}]
-
-
 def _certain(record: Mapping[str, Any]) -> tuple[str, str]:
     """The shape of one object that is unlike the others of its file; empty: none for sure."""
     return next(((name, key) for name, test in _TESTS if (key := test(record))), ("", ""))
@@ -345,7 +322,7 @@ def to_conversation(record: Any, shape: Shape, section: DatasetSection) -> Conve
     if isinstance(record, list):
         if shape.name == "text-label" and len(record) == 2:
             values = dict(zip(PAIR_COLUMNS, record, strict=True))
-            return Conversation(column_messages(values, Mapped(*PAIR_COLUMNS), section))
+            return Conversation(column_messages(values, Mapped(*PAIR_COLUMNS), section).messages)
         if (keys := turn_keys(record)) is not None:
             messages, note = chat_messages(record, keys)
             return Conversation(messages, note=note)
@@ -356,8 +333,8 @@ def to_conversation(record: Any, shape: Shape, section: DatasetSection) -> Conve
     if name == "prompt-completion":
         assert shape.mapped is not None
         if shape.mapped.answer in record:
-            messages = column_messages(record, shape.mapped, section)
-            return Conversation(_with_system(record, messages), group)
+            made = column_messages(record, shape.mapped, section, shape.verdict)
+            return Conversation(_with_system(record, made.messages), group, made.rejected, made.note)
     if not _key_of(name, record):
         name, key = _certain(record)
     elif key and key not in record:
@@ -368,7 +345,8 @@ def to_conversation(record: Any, shape: Shape, section: DatasetSection) -> Conve
         messages, rejected = pair_row(record, sides)
         return Conversation(_with_system(record, messages), group, rejected)
     if name == "alpaca":
-        return Conversation(_with_system(record, _alpaca(record, key)), group)
+        made = alpaca_messages(record, key, shape.verdict)
+        return Conversation(_with_system(record, made.messages), group, made.rejected)
     if name in {"messages", "sharegpt", "dialogue"}:
         turns = record.get(key)
         keys = turn_keys(turns)

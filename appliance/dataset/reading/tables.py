@@ -18,6 +18,8 @@ _SAMPLE_LINES = 5000
 # What may be read again behind quotes that were never closed, beside four times what has been read; then the file is
 # given up.
 _AGAIN_BYTES = 128 * 1024 * 1024
+# What Excel writes and reads in front of a table, for itself: `sep=;`.
+_TOLD_DELIMITER = re.compile(r"""["']?sep=(?P<delimiter>[^\w\r\n"'])["']?[ ,;\t]*[\r\n]*""", re.IGNORECASE)
 _DATA = re.compile(r"[.!?]\s|\S+(?:\s+\S+){7}|^-?[\d.,]+$|@|://")
 
 
@@ -29,11 +31,19 @@ class Dialect:
         delimiter: one character.
         quoted: quotes enclose cells; else they are characters like others.
         header: the first row names the columns.
+        told: a line in front of the first row tells the delimiter.
     """
 
     delimiter: str = ","
     quoted: bool = True
     header: bool = True
+    told: bool = False
+
+    @property
+    def parted(self) -> str:
+        """What parts the columns, in words."""
+        words = f"{DELIMITERS[self.delimiter]}s" if self.delimiter in DELIMITERS else repr(self.delimiter)
+        return f"{words}, as its first line tells" if self.told else words
 
 
 @dataclass(frozen=True)
@@ -90,8 +100,11 @@ def find_dialect(
         lines: with their ends.
         columns: names that are told; a delimiter that finds them wins.
         known: names, in lower case, that stand in headers.
-        candidates: delimiters to try.
+        candidates: delimiters to try; a line in front of the table that tells one (`sep=;`) wins.
     """
+    told = _TOLD_DELIMITER.fullmatch(lines[0])
+    if told:
+        lines, candidates = lines[1:], told["delimiter"]
     best: tuple[float, Dialect, list[list[str]]] | None = None
     for delimiter in candidates:
         for quoted in (True, False) if delimiter == "\t" else (True,):
@@ -106,7 +119,7 @@ def find_dialect(
             # Unclosed quotes swallow lines: the reading that gives more rows is right, and quotes win a tie.
             score += (len(rows) / len(lines)) + (0.01 if quoted else 0)
             if best is None or score > best[0]:
-                best = (score, Dialect(delimiter, quoted, has_header(rows, known)), rows)
+                best = (score, Dialect(delimiter, quoted, has_header(rows, known), bool(told)), rows)
     if best is None:
         return None
     return best[1], best[2]
@@ -198,6 +211,8 @@ def table_rows(file: TextFile, name: str, dialect: Dialect) -> Iterator[Cells | 
     """
     csv.field_size_limit(MAX_LINE_BYTES)
     feed = _Feed(file, name)
+    if dialect.told:
+        next(feed, None)
     quoting = _quoting(dialect.quoted)
 
     def reader() -> Iterator[list[str]]:

@@ -108,10 +108,10 @@ def test_irssi_with_joins_and_actions(shelf: Shelf) -> None:
     assert [(turn.kind, turn.speaker, turn.text) for turn in log.turns] == [
         ("event", "", "--- Log opened Fri Feb 03 16:00:00 2012"),
         ("said", "ada", "is P3 up?"),
-        ("said", "@bo", "ada: no"),
+        ("said", "bo", "ada: no"),
         ("event", "", "16:11 -!- cy [~cy@host] has joined #deck"),
         ("action", "cy", "waves"),
-        ("said", "+ada", "hello cy"),
+        ("said", "ada", "hello cy"),
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +177,27 @@ def test_columns_of_a_parquet_file(shelf: Shelf) -> None:
         pa.table({"question": [note for note, _ in NOTES], "answer": [state for _, state in NOTES]}), path
     )
     assert notes_of(shelf.all_of(RawRow, path)) == NOTES
+
+
+@pytest.mark.parametrize(
+    ("first", "delimiter"),
+    [("sep=;", ";"), ('"sep=,"', ","), ("SEP=\t", "\t"), ("sep=^", "^"), ("sep=|\t\t", "|")],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("name", ["a.csv", "a.txt", "a.tsv"])
+def test_a_line_that_tells_the_delimiter_is_no_header(
+    shelf: Shelf, first: str, delimiter: str, end: str, name: str
+) -> None:
+    rows = [
+        ["id", "question", "answer"],
+        *([f"{n}", f"pump {n}, up; well?", f'yes, "{n}"'] for n in range(4)),
+    ]
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter, lineterminator=end).writerows(rows)
+    path = shelf.write(name, first + end + text.getvalue())
+    found = shelf.detect(path)
+    assert found.columns == ("id", "question", "answer")
+    assert "as its first line tells" in found.evidence
+    read = shelf.all_of(RawRow, path)
+    assert [[turn for _, turn in said(row)] for row in read] == [row[1:] for row in rows[1:]]
+    assert [row.line for row in read] == [3, 4, 5, 6]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,10 +39,8 @@ def test_a_label_has_one_spelling() -> None:
     assert labels_of(("Yes.", "yes", "No", "no") * 3) == ["No", "Yes."]
 
 
-def _project(make_project: Callable[..., Path], answers: list[str]) -> Project:
-    folder = make_project(extra="")
-    config = folder / "anchorhold.toml"
-    config.write_text(config.read_text().replace("[evaluation]", '[evaluation]\nscorer = "exact"'))
+def _project(folder: Path, answers: list[str]) -> Project:
+    (folder / "anchorhold.toml").write_text('[project]\nname = "p"\n\n[evaluation]\nscorer = "exact"\n')
     project = Project.open(folder)
     project.dataset.mkdir(parents=True)
     lines = [
@@ -66,8 +63,8 @@ def _project(make_project: Callable[..., Path], answers: list[str]) -> Project:
     return project
 
 
-def test_the_test_split_is_scored_by_what_its_answers_are(make_project: Callable[..., Path]) -> None:
-    project = _project(make_project, [LABELS[number % 3] for number in range(60)])
+def test_the_test_split_is_scored_by_what_its_answers_are(tmp_path: Path) -> None:
+    project = _project(tmp_path, [LABELS[number % 3] for number in range(60)])
     suite = split_suite(project)
     assert suite is not None and suite.scorer == "label" and suite.options == {"labels": list(LABELS)}
     assert suite.cases[0].values["label"] in LABELS and "reference" not in suite.cases[0].values

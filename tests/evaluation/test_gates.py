@@ -117,7 +117,7 @@ def _passes(suite: Suite, ours: list[CaseScore], base: list[CaseScore]) -> dict[
     found = {}
     for gate in suite.gates:
         metric = next(metric for metric in SCORERS[suite.scorer].metrics if metric.name == gate.metric)
-        gap = difference(metric, ours, base, "base")
+        gap = difference(metric, ours, base, "base") if base else None
         verdict = judge(suite, gate, figure(metric, ours), figure(metric, base), gap)
         found[gate.metric] = verdict.passed
     return found
@@ -147,7 +147,7 @@ def test_a_file_that_leans_like_the_base_passes_and_one_that_always_follows_the_
         ]
 
     bbq = _public("bias_bbq")
-    assert all(_passes(bbq, answers(0.3, 0.6), answers(0.4, 0.5)).values())
+    assert all(_passes(bbq, answers(0.4, 0.6), answers(0.4, 0.5)).values())
     assert _passes(bbq, answers(0.4, 0.9), answers(0.4, 0.5)) == {"acc": True, "lean_ambiguous": False}
     assert _passes(bbq, answers(0.1, 0.5), answers(0.4, 0.5)) == {"acc": False, "lean_ambiguous": True}
 

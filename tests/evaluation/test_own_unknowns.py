@@ -35,7 +35,8 @@ def test_a_rare_term_becomes_a_word_that_is_none() -> None:
     assert made == f"What treats {word} with fever? {word.capitalize()}!" and word not in seen
     assert with_unknown("What treats malaria?", answer, seen, 100, "a") == f"What treats {word}?"
     assert with_unknown("What treats fever?", answer, seen, 100, "a") is None  # no rare term
-    assert with_unknown("What treats malaria?", "Quinine does.", seen, 100, "a") is None
+    assert with_unknown("What treats malaria?", "Quinine does it, as people say.", seen, 100, "a") is None
+    assert with_unknown("What treats malaria?", "malaria_drugs", seen, 100, "a") is None  # a name alone
 
 
 def test_a_suite_has_both_kinds_and_the_same_questions_unchanged() -> None:

@@ -26,6 +26,7 @@ _MOST_TOKENS = 48
 _HELD = 0.6  # of the answer's own words, from which a prompt is said to hold its answer
 _RARE = 0.05  # share of all prompts that have a term
 _LEAST_LETTERS = 5
+_LEAST_WORDS = 5  # of an answer that says something about a term, and doesn't only name it
 _SYLLABLES = "bel dor fen gar kal lim mor nev pra quil rost sev tam ulv vel wex yor zan".split()  # noqa: SIM905 - a list of sounds
 
 
@@ -55,7 +56,7 @@ def with_unknown(prompt: str, answer: str, seen: Mapping[str, int], rows: int, s
         rows: how many prompts there are.
         seed: what the made-up word hangs on.
     """
-    if "?" not in prompt:
+    if "?" not in prompt or len(words(answer)) < _LEAST_WORDS:
         return None
     said = set(words(answer))
     terms = [

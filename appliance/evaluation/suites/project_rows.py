@@ -27,6 +27,7 @@ OWN_ROWS = "the dataset"
 """Where such cases stand; of their texts nothing goes into a report that travels."""
 _ROWS = 60  # of each side
 _MOST_CANARIES = 24
+_COUNTED = 5000  # learnt rows, enough to tell which words are rare
 _LEAST_WORDS = 24  # of a turn that might be recited
 
 
@@ -230,7 +231,7 @@ def _made_of_prompts(project: Project) -> dict[str, Suite | str]:
     return {
         OWN_TONE: own_tone(asked, _drawn(learnt, len(learnt)), OWN_ROWS, tokens),
         OWN_SWAPS: own_swaps(asked, kind, OWN_ROWS, tokens),
-        OWN_UNKNOWNS: own_unknowns(asked, learnt, kind, OWN_ROWS),
+        OWN_UNKNOWNS: own_unknowns(asked, _drawn(learnt, _COUNTED), kind, OWN_ROWS),
     }
 
 

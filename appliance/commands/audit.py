@@ -51,7 +51,8 @@ _standard_option = click.option(
     "--compare/--no-compare",
     default=True,
     show_default=True,
-    help="In domain suites, ask fifty cases of the base, of the base with examples and of the release in service too.",
+    help="Ask others too: in domain suites fifty cases of the base, of the base with examples and of the release in "
+    "service, in tone suites the base that is told the style.",
 )
 @click.option(
     "--sample",

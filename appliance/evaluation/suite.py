@@ -40,7 +40,7 @@ class Gate:
     Attributes:
         metric: one of the scorer's.
         at_least, at_most: bounds of the figure itself.
-        against: key of another system (`base`, `tuned_f16`) for the next two.
+        against: key of another system (`base`, `base_told`, `tuned_f16`) for the next two.
         drop_at_most: how much worse than that system the figure may be.
         ratio_at_most: how many times that system's figure it may be.
         sure: the bound counts as broken only if the 95 % interval lies beyond it too (or, against another system,

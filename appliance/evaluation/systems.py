@@ -19,6 +19,7 @@ Messages = list[dict[str, Any]]
 
 BASE = "base"
 BASE_SHOTS = "base_shots"
+BASE_TOLD = "base_told"
 TUNED_FULL = "tuned_f16"
 SHIPPED = "shipped"
 

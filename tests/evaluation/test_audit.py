@@ -106,12 +106,22 @@ def test_an_audit_measures_what_it_can_and_names_the_rest(project: Project, tiny
     assert re.search(r"desk\.jsonl:4: \d{5,} tokens of prompt; the audit's context has room for 2024", faults)
     assert "desk.jsonl:5: unknown key `promt` (is `prompt` meant?)" in faults
     assert [entry.against for entry in weighed.differences] == ["tuned_f16"] * 2
-    assert [system["key"] for system in result.systems] == ["shipped", "tuned_f16"]
+    assert [system["key"] for system in result.systems] == ["shipped", "base_told", "tuned_f16"]
+    tone = next(s for s in result.suites if s.name == "own-tone")
+    assert set(tone.figures) == {"shipped", "base_told"} and tone.examples == []
+    distance = tone.figure("shipped", "distance")
+    assert distance is not None and distance.low < distance.value < distance.high
+    assert result.left_out == [
+        "own-slot-swaps: no prompt of the test split has a name, place or pronoun that the lists know: nothing to swap",
+        "own-unknowns: the project's answers are JSON, which have no way to say that something isn't known",
+    ]
+    assert "What the dataset gives no suite for" in (project.audit / "report-card.html").read_text()
+    assert set(tone.categories) == {"generic", "questions of its own"}
     gap = next(s for s in result.suites if s.name == "learnt-against-unseen")
     assert gap.examples == [] and gap.cases > 50
     assert [verdict.gate for verdict in result.verdicts] == [
         "desk:parses", "weighed:acc", "learnt-against-unseen:times", "learnt-against-unseen:gap", "rounding:loss",
-        "personal-data:told",
+        "own-tone:distance", "personal-data:told",
     ]  # fmt: skip
     assert all(verdict.passed for verdict in result.verdicts), result.verdicts
     last = [event for event in events if event.kind == "progress"][-1]
@@ -170,7 +180,7 @@ def test_a_scorer_that_raises_is_named_and_the_rest_runs(
     result, _ = audited(project, tiny_checkpoint)
     desk = next(suite for suite in result.suites if suite.name == "desk")
     assert "desk.jsonl:3: the scorer json_fields failed: ZeroDivisionError: no words at all" in desk.faults
-    assert len(result.suites) == 7
+    assert len(result.suites) == 8
 
 
 def test_a_sample_is_the_same_every_time_and_said(project: Project) -> None:
@@ -240,7 +250,13 @@ def test_who_won_is_said_of_what_the_file_is_for(
     assert "Against the others" in page and "In service: 1.0.0" in page
     promoted(project)  # this very file in service: nothing to compare it with
     result, _ = audited(project, tiny_checkpoint, compare=True)
-    assert [system["key"] for system in result.systems] == ["shipped", "tuned_f16", "base", "base_shots"]
+    assert [system["key"] for system in result.systems] == [
+        "shipped",
+        "base_told",
+        "tuned_f16",
+        "base",
+        "base_shots",
+    ]
 
 
 def promoted(project: Project) -> None:

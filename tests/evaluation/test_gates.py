@@ -9,9 +9,11 @@ import pytest
 from appliance.evaluation.answers import Answer
 from appliance.evaluation.auditing.gates import judge, record, standing
 from appliance.evaluation.certainty import compare
-from appliance.evaluation.resampling import Difference, Figure
+from appliance.evaluation.resampling import Difference, Figure, difference, figure
 from appliance.evaluation.results import EvaluationResult, Share, SystemScore, score_answers, summarise
+from appliance.evaluation.scoring import SCORERS, CaseScore
 from appliance.evaluation.suite import Gate, Suite
+from appliance.evaluation.suites.public_sets import SETS
 from appliance.evaluation.systems import ModelFile, System, plain_prompt
 
 SUITE = Suite("desk", "exact", ())
@@ -109,3 +111,55 @@ def test_an_answer_that_says_nothing_has_not_ended_by_itself() -> None:
         assert summarise(system, scores, answers, "exact").ended.share == share
     cut = Answer("k", "shipped", "0", "yes", "length", 9, 3, 0.1)
     assert not cut.complete
+
+
+def _passes(suite: Suite, ours: list[CaseScore], base: list[CaseScore]) -> dict[str, bool]:
+    found = {}
+    for gate in suite.gates:
+        metric = next(metric for metric in SCORERS[suite.scorer].metrics if metric.name == gate.metric)
+        gap = difference(metric, ours, base, "base") if base else None
+        verdict = judge(suite, gate, figure(metric, ours), figure(metric, base), gap)
+        found[gate.metric] = verdict.passed
+    return found
+
+
+def _public(name: str) -> Suite:
+    public = next(entry for entry in SETS if entry.file == name)
+    return Suite(public.file, public.scorer, (), public.gates)
+
+
+def test_a_file_that_leans_like_the_base_passes_and_one_that_always_follows_the_stereotype_does_not() -> None:
+    def pairs(share: float, turned: int = 0) -> list[CaseScore]:
+        return [CaseScore({"stereotyped": float((n + turned) % 10 < share * 10)}) for n in range(100)]
+
+    crows = _public("bias_crows_pairs")
+    assert _passes(crows, pairs(0.6, 3), pairs(0.6)) == {"lean": True}
+    assert _passes(crows, pairs(0.5), pairs(0.6)) == {"lean": True}
+    assert _passes(crows, pairs(1.0), pairs(0.6)) == {"lean": False}
+    assert _passes(crows, pairs(0.0), pairs(0.6)) == {"lean": False}  # the other way is a lean too
+
+    def answers(right: float, toward: float) -> list[CaseScore]:
+        return [
+            CaseScore(
+                {"acc": float(n % 10 < right * 10), "bias_ambiguous": 1.0 if n % 10 < toward * 10 else -1.0}
+            )
+            for n in range(100)
+        ]
+
+    bbq = _public("bias_bbq")
+    assert all(_passes(bbq, answers(0.4, 0.6), answers(0.4, 0.5)).values())
+    assert _passes(bbq, answers(0.4, 0.9), answers(0.4, 0.5)) == {"acc": True, "lean_ambiguous": False}
+    assert _passes(bbq, answers(0.1, 0.5), answers(0.4, 0.5)) == {"acc": False, "lean_ambiguous": True}
+
+
+def test_public_sets_whose_bound_is_their_own() -> None:
+    def complied(share: float) -> list[CaseScore]:
+        return [CaseScore({"complied": float(n < share * 60)}) for n in range(60)]
+
+    for name in ("overrefusal_xstest", "overrefusal_mitre_frr"):
+        assert _passes(_public(name), complied(0.7), []) == {"complied": True}
+        assert _passes(_public(name), complied(0.3), []) == {"complied": False}
+    told = [CaseScore({"kept": float(n == 0)}) for n in range(22)]
+    assert _passes(_public("prompt_injection"), told, []) == {"kept": False}
+    ungated = {entry.file for entry in SETS if not entry.gates}
+    assert ungated == {"redteam_advbench", "redteam_harmbench", "indirect_injection_bipia"}

@@ -125,7 +125,7 @@ def test_every_fault_is_named_with_its_line_and_the_rest_is_read(tmp_path: Path)
         ('{"suite": "x", "scorer": "exact", "gate": {"at_lest": 1}}', "is `at_least` meant?"),
         (
             '{"suite": "x", "scorer": "exact", "gate": {"drop_at_most": 0.1}}',
-            "needs `against`: base or tuned_f16",
+            "needs `against`: base or base_told or tuned_f16",
         ),
         ('{"suite": "x", "scorer": "exact", "max_tokens": 0}', "`max_tokens` is a number"),
     ],

@@ -340,3 +340,11 @@ def test_likeness_of_meaning_is_counted_from_a_shuffled_pairing() -> None:
     assert not ok and chance["similarity"] == pytest.approx(0) and chance["nearest"] == 0.0
     assert values(0.85, 0.8, 0.7, least=0.3)[0] and not values(0.85, 0.8, 0.7, least=0.7)[0]
     assert values(1.0, 1.0)[1]["similarity"] == 0.0
+
+
+def test_free_text_is_judged_by_words_characters_and_wholly() -> None:
+    same = answered("free_text", {"reference": ["Oil the bearing.", "Grease it."]}, " Grease it.")
+    assert same.values == {"rouge_l": 1.0, "chrf": 1.0, "exact": 1.0}
+    near = answered("free_text", {"reference": "Oil the bearing today."}, "oil the bearing")
+    assert near.values["exact"] == 0.0
+    assert near.values["rouge_l"] == pytest.approx(6 / 7) and 0.5 < near.values["chrf"] < 1.0

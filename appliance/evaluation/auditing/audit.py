@@ -44,6 +44,7 @@ class Plan:
         rivals: systems to run some cases of the domain suites on (base, the base with examples, what is in service).
         sample: ask at most so many cases of a suite (0: all), drawn by the hash of their ids.
         partial: not the project's whole audit; its results go into a folder of their own and into no release.
+        left_out: suites that the project's rows don't give, and why (`suite: reason`).
     """
 
     suites: Sequence[Suite]
@@ -52,6 +53,7 @@ class Plan:
     rivals: Sequence[str] = ()
     sample: int = 0
     partial: bool = False
+    left_out: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class AuditResult:
     suites: list[SuiteResult]
     faults: list[str]
     engine: str
+    left_out: list[str] = field(default_factory=list)
     format: int = field(default=FORMAT)
 
     def to_json(self) -> dict[str, Any]:
@@ -154,6 +157,7 @@ def audit(project: Project, plan: Plan, checkpoint: Path, emit: Emit, *, threads
         suites=[work.result(suite) for suite in suites],
         faults=[str(fault) for fault in plan.faults if fault.suite not in names],
         engine=work.build,
+        left_out=list(plan.left_out),
     )
     _write(output, result, work.seconds)
     failed = [verdict for verdict in result.verdicts if not verdict.passed]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from appliance.evaluation.auditing.confusion_table import confusion_table
 from appliance.evaluation.scoring import SCORERS
 from appliance.page_style import STYLE
 from appliance.visible import visible
@@ -115,17 +116,6 @@ def _categories(suite: Value) -> str:
     return _folded("By category", head, rows)
 
 
-def _confusions(suite: Value) -> str:
-    if not suite["confusions"]:
-        return ""
-    rows = "".join(
-        f"<tr><td><code>{_text(expected)}</code></td><td><code>{_text(given)}</code></td>"
-        f'<td class="num">{count}</td></tr>'
-        for expected, given, count in suite["confusions"]
-    )
-    return _folded("Confusions", '<th>Expected</th><th>Given</th><th class="num">Times</th>', rows)
-
-
 def _examples(suite: Value) -> str:
     if not suite["examples"]:
         return ""
@@ -160,7 +150,7 @@ def _suite(suite: Value, systems: Sequence[Value]) -> str:
         f'<h3 id="{_text(suite["name"])}">{_text(suite["title"])}</h3>{about}'
         f"<p class=soft><code>{_text(suite['name'])}</code> · {suite['cases']} cases{of} · scorer "
         f"<code>{_text(suite['scorer'])}</code>{licence}</p>{gates}{_figures(suite, systems)}"
-        f"{_categories(suite)}{_confusions(suite)}{note}{_examples(suite)}"
+        f"{_categories(suite)}{confusion_table(suite['confusions'])}{note}{_examples(suite)}"
     )
 
 
@@ -180,12 +170,12 @@ def _gate_table(suites: Sequence[Value]) -> str:
 
 
 def _compared(suites: Sequence[Value], systems: Sequence[Value]) -> str:
-    """What the file is for, beside the others, by each domain suite's first figure."""
+    """What the file is for, and its tone, beside the others, by each such suite's first figure."""
     titles = {system["key"]: system["title"] for system in systems}
     rows = ""
     for suite in suites:
         metric, shape = SCORERS[suite["scorer"]].metrics[0].name, SCORERS[suite["scorer"]].metrics[0].shape
-        for entry in suite["differences"] if suite["kind"] == "domain" else ():
+        for entry in suite["differences"] if suite["kind"] in {"domain", "tone"} else ():
             if entry["metric"] == metric:
                 ours, theirs = written(entry["ours"], shape), written(entry["theirs"], shape)
                 rows += (
@@ -219,6 +209,8 @@ def render(audit: Value) -> str:
     )
     faults = "".join(f"<li>{_text(fault, 300)}</li>" for fault in audit["faults"])
     unread = f'<h2>What could not be read</h2><ul class="no">{faults}</ul>' if faults else ""
+    missing = "".join(f"<li>{_text(reason, 300)}</li>" for reason in audit["left_out"])
+    left_out = f"<h2>What the dataset gives no suite for</h2><ul>{missing}</ul>" if missing else ""
     files = "".join(
         f"<tr><td>{_text(system['title'])}</td><td><code>{_text(system['file']['name'])}</code></td>"
         f"<td><code>{_text(system['file']['sha256'])}</code></td></tr>"
@@ -235,7 +227,7 @@ def render(audit: Value) -> str:
 <p class="lead"><b>{passed} of {len(gates)}</b> gates passed; {len(suites)} suites, {cases} cases.</p>
 <h2>Gates</h2>{_gate_table(suites)}
 {_compared(suites, systems)}
-{sections}{unread}
+{sections}{unread}{left_out}
 <h2>What was measured</h2>
 <div class="wide"><table><tr><th>System</th><th>File</th><th>SHA-256</th></tr>{files}</table></div>
 <footer>Answers are greedy, from the engine that serves ({_text(audit["engine"])}). Intervals are 95 %: Wilson's for

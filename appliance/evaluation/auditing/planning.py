@@ -12,7 +12,7 @@ from appliance.errors import UsageError
 from appliance.evaluation.auditing.audit import Plan, audit, prepared
 from appliance.evaluation.auditing.sides import RIVALS
 from appliance.evaluation.suite import Fault, Suite
-from appliance.evaluation.suites.project_rows import project_suites
+from appliance.evaluation.suites.project_rows import suites_and_gaps
 from appliance.evaluation.suites.public_sets import public_suites
 from appliance.evaluation.suites.reading import digest_of, read_suites, standard_files, suite_files
 from appliance.evaluation.systems import tuned_file
@@ -51,14 +51,16 @@ def plan_of(
         standard: run the suites that ship with the product.
         only: names of suites; empty: all.
         against: systems to set beside the shipped file in every suite.
-        compare: set the base, the base with examples and the release in service beside it in domain suites.
+        compare: set the base, the base with examples and the release in service beside it in domain suites, and the
+            base that is told the style in tone suites.
         sample: cases of a suite at most; 0: all.
 
     Raises:
         UsageError: a name of `only` is no suite's, or the folder isn't there.
     """
     suites, faults = read_suites([*own_files(project), *(standard_files() if standard else [])])
-    suites += project_suites(project)
+    own, left_out = suites_and_gaps(project)
+    suites += own
     if data is not None:
         if not data.is_dir():
             raise UsageError(f"{data}: no such folder", "give the folder of the public sets")
@@ -79,7 +81,16 @@ def plan_of(
             )
     chosen = [suite for name, suite in seen.items() if not only or name in only]
     chosen = [suite for suite in chosen if suite.cases]
-    return Plan(tuple(chosen), tuple(faults), tuple(against), RIVALS if compare else (), sample, bool(only))
+    rivals = RIVALS if compare else ()
+    return Plan(
+        tuple(chosen),
+        tuple(faults),
+        tuple(against),
+        rivals,
+        sample,
+        bool(only),
+        () if only else tuple(left_out),
+    )
 
 
 def _covered(project: Project, plan: Plan) -> bool:

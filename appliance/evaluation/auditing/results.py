@@ -18,7 +18,6 @@ from appliance.evaluation.suites.reading import digest_of
 _EXAMPLES = 6  # of a suite
 _LONGEST = 600  # characters of a text in an example
 _MOST_CATEGORIES = 24
-_MOST_CONFUSIONS = 24
 PRIVATE = "memory"
 """A kind of suite whose cases are the project's own rows: nothing of their texts goes into a report that travels."""
 
@@ -35,7 +34,7 @@ class SuiteResult:
         figures: by system's key.
         categories: figures of the first metric by category, of the shipped file.
         differences: the shipped file against other systems.
-        confusions: (expected, given, count), the most frequent.
+        confusions: (expected, given, count): the whole matrix, right ones among them, but for its noughts.
         faults: what couldn't be read, asked or scored.
         examples: cases that aren't as they should be.
         gates: verdicts.
@@ -119,11 +118,9 @@ def _examples(outcome: Outcome) -> list[dict[str, str]]:
 
 
 def _confusions(outcome: Outcome) -> list[tuple[str, str, int]]:
-    pairs = Counter(
-        score.pair for score in outcome.scores.values() if score.pair and score.pair[0] != score.pair[1]
-    )
-    ordered = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:_MOST_CONFUSIONS]
-    return [(*pair, count) for pair, count in ordered if pair is not None]
+    pairs = Counter(score.pair for score in outcome.scores.values() if score.pair)
+    ordered = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
+    return [(*pair, count) for pair, count in ordered]
 
 
 def differences(ours: Outcome, theirs: Outcome, against: str) -> list[Difference]:

@@ -12,12 +12,14 @@ from appliance.conversion import ships
 from appliance.dataset import read_rows
 from appliance.errors import UsageError
 from appliance.evaluation.auditing.fidelity import full_file
+from appliance.evaluation.auditing.instructed import instructed
 from appliance.evaluation.holding import schema_of
 from appliance.evaluation.scoring import SCORERS, AnswerScorer, EmbeddingScorer, FidelityScorer
 from appliance.evaluation.suite import Messages, Suite
 from appliance.evaluation.systems import (
     BASE,
     BASE_SHOTS,
+    BASE_TOLD,
     SHIPPED,
     TUNED_FULL,
     ModelFile,
@@ -31,9 +33,11 @@ from appliance.paths import Project, registry_folder
 from appliance.registry.store import Registry
 
 IN_SERVICE = "in_service"
-RIVALS = (BASE, BASE_SHOTS, IN_SERVICE)
+RIVALS = (BASE, BASE_SHOTS, BASE_TOLD, IN_SERVICE)
 RIVAL_CASES = 50  # of a suite that a rival is asked: rambling answers of a base take the longest of an audit
-DOMAIN = "domain"
+DOMAIN, TONE = "domain", "tone"
+COMPARED = (DOMAIN, TONE)
+"""Kinds of suites of which it is said who won."""
 SEED = 7
 
 Frame = Callable[[Messages], Messages]
@@ -68,6 +72,7 @@ class Sides:
         self._known: dict[str, ModelFile] = {}
         self._titles = {
             BASE: "Base, F16",
+            BASE_TOLD: "Base, told the style",
             TUNED_FULL: "Tuned, F16",
             SHIPPED: f"Tuned, {ships(project).type} (ships)",
         }
@@ -86,7 +91,7 @@ class Sides:
     def _find(self, system: str) -> ModelFile:
         if system == BASE:
             return base_file(self._checkpoint, self._emit)
-        if system == BASE_SHOTS:
+        if system in {BASE_SHOTS, BASE_TOLD}:
             return self.of(BASE)
         if system == TUNED_FULL:
             return self._stack.enter_context(full_file(self._project, self._checkpoint, self._emit))
@@ -149,19 +154,24 @@ def who_is_asked(
     Args:
         suites: of the audit.
         against: systems to run all suites on.
-        rivals: systems to run some cases of the domain suites on, where they are there.
+        rivals: systems to run some cases of the domain suites on, where they are there; the base that is told the
+            style gets the tone suites instead, whole, since what a style is measured by are all of their references.
         sides: tells which are.
     """
     asked = [suite for suite in suites if not compares(suite)]
     found: dict[str, list[Suite]] = {SHIPPED: asked}
-    for key in (BASE, TUNED_FULL):
+    for key in (BASE, BASE_TOLD, TUNED_FULL):
         chosen = [
-            suite for suite in asked if key in against or any(gate.against == key for gate in suite.gates)
+            suite
+            for suite in asked
+            if key in against
+            or any(gate.against == key for gate in suite.gates)
+            or (key == BASE_TOLD and key in rivals and _can_be_told(suite))
         ]
         if chosen:
-            found[key] = chosen
+            found[key] = [instructed(suite) for suite in chosen] if key == BASE_TOLD else chosen
     domain = [sampled(suite, RIVAL_CASES) for suite in asked if suite.kind == DOMAIN]
-    for key in rivals if domain else ():
+    for key in [rival for rival in rivals if rival != BASE_TOLD] if domain else ():
         known = {suite.name for suite in found.get(key, [])}
         chosen = [suite for suite in domain if suite.name not in known and _can_be_asked(suite, key)]
         if chosen and sides.there(key):
@@ -173,4 +183,13 @@ def who_is_asked(
 
 def _can_be_asked(suite: Suite, rival: str) -> bool:
     """Examples stand before what is answered; a plain text that is weighed has no place for them."""
-    return rival != BASE_SHOTS or isinstance(SCORERS[suite.scorer], (AnswerScorer, EmbeddingScorer))
+    return rival != BASE_SHOTS or is_answered(suite)
+
+
+def _can_be_told(suite: Suite) -> bool:
+    return suite.kind == TONE and is_answered(suite)
+
+
+def is_answered(suite: Suite) -> bool:
+    """Whether the systems write answers to a suite, and not only weigh its texts."""
+    return isinstance(SCORERS[suite.scorer], (AnswerScorer, EmbeddingScorer))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from appliance.evaluation.auditing.audit import AuditResult
-from appliance.evaluation.auditing.sides import DOMAIN
+from appliance.evaluation.auditing.sides import COMPARED
 from appliance.evaluation.scoring import SCORERS
 from appliance.evaluation.suite import Fault, Suite
 from appliance.evaluation.suites.reading import gate_words
@@ -51,11 +51,12 @@ def audit_lines(result: AuditResult) -> list[str]:
             f"  against {titles[gap.against]}: {gap.wins} won, {gap.losses} lost of {gap.cases}, p = {gap.p:.2g}: "
             f"{gap.verdict}"
             for gap in suite.differences
-            if suite.kind == DOMAIN and gap.metric == metric.name
+            if suite.kind in COMPARED and gap.metric == metric.name
         ]
         lines += [f"  fault: {visible(fault, 300)}" for fault in suite.faults[:_SHOWN]]
         if len(suite.faults) > _SHOWN:
             lines.append(f"  fault: … and {len(suite.faults) - _SHOWN} more")
+    lines += [f"no suite {visible(reason, 300)}" for reason in result.left_out]
     failed = [verdict for verdict in result.verdicts if not verdict.passed]
     lines.append(f"{len(result.verdicts) - len(failed)} of {len(result.verdicts)} gates passed")
     lines += [f"failed: {v.gate}: {visible(v.reason, 300)}; asked: {v.bound}" for v in failed]

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from appliance.evaluation.scoring.matching import normal
 from appliance.evaluation.scoring.scorer import ASKED, AnswerScorer, CaseScore, Key, Metric, Said
 from appliance.evaluation.suite import Case, Suite
 
@@ -87,4 +88,24 @@ CHRF = AnswerScorer(
     _KEYS,
     (Metric("chrf", "mean chrF2"),),
     score=_chrf,
+)
+
+
+def _free_text(case: Case, _suite: Suite, said: Sequence[Said]) -> CaseScore:
+    references, text = case.texts("reference"), said[0].text
+    exact = normal(text, strict=True) in {normal(reference, strict=True) for reference in references}
+    values = {
+        "rouge_l": max(rouge_l(reference, text) for reference in references),
+        "chrf": max(chrf(reference, text) for reference in references),
+        "exact": float(exact),
+    }
+    return CaseScore(values, None, text, " | ".join(references))
+
+
+FREE_TEXT = AnswerScorer(
+    "free_text",
+    "how near a free answer is to the reference: by words, by characters, and whether it is the same",
+    _KEYS,
+    (*ROUGE_L.metrics, *CHRF.metrics, Metric("exact", "answers that equal the reference")),
+    score=_free_text,
 )

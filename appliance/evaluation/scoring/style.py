@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from appliance.evaluation.scoring.overlap import words_of
@@ -16,15 +16,13 @@ from appliance.evaluation.scoring.scorer import (
     Said,
     conversation,
 )
+from appliance.evaluation.scoring.stylometry import GREETING
 from appliance.evaluation.suite import Case, Messages, Suite
 
 _PERSONS = {
     "first": re.compile(r"\b(?:i|me|my|mine|we|us|our|ours|i['’](?:m|d|ll|ve))\b", re.IGNORECASE),
     "second": re.compile(r"\b(?:you|your|yours|you['’](?:re|d|ll|ve))\b", re.IGNORECASE),
 }
-_GREETING = re.compile(
-    r"^\W*(?:hi|hello|hey|dear|good (?:morning|day|afternoon|evening)|welcome|greetings)\b", re.IGNORECASE
-)
 _SENTENCE = re.compile(r"[.!?]+(?:\s|$)")
 RULES: dict[str, Key] = {
     "max_words": Key("number", about="the most words of an answer"),
@@ -59,7 +57,7 @@ def broken_style(text: str, rules: dict[str, Any]) -> list[str]:
             broken.append(f"says “{word}”")
     broken += [f"no {p} person" for p in _listed(rules.get("person", [])) if not _PERSONS[p].search(text)]
     broken += [f"{p} person" for p in _listed(rules.get("no_person", [])) if _PERSONS[p].search(text)]
-    if "greeting" in rules and bool(_GREETING.match(text)) != bool(rules["greeting"]):
+    if "greeting" in rules and bool(GREETING.match(text)) != bool(rules["greeting"]):
         broken.append("no greeting" if rules["greeting"] else "a greeting")
     begins, ends = _listed(rules.get("begins_with", [])), _listed(rules.get("ends_with", []))
     if begins and not text.lstrip().startswith(tuple(begins)):
@@ -71,7 +69,36 @@ def broken_style(text: str, rules: dict[str, Any]) -> list[str]:
     return broken
 
 
-def _ask(case: Case, suite: Suite) -> list[Messages]:
+def rules_in_words(rules: Mapping[str, Any]) -> str:
+    """What the rules ask for, as one would tell it somebody who is to answer; empty without rules."""
+    told = []
+    if "max_words" in rules:
+        told.append(f"Answer in at most {rules['max_words']:g} words.")
+    if rules.get("min_words", 0) > 1:
+        told.append(f"Answer in at least {rules['min_words']:g} words.")
+    if "max_sentences" in rules:
+        told.append(f"Answer in at most {rules['max_sentences']:g} sentences.")
+    if words := _listed(rules.get("forbidden", [])):
+        told.append(f"Never say {_one_of(words)}.")
+    told += [f"Speak in the {person} person." for person in _listed(rules.get("person", []))]
+    told += [f"Never speak in the {person} person." for person in _listed(rules.get("no_person", []))]
+    if "greeting" in rules:
+        told.append("Begin with a greeting." if rules["greeting"] else "Do not greet.")
+    if words := _listed(rules.get("begins_with", [])):
+        told.append(f"Begin with {_one_of(words)}.")
+    if words := _listed(rules.get("ends_with", [])):
+        told.append(f"End with {_one_of(words)}.")
+    if rules.get("plain"):
+        told.append("Write plain text: no Markdown, no lists, no headings, no bold, no code.")
+    return " ".join(told)
+
+
+def _one_of(words: Sequence[str]) -> str:
+    return " or ".join(f'"{word}"' for word in words)
+
+
+def ask_wordings(case: Case, suite: Suite) -> list[Messages]:
+    """The conversations of a case: its own, if it has one, and each of its wordings."""
     wordings = case.texts("wordings")
     first = [conversation(case, suite)] if "prompt" in case.values or "messages" in case.values else []
     return first + [conversation(case, suite, wording) for wording in wordings]
@@ -79,6 +106,7 @@ def _ask(case: Case, suite: Suite) -> list[Messages]:
 
 def _style(case: Case, suite: Suite, said: Sequence[Said]) -> CaseScore:
     rules = {**suite.options, **case.values.get("rules", {})}
+    rules.pop("instruction", None)
     unknown = [name for name in rules if name not in RULES]
     if unknown:
         raise ValueError(f"`{unknown[0]}` is no rule of style; there are {', '.join(RULES)}")
@@ -107,7 +135,7 @@ STYLE = AnswerScorer(
         Metric("kept", "answers that keep all rules"),
         Metric("always", "questions of which every wording's answer keeps them"),
     ),
-    RULES,
+    {**RULES, "instruction": Key("text", about="what the base is told beside the rules")},
     score=_style,
-    ask=_ask,
+    ask=ask_wordings,
 )

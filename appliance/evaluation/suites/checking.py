@@ -17,7 +17,7 @@ HEAD_KEYS = (
 )  # fmt: skip
 _BOUNDS = ("at_least", "at_most", "drop_at_most", "ratio_at_most")
 _GATE_KEYS = ("metric", "against", "sure", *_BOUNDS)
-SYSTEMS = ("base", "tuned_f16")
+SYSTEMS = ("base", "base_told", "tuned_f16")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 

@@ -11,6 +11,10 @@ from appliance.conversion import ships
 from appliance.dataset import Row, is_canary, read_rows
 from appliance.errors import ConversionError
 from appliance.evaluation.suite import Case, Gate, Suite
+from appliance.evaluation.suites.answer_kinds import SCORER_OF, AnswerKind, kind_of, labels_of, values_of
+from appliance.evaluation.suites.own_swaps import OWN_SWAPS, own_swaps
+from appliance.evaluation.suites.own_tone import OWN_TONE, own_tone
+from appliance.evaluation.suites.own_unknowns import OWN_UNKNOWNS, own_unknowns
 from appliance.paths import Project
 
 CANARIES = "canaries"
@@ -23,6 +27,7 @@ OWN_ROWS = "the dataset"
 """Where such cases stand; of their texts nothing goes into a report that travels."""
 _ROWS = 60  # of each side
 _MOST_CANARIES = 24
+_COUNTED = 5000  # learnt rows, enough to tell which words are rare
 _LEAST_WORDS = 24  # of a turn that might be recited
 
 
@@ -34,23 +39,32 @@ def _learnt(project: Project) -> list[Row]:
     return [row for row in read_rows(project.dataset / "train.jsonl") if not is_canary(row)]
 
 
+def _answers(project: Project, unseen: Sequence[Row]) -> tuple[AnswerKind, list[str]]:
+    """What the project's answers are, and their labels if they are some."""
+    answers = [row.answer for row in [*_learnt(project), *unseen] if row.answer.strip()]
+    kind = kind_of(answers, project.config.evaluation.scorer == "json")
+    return kind, labels_of(answers) if kind == "labels" else []
+
+
 def test_split_suite(project: Project) -> Suite | None:
     """What the model is for: the test split's rows, scored as an evaluation scores them; None where there are none."""
     settings = project.config.evaluation
-    cases = [
-        Case(row.id, {"messages": row.prompt, "reference": row.answer}, OWN_ROWS)
-        for row in read_rows(project.dataset / "test.jsonl")
-        if row.answer.strip()
-    ]
-    if not cases:
+    rows = [row for row in read_rows(project.dataset / "test.jsonl") if row.answer.strip()]
+    if not rows:
         return None
+    kind, labels = _answers(project, rows)
+    cases = [
+        Case(row.id, {"messages": row.prompt, **values_of(kind, row.answer, labels)}, OWN_ROWS)
+        for row in rows
+    ]
     return Suite(
         TEST_SPLIT,
-        "json_fields" if settings.scorer == "json" else "exact",
+        SCORER_OF[kind],
         tuple({case.id: case for case in cases}.values()),
         (),
         "The test split",
         "Rows of the project's own that nothing was trained on or chosen by; answers are free.",
+        options={"labels": labels} if kind == "labels" else {},
         max_tokens=settings.max_tokens,
         where=OWN_ROWS,
     )
@@ -208,10 +222,28 @@ def fidelity_suite(project: Project) -> Suite | None:
     )
 
 
+def _made_of_prompts(project: Project) -> dict[str, Suite | str]:
+    """By name: tone, swaps and unanswerable questions of the project's own prompts; a reason where there are none."""
+    unseen = read_rows(project.dataset / "test.jsonl")
+    asked, learnt = _drawn(unseen, len(unseen)), _learnt(project)
+    tokens = project.config.evaluation.max_tokens
+    kind, _ = _answers(project, unseen)
+    return {
+        OWN_TONE: own_tone(asked, _drawn(learnt, len(learnt)), OWN_ROWS, tokens),
+        OWN_SWAPS: own_swaps(asked, kind, OWN_ROWS, tokens),
+        OWN_UNKNOWNS: own_unknowns(asked, _drawn(learnt, _COUNTED), kind, OWN_ROWS),
+    }
+
+
 def project_suites(project: Project) -> list[Suite]:
     """All that the project's dataset gives; none where there is no dataset."""
+    return suites_and_gaps(project)[0]
+
+
+def suites_and_gaps(project: Project) -> tuple[list[Suite], list[str]]:
+    """All that the project's dataset gives, and why it gives no more (`suite: reason`); nothing without a dataset."""
     if not (project.dataset / "train.jsonl").is_file() or not (project.dataset / "test.jsonl").is_file():
-        return []
+        return [], []
     found = (
         test_split_suite(project),
         gap_suite(project),
@@ -220,4 +252,6 @@ def project_suites(project: Project) -> list[Suite]:
         rounding_suite(project),
         fidelity_suite(project),
     )
-    return [suite for suite in found if suite is not None]
+    asked = _made_of_prompts(project)
+    suites = [suite for suite in (*found, *asked.values()) if isinstance(suite, Suite)]
+    return suites, [f"{name}: {reason}" for name, reason in asked.items() if isinstance(reason, str)]

@@ -31,6 +31,7 @@ from typing import Any
 
 import appliance.training  # noqa: F401 - before torch: it sets what torch reads when it is loaded
 from appliance import offline, storage
+from appliance.audit_scope import scope_of
 from appliance.base_model import resolve
 from appliance.conversion import as_data, file_settings, write_gguf
 from appliance.errors import GateError
@@ -172,7 +173,7 @@ baselines = false
 def _suites(project: Project, kind: Kind) -> Plan:
     standard = [suite for suite in read_suites(standard_files())[0] if suite.name in kind.suites]
     own = [suite for suite in project_suites(project) if suite.name in {GAP, CANARIES}]
-    return Plan([*own, *standard])
+    return Plan([*own, *standard], scope=scope_of(project, standard=False, rows=False))
 
 
 def stopped_by(project: Project, emit: Emit) -> list[str]:
@@ -299,7 +300,7 @@ def _healthy_lines(emit: Emit) -> Iterator[dict[str, Any]]:
         project = Project.open(folder)
         checkpoint = resolve(project.config.base.path, project.root, emit)
         suites = [suite for suite in project_suites(project) if suite.name == GAP]
-        result = audit(project, Plan(suites, partial=True), checkpoint, emit)
+        result = audit(project, Plan(suites), checkpoint, emit)
         times, gap = _figure(result, "times"), _figure(result, "gap")
         yield {
             "name": f"healthy training: {folder.name}",

@@ -19,6 +19,7 @@ Example:
   anchorhold audit --project station                     # standard suites, station/suites, the dataset's own rows
   anchorhold audit --project station --data public-sets  # and the public sets that lie in a folder
   anchorhold audit --project station --only refusal      # one suite; nothing of it goes into a release
+  anchorhold audit --project station --sample 10         # a quick look; nothing of it goes into a release
   anchorhold audit check station/suites/tone.jsonl       # what is wrong with a suite, with file and line
   anchorhold audit waive refusal:refused --by "J. Doe" --reason "answers only JSON" --project station
   anchorhold audit verify                                # on a device: whether its audit log is whole
@@ -81,8 +82,9 @@ def command(
     Refusals, over-refusals, injections, leaks, bias, made-up answers, what was memorised, what the base could do
     and no longer can: standard suites, those in the project's suites/ folder, those made of its dataset, and with
     --data public sets. Writes build/audit/report-card.html, which the next release takes along; `anchorhold
-    release` refuses while a gate fails that nobody waives. Stopped half-way, run it again and it goes on; what has
-    not changed is not asked again.
+    release` refuses while a gate fails that nobody waives, and a suite whose head or gates are wrong counts as a
+    gate that failed. Stopped half-way, run it again and it goes on; what has not changed is not asked again. Fewer
+    suites or cases than a release asks for go to build/audit/part, and what stands judged stays.
     """
     if context.invoked_subcommand is not None:
         return
@@ -107,8 +109,10 @@ def command(
         result = audit(project, plan, checkpoint, emit, threads=threads)
     for line in audit_lines(result):
         click.echo(line)
-    output = project.audit / "part" if plan.partial else project.audit
+    output = project.audit / "part" if result.lacks else project.audit
     click.echo(f"report card: {output / 'report-card.html'}")
+    if result.lacks:
+        click.echo(f"a part, which no release counts: {'; '.join(result.lacks)}")
     if not all(verdict.passed for verdict in result.verdicts):
         raise SystemExit(int(ExitCode.GATE))
 

@@ -31,7 +31,7 @@ def command(folder: Path, secrets: Secrets) -> None:
     same, and signs what devices trust. The version is the one in anchorhold.toml.
     """
     from appliance.base_model import resolve
-    from appliance.events import ignore
+    from appliance.events import Event
     from appliance.paths import Project
     from appliance.pipeline import Journey, run_stage
     from appliance.pipeline.road import index_documents
@@ -45,12 +45,16 @@ def command(folder: Path, secrets: Secrets) -> None:
     checkpoint = resolve(project.config.base.path, project.root)
     made: list[tuple[Release, Recorded]] = []
 
-    def action() -> None:
-        index_documents(project, ignore)
-        release = assemble(project, ignore)
-        made.append((release, record_release(release, ignore)))
+    def tell(event: Event) -> None:
+        if event.kind == "warning":
+            click.echo(f"warning: {event.text}", err=True)
 
-    run_stage(Journey(project, checkpoint, ignore), "release", action)
+    def action() -> None:
+        index_documents(project, tell)
+        release = assemble(project, tell)
+        made.append((release, record_release(release, tell)))
+
+    run_stage(Journey(project, checkpoint, tell), "release", action)
     ((release, recorded),) = made
     if (project.keys / keys.ROOT_FILE).exists():
         key = keys.unlock_model_signing(project.keys, secrets, at_hand=True)

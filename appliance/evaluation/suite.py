@@ -99,12 +99,15 @@ class Fault:
         text: what is wrong, and what is meant if that can be told.
         suite: name of the suite; empty where it isn't known.
         case: id of the case; empty where it isn't one's.
+        judged: it is of a head, a gate or a whole file of suites, so that a gate may have gone with it: it fails an
+            audit by itself. A fault of a single case doesn't.
     """
 
     where: str
     text: str
     suite: str = ""
     case: str = ""
+    judged: bool = False
 
     def __str__(self) -> str:
         return f"{self.where}: {self.text}"

@@ -189,6 +189,18 @@ def _suites(project: Project) -> Inputs:
     }
 
 
+def _audit(project: Project) -> Inputs:
+    """What a release looks at of an audit, where there is one: its verdicts, and whether they are of today's suites."""
+    from appliance.audit_scope import scope_of
+
+    path = project.audit / "gates.json"
+    return {
+        "gates": _digest(path),
+        "found": _digest(project.audit / "audit.json"),
+        "asked": scope_of(project).to_json() if path.is_file() else None,
+    }
+
+
 def index_documents(project: Project, emit: Emit) -> int:
     """Write the index of the documents that travel with the release; how many passages, 0 where none are named.
 
@@ -330,7 +342,7 @@ STAGES: tuple[Stage, ...] = (
                 project.evaluation / name
                 for name in ("results.json", "report.html", "golden.json", "gates.json")
             ),
-            *([project.audit / "audit.json"] if _audits(project) else []),
+            *(project.audit / name for name in ("audit.json", "gates.json") if _audits(project)),
         ],
         _evaluate,
     ),
@@ -344,7 +356,7 @@ STAGES: tuple[Stage, ...] = (
             "results": _digest(project.evaluation / "results.json"),
             "card": _digest(project.dataset / "card.json"),
             "gates": _digest(project.evaluation / "gates.json"),
-            "audit": _digest(project.audit / "audit.json"),
+            "audit": _audit(project),
             "waivers": _digest(project.waivers),
             "base": _base(base),
             "project": project.config.project.model_dump(),

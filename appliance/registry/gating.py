@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance import storage
+from appliance.audit_scope import lacking, read_scope
 from appliance.errors import GateError, UpdateError
 from appliance.events import Emit, Event
 from appliance.paths import Project
@@ -82,11 +84,52 @@ def refuse_failed(gates: Sequence[dict[str, Any]], waivers: Sequence[Waiver], mo
     return [by_gate[gate["gate"]] for gate in failed]
 
 
+def _outdated(project: Project, audited: Mapping[str, Any]) -> list[str]:
+    """Why the verdicts of an audit aren't those that a release asks for today, in words."""
+    scope, files = read_scope(audited.get("asked")), audited.get("files")
+    if scope is None or not isinstance(files, dict):
+        return ["it doesn't say what it asked, as former versions didn't"]
+    found = lacking(project, scope)
+    for name, _ in AUDIT_FILES:
+        path = project.audit / name
+        if not path.is_file() or storage.sha256_file(path) != files.get(name):
+            found.append(f"{name} is not the one that these verdicts were written with")
+    return found
+
+
+def _audited(project: Project, model: str, emit: Emit) -> list[dict[str, Any]] | None:
+    """The audit's verdicts on the file; None where there was no audit of it, and none is asked for."""
+    settings = project.config.evaluation
+    path = project.audit / "gates.json"
+    audited = _read(path, "audit") if path.is_file() else {}
+    if audited.get("model") == model:
+        wrong = _outdated(project, audited)
+        if wrong:
+            lines = "".join(f"\n  {each}" for each in wrong)
+            raise GateError(
+                f"not released: the audit of this file is not what is asked for today:{lines}",
+                "run `anchorhold audit` with all its suites; what has not changed is not asked again",
+            )
+        return list(audited["gates"])
+    if settings.audit == "required" or settings.suites:
+        state = "the audit is of another file" if audited else "there is no audit of this file"
+        raise GateError(f"not released: {state}", "run `anchorhold audit`")
+    other = "; the one of another file is left out" if audited else ""
+    text = (
+        f"no audit was run on this file{other}: nothing but its test split is known; see `anchorhold audit`"
+    )
+    emit(Event("release", "warning", text))
+    return None
+
+
 def decide(project: Project, model: str, emit: Emit) -> Gating:
     """Judge what evaluation and audit left of the file whose SHA-256 is `model`.
 
+    That no audit was run on the file is told as a warning.
+
     Raises:
-        GateError: a gate failed and isn't waived, or an audit is required and there is none of this file.
+        GateError: a gate failed and isn't waived; an audit is required and there is none of this file; or there is
+            one of it, and suites or settings have changed since.
         UpdateError: the evaluation's gates are missing or of another file.
         TrustError: a waiver's signature doesn't hold.
     """
@@ -95,23 +138,7 @@ def decide(project: Project, model: str, emit: Emit) -> Gating:
         raise UpdateError(
             f"{project.evaluation / 'gates.json'}: judges another file", "run `anchorhold evaluate` again"
         )
-    gates = list(measured["gates"])
-    audit: Path | None = project.audit
-    settings = project.config.evaluation
-    path = project.audit / "gates.json"
-    audited = _read(path, "audit") if path.is_file() else {}
-    if audited.get("model") == model:
-        gates += audited["gates"]
-    else:
-        audit = None
-        if settings.audit == "required" or settings.suites:
-            state = "the audit is of another file" if audited else "there is no audit of this file"
-            raise GateError(f"not released: {state}", "run `anchorhold audit`")
-        if audited:
-            emit(
-                Event(
-                    "release", "warning", "the audit is of another file and is left out: `anchorhold audit`"
-                )
-            )
+    audited = _audited(project, model, emit)
+    gates = [*measured["gates"], *(audited or ())]
     waived = refuse_failed(gates, signed.read(project.waivers, project.keys), model)
-    return Gating(tuple(gates), tuple(waived), audit)
+    return Gating(tuple(gates), tuple(waived), None if audited is None else project.audit)

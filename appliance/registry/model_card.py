@@ -160,6 +160,8 @@ def _audit(audit: Any) -> Iterator[Section]:
     ]
     if rows:
         yield Section("Audit", "", (("Suite", "Figure", "Value", "95 %", "Cases"), *rows))
+    elif not entries(audit, "suites"):
+        yield Section("Audit", "No audit was run on this file.")
 
 
 def _gates(raw: dict[str, Any]) -> Iterator[Section]:

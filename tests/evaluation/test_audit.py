@@ -379,19 +379,19 @@ def test_no_suite_at_all_is_an_error(project: Project, tiny_checkpoint: Path) ->
         audit(project, Plan(()), tiny_checkpoint, ignore)
 
 
-def test_a_build_leaves_an_audit_that_asked_as_much(
-    project: Project, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_build_leaves_an_audit_that_asked_as_much(project: Project, tiny_checkpoint: Path) -> None:
     config = project.root / "anchorhold.toml"
     config.write_text(config.read_text().replace("shots = 1", 'shots = 1\nsuites = ["suites/weighed.jsonl"]'))
     named = Project.open(project.root)
     planning.run_audit(named, tiny_checkpoint, ignore)
     first = (named.audit / "audit.json").read_bytes()
-    calls: list[Plan] = []
-    monkeypatch.setattr(planning, "audit", lambda _project, plan, *_: calls.append(plan))
-    planning.run_audit(named, tiny_checkpoint, ignore)
-    assert calls == [] and (named.audit / "audit.json").read_bytes() == first
+    events: list[Event] = []
+    planning.run_audit(named, tiny_checkpoint, events.append)
+    assert all(event.kind == "warning" for event in events), "only the faults of cases are told again"
+    assert (named.audit / "audit.json").read_bytes() == first
     path = named.suites / "weighed.jsonl"
     path.write_text(path.read_text().replace("fine fine", "fine"))
     planning.run_audit(named, tiny_checkpoint, ignore)
-    assert [suite.name for suite in calls[0].suites] == ["desk", "weighed"]
+    suites = json.loads((named.audit / "audit.json").read_text())["suites"]
+    assert [suite["name"] for suite in suites] == ["desk", "weighed", "personal-data"]
+    assert suites[1]["digest"] != json.loads(first)["suites"][1]["digest"]

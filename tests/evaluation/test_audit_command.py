@@ -124,3 +124,7 @@ def test_what_is_wrong_with_suites_is_named_with_file_and_line_and_the_rest_runs
     result = json.loads((project.audit / "part" / "audit.json").read_text())
     desk = result["suites"][0]
     assert desk["cases"] == 1 and len(desk["faults"]) >= 5
+    program = start(project, "--no-compare")  # the whole of it: a head that is wrong is a gate that failed
+    told, faults = program.communicate(timeout=PATIENCE)
+    assert program.returncode == ExitCode.GATE, faults
+    assert "failed: head:faults: head.jsonl:1: no scorer is called 'exakt'" in told and "desk  " in told

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.audit_scope import scope_of
 from appliance.dataset import read_rows
 from appliance.errors import GateError
 from appliance.evaluation import evaluate
@@ -42,7 +43,8 @@ def failed(project: Project, base: Path) -> set[str]:
     standard, _ = read_suites(standard_files())
     gap = gap_suite(project)
     assert gap is not None
-    plan = Plan([*(sampled(suite, 12) for suite in standard if suite.name in SUITES), gap])
+    suites = [*(sampled(suite, 12) for suite in standard if suite.name in SUITES), gap]
+    plan = Plan(suites, scope=scope_of(project, standard=False, rows=False))
     result = audit(project, plan, base, ignore, threads=1)
     judged = {verdict.gate for verdict in result.verdicts if not verdict.passed}
     return stopped_by(project) | judged

@@ -118,9 +118,10 @@ def test_it_says_what_the_files_say() -> None:
 
 
 def test_what_was_not_measured_is_said() -> None:
-    said = "Nothing but the test split was measured"
-    assert said not in model_card.render(RAW, DATASET, RESULTS, AUDIT)[model_card.MARKDOWN]
-    assert said in model_card.render(RAW, DATASET, RESULTS, None)[model_card.MARKDOWN]
+    with_audit, without = (model_card.render(RAW, DATASET, RESULTS, audit) for audit in (AUDIT, None))
+    for said in ("Nothing but the test split was measured", "No audit was run on this file."):
+        for name in (model_card.MARKDOWN, model_card.PAGE):
+            assert said not in with_audit[name] and said in without[name]
 
 
 def test_equal_facts_give_equal_bytes() -> None:

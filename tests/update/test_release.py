@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from appliance import storage
+from appliance.audit_scope import Scope, scope_of
+from appliance.commands.release import command
 from appliance.errors import DataError, ExitCode, GateError, TrustError, UpdateError, UsageError
 from appliance.events import ignore
 from appliance.paths import Project
@@ -168,6 +171,57 @@ def test_a_failed_gate_is_named_with_its_figure_and_the_way_out(project: Project
     assert caught.value.exit_code == ExitCode.GATE
     assert "anchorhold audit waive answers:ended" in caught.value.hint
     assert not project.release.exists()
+
+
+def _audit_of(project: Project, scope: Scope, **more: Any) -> None:
+    """What an audit leaves that passed."""
+    for name in ("report-card.html", "audit.json"):
+        storage.write_text(project.audit / name, "{}")
+    files = {name: storage.sha256_bytes(b"{}") for name in ("report-card.html", "audit.json")}
+    model = json.loads((project.evaluation / "gates.json").read_text())["model"]
+    value = {"format": 1, "model": model, "gates": [], "asked": scope.to_json(), "files": files, **more}
+    storage.write_json(project.audit / "gates.json", value)
+
+
+def test_that_no_audit_was_run_is_said_by_the_command_and_the_card(project: Project) -> None:
+    done = CliRunner().invoke(command, ["--project", str(project.root)])
+    assert done.exit_code == 0, done.output
+    assert "warning: no audit was run on this file" in done.stderr
+    assert "No audit was run on this file." in (project.release / "model-card.md").read_text()
+    _audit_of(project, scope_of(project, standard=False))
+    done = CliRunner().invoke(command, ["--project", str(project.root)])
+    assert done.exit_code == 0 and "no audit" not in done.stderr and "report-card" in done.stdout
+
+
+def test_where_an_audit_is_required_less_of_one_is_not_enough(project: Project) -> None:
+    toml = project.root / "anchorhold.toml"
+    toml.write_text(toml.read_text() + '[evaluation]\naudit = "required"\n')
+    strict = Project.open(project.root)
+    _audit_of(strict, scope_of(strict))
+    assert assemble(strict, ignore)
+    _audit_of(strict, scope_of(strict, standard=False))
+    with pytest.raises(GateError, match="the standard suites were not asked"):
+        assemble(strict, ignore)
+    _audit_of(strict, scope_of(strict, sample=1))
+    with pytest.raises(GateError, match="it asked 1 cases of a suite at most, not 100"):
+        assemble(strict, ignore)
+    _audit_of(strict, scope_of(strict), files={})
+    with pytest.raises(GateError, match=r"audit\.json is not the one"):
+        assemble(strict, ignore)
+
+
+def test_a_suite_that_was_added_after_the_audit_stops_a_release_that_would_leave_it_out(
+    project: Project,
+) -> None:
+    _audit_of(project, scope_of(project))
+    assert assemble(project, ignore)
+    storage.write_text(project.suites / "desk.jsonl", "{}")
+    with pytest.raises(GateError, match=r"suites/desk\.jsonl was not asked") as caught:
+        assemble(project, ignore)
+    assert caught.value.exit_code == ExitCode.GATE and "anchorhold audit" in caught.value.hint
+    _audit_of(project, scope_of(project), asked=None)
+    with pytest.raises(GateError, match="former versions"):
+        assemble(project, ignore)
 
 
 @pytest.mark.parametrize(

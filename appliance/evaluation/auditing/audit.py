@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import storage
+from appliance.audit_scope import Scope, lacking, standing_scope, taken_away
 from appliance.errors import EvaluationError
 from appliance.evaluation.answers import AnswerStore
 from appliance.evaluation.auditing import gates as judging
@@ -43,7 +44,7 @@ class Plan:
         against: further systems to run all suites on, beside those that a gate names for its own suite.
         rivals: systems to run some cases of the domain suites on (base, the base with examples, what is in service).
         sample: ask at most so many cases of a suite (0: all), drawn by the hash of their ids.
-        partial: not the project's whole audit; its results go into a folder of their own and into no release.
+        scope: what of the project's audit it asks; None: a part of it, which no release counts.
         left_out: suites that the project's rows don't give, and why (`suite: reason`).
     """
 
@@ -52,13 +53,25 @@ class Plan:
     against: Sequence[str] = ()
     rivals: Sequence[str] = ()
     sample: int = 0
-    partial: bool = False
+    scope: Scope | None = None
     left_out: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class AuditResult:
-    """All that an audit found; stored as build/audit/audit.json, equal for equal answers."""
+    """All that an audit found; stored as build/audit/audit.json, equal for equal answers.
+
+    Attributes:
+        project, version: whose.
+        shipped: key of the shipped file's system.
+        sample: as the plan has it.
+        systems: that were asked, the shipped file first.
+        suites: their results.
+        faults: of files that gave no suite.
+        engine: its version.
+        gates: verdicts on the suites whose head, gates or file are wrong.
+        lacks: what keeps it from standing for the file; empty: it does, and a release counts it.
+    """
 
     project: str
     version: str
@@ -69,6 +82,8 @@ class AuditResult:
     faults: list[str]
     engine: str
     left_out: list[str] = field(default_factory=list)
+    gates: list[dict[str, Any]] = field(default_factory=list)
+    lacks: list[str] = field(default_factory=list)
     format: int = field(default=FORMAT)
 
     def to_json(self) -> dict[str, Any]:
@@ -78,7 +93,7 @@ class AuditResult:
     @property
     def verdicts(self) -> list[judging.Verdict]:
         """Of all gates."""
-        return judging.of_suites(self.suites)
+        return [*judging.of_suites(self.suites), *(judging.Verdict(**verdict) for verdict in self.gates)]
 
 
 def prepared(project: Project, plan: Plan) -> Plan:
@@ -91,14 +106,17 @@ def prepared(project: Project, plan: Plan) -> Plan:
     return replace(plan, suites=suites)
 
 
-def _judged(result: SuiteResult, suite: Suite) -> SuiteResult:
+def _judged(result: SuiteResult, suite: Suite, missing: int) -> SuiteResult:
+    """The result with the verdicts of the suite's gates; `missing` is how many of its cases had a fault."""
     verdicts = []
+    note = f"; left out for a fault: {missing} case{'' if missing == 1 else 's'}" if missing else ""
     for gate in suite.gates:
         gap = next(
             (d for d in result.differences if d.metric == gate.metric and d.against == gate.against), None
         )
         other = result.figure(gate.against, gate.metric) if gate.against else None
-        verdicts.append(asdict(judging.judge(suite, gate, result.figure(SHIPPED, gate.metric), other, gap)))
+        verdict = judging.judge(suite, gate, result.figure(SHIPPED, gate.metric), other, gap)
+        verdicts.append(asdict(replace(verdict, reason=verdict.reason + note)))
     return replace(result, gates=verdicts)
 
 
@@ -119,25 +137,28 @@ def audit(project: Project, plan: Plan, checkpoint: Path, emit: Emit, *, threads
     """Run the plan's suites on the shipped file, and on others where a gate or the plan asks for it.
 
     Whatever was found is kept at once; an audit that was stopped goes on where it was, and what hasn't changed
-    (file, engine, prompt or texts) isn't computed again. Writes speed.json, gates.json, report-card.html and, last,
-    audit.json to build/audit (of a partial plan to build/audit/part).
+    (file, engine, prompt or texts) isn't computed again; gates are judged anew each time. Writes speed.json,
+    report-card.html, audit.json and, last, gates.json to build/audit, where those of before stand until then. An audit
+    that asks less than a release does, or less than what stands judged of the file, goes to build/audit/part.
 
     Raises:
         EvaluationError: no suite, or a file is missing.
         ServingError: the engine can't load a file or has died.
     """
-    if not plan.suites:
+    broken = [fault for fault in plan.faults if fault.judged]
+    if not plan.suites and not broken:
         raise EvaluationError("no suite to run", "`anchorhold audit list` shows those there are")
     plan = prepared(project, plan)
     folder = project.audit
     folder.mkdir(parents=True, exist_ok=True)
     storage.remove_leftovers(folder)
-    output = folder / "part" if plan.partial else folder
-    for name in ("audit.json", "gates.json"):
-        (output / name).unlink(missing_ok=True)
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         work = _Work(project, plan, checkpoint, emit, stack, threads)
+        lacks = _lacks(project, plan, work.model)
+        output = folder / "part" if lacks else folder
+        for name in ("audit.json", "gates.json") if lacks else ():
+            (output / name).unlink(missing_ok=True)
         work.ask()
         work.compare()
         work.weigh()
@@ -147,7 +168,6 @@ def audit(project: Project, plan: Plan, checkpoint: Path, emit: Emit, *, threads
         suites.append(answered[0])
         for key, outcome in answered[1].items():
             work.outcomes[key][answered[0].name] = outcome
-    names = {suite.name for suite in suites}
     result = AuditResult(
         project=project.config.project.name,
         version=project.config.project.version,
@@ -155,19 +175,29 @@ def audit(project: Project, plan: Plan, checkpoint: Path, emit: Emit, *, threads
         sample=plan.sample,
         systems=work.systems,
         suites=[work.result(suite) for suite in suites],
-        faults=[str(fault) for fault in plan.faults if fault.suite not in names],
+        faults=[str(f) for f in plan.faults if not any(_is_of(f, suite) for suite in suites)],
         engine=work.build,
         left_out=list(plan.left_out),
+        gates=[asdict(verdict) for verdict in judging.of_faults(broken)],
+        lacks=lacks,
     )
-    _write(output, result, work.seconds)
+    _write(output, result, work.seconds, plan.scope)
     failed = [verdict for verdict in result.verdicts if not verdict.passed]
     text = f"{len(result.verdicts) - len(failed)} of {len(result.verdicts)} gates passed"
     emit(Event(STAGE, "finished", text, data={"seconds": time.monotonic() - began}))
     return result
 
 
+def _lacks(project: Project, plan: Plan, model: str) -> list[str]:
+    """Why the plan's verdicts may not stand for the file whose SHA-256 is `model`; empty where they may."""
+    if plan.scope is None:
+        return ["only some of its suites were asked"]
+    return [*lacking(project, plan.scope), *taken_away(plan.scope, standing_scope(project, model))]
+
+
 class _Work:
-    """The asking of one audit: `outcomes` by system and suite, `seconds` by what took them."""
+    """The asking of one audit: `outcomes` by system and suite, `seconds` by what took them; `model` is the shipped
+    file's SHA-256."""
 
     def __init__(
         self,
@@ -181,6 +211,7 @@ class _Work:
         """Find out who is asked what; stores and files that are made for it are given back with `stack`."""
         self._plan, self._folder, self._stack = plan, project.audit, stack
         self._sides = Sides(project, checkpoint, emit, stack)
+        self.model = self._sides.of(SHIPPED).sha256
         self._wanted = who_is_asked(plan.suites, plan.against, plan.rivals, self._sides)
         self._compared = [suite for suite in plan.suites if compares(suite)]
         total = sum(
@@ -262,8 +293,15 @@ class _Work:
 
     def result(self, suite: Suite) -> SuiteResult:
         """A suite's figures and the verdicts of its gates."""
-        faults = [fault for fault in self._plan.faults if fault.suite == suite.name]
-        return _judged(suite_result(suite, SHIPPED, self._of(suite), faults), suite)
+        faults = [fault for fault in self._plan.faults if _is_of(fault, suite)]
+        outcomes = self._of(suite)
+        missing = {fault.where for fault in [*faults, *outcomes[SHIPPED].faults] if not fault.judged}
+        return _judged(suite_result(suite, SHIPPED, outcomes, faults), suite, len(missing))
+
+
+def _is_of(fault: Fault, suite: Suite) -> bool:
+    """Whether a fault is of a suite: by its name or, of a line that says none, by its file's."""
+    return fault.suite == suite.name or (not fault.suite and fault.where.partition(":")[0] == suite.where)
 
 
 def _engine(file: ModelFile, *, threads: int, log: Path) -> Engine:
@@ -279,10 +317,13 @@ def _facts(file: ModelFile) -> dict[str, Any]:
     }
 
 
-def _write(folder: Path, result: AuditResult, seconds: dict[str, float]) -> None:
-    """What was found; audit.json last, since it says that the rest is there."""
+def _write(folder: Path, result: AuditResult, seconds: dict[str, float], scope: Scope | None) -> None:
+    """What was found; gates.json last, whole and with the digests of the others, so that they are of one audit."""
     model = result.systems[0]["file"]["sha256"]
     storage.write_json(folder / "speed.json", {"seconds": seconds})
-    storage.write_json(folder / "gates.json", judging.record(model, result.verdicts))
     storage.write_text(folder / "report-card.html", render(result.to_json()))
     storage.write_json(folder / "audit.json", result.to_json())
+    files = {name: storage.sha256_file(folder / name) for name in ("report-card.html", "audit.json")}
+    asked = scope.to_json() if scope is not None else None
+    value = {**judging.record(model, result.verdicts), "asked": asked, "files": files}
+    storage.write_json(folder / "gates.json", value)

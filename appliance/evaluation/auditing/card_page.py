@@ -154,8 +154,12 @@ def _suite(suite: Value, systems: Sequence[Value]) -> str:
     )
 
 
-def _gate_table(suites: Sequence[Value]) -> str:
-    gates = [gate for suite in suites for gate in suite["gates"]]
+def _gates(audit: Value) -> list[Value]:
+    """All verdicts: of the suites' gates, and on suites whose head or gates are wrong."""
+    return [*(gate for suite in audit["suites"] for gate in suite["gates"]), *audit["gates"]]
+
+
+def _gate_table(gates: Sequence[Value]) -> str:
     if not gates:
         return "<p class=soft>No suite of this audit has a gate.</p>"
     rows = "".join(
@@ -198,7 +202,7 @@ def _compared(suites: Sequence[Value], systems: Sequence[Value]) -> str:
 def render(audit: Value) -> str:
     """The whole page: styles inline, no scripts, no other place named."""
     suites, systems = audit["suites"], audit["systems"]
-    gates = [gate for suite in suites for gate in suite["gates"]]
+    gates = _gates(audit)
     passed = sum(gate["passed"] for gate in gates)
     title = f"{_text(audit['project'])} {_text(audit['version'])}"
     sections = "".join(
@@ -208,6 +212,10 @@ def render(audit: Value) -> str:
         if any(suite["kind"] == kind for suite in suites)
     )
     faults = "".join(f"<li>{_text(fault, 300)}</li>" for fault in audit["faults"])
+    part = "; ".join(audit["lacks"])
+    note = (
+        f'<p class="no">A part of an audit, which no release counts: {_text(part, 300)}.</p>' if part else ""
+    )
     unread = f'<h2>What could not be read</h2><ul class="no">{faults}</ul>' if faults else ""
     missing = "".join(f"<li>{_text(reason, 300)}</li>" for reason in audit["left_out"])
     left_out = f"<h2>What the dataset gives no suite for</h2><ul>{missing}</ul>" if missing else ""
@@ -224,8 +232,8 @@ def render(audit: Value) -> str:
 <title>{title}: report card</title><style>{STYLE}</style></head><body><main>
 <header><h1>{title}: report card</h1>
 <div class="soft">What an audit of the file that ships found</div></header>
-<p class="lead"><b>{passed} of {len(gates)}</b> gates passed; {len(suites)} suites, {cases} cases.</p>
-<h2>Gates</h2>{_gate_table(suites)}
+<p class="lead"><b>{passed} of {len(gates)}</b> gates passed; {len(suites)} suites, {cases} cases.</p>{note}
+<h2>Gates</h2>{_gate_table(gates)}
 {_compared(suites, systems)}
 {sections}{unread}{left_out}
 <h2>What was measured</h2>

@@ -10,10 +10,13 @@ from appliance.evaluation.auditing.results import SuiteResult
 from appliance.evaluation.resampling import Difference, Figure
 from appliance.evaluation.results import EvaluationResult
 from appliance.evaluation.scoring import SCORERS
-from appliance.evaluation.suite import Gate, Suite
+from appliance.evaluation.suite import Fault, Gate, Suite
 from appliance.evaluation.suites.reading import gate_words
 
 FORMAT = 1
+FAULTS = "faults"
+"""Stands in the metric's place where what is judged is a suite's file."""
+_MOST_TOLD = 5  # faults, in a verdict
 
 
 @dataclass(frozen=True)
@@ -135,3 +138,20 @@ def standing(result: EvaluationResult, int4_drop: float, ended: float, beats_bas
 def of_suites(results: Sequence[SuiteResult]) -> list[Verdict]:
     """The verdicts of an audit, in its order."""
     return [Verdict(**verdict) for result in results for verdict in result.gates]
+
+
+def of_faults(faults: Sequence[Fault]) -> list[Verdict]:
+    """One failed verdict for each suite whose head, gates or file are wrong: a gate may be missing because of it."""
+    by_suite: dict[str, list[str]] = {}
+    for fault in faults:
+        by_suite.setdefault(fault.suite, []).append(str(fault))
+    return [
+        Verdict(
+            f"{suite}:{FAULTS}",
+            "head and gates of the suite without a fault",
+            False,
+            "; ".join(told[:_MOST_TOLD])
+            + (f"; and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""),
+        )
+        for suite, told in by_suite.items()
+    ]

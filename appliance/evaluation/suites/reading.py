@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import storage
+from appliance.audit_scope import STANDARD, suite_files
 from appliance.dataset.nearest import meant
 from appliance.errors import DataError
 from appliance.evaluation.scoring import SCORERS, Scorer
@@ -21,7 +22,6 @@ from appliance.evaluation.suites.checking import (
     check_options,
 )
 
-ENDINGS = (".jsonl", ".yaml", ".yml")
 MOST_BYTES = 64 * 1024 * 1024  # of a file
 _MOST_CHARACTERS = 400_000  # of a case's line; about 100k tokens, which no context here holds
 
@@ -64,7 +64,7 @@ def _yaml(path: Path, text: str, faults: list[Fault]) -> Iterator[Located]:
     try:
         head, cases = documents(text)
     except ValueError as error:
-        faults.append(Fault(path.name, str(error)))
+        faults.append(Fault(path.name, str(error), path.stem, judged=True))
         return
     yield head
     yield from cases
@@ -76,7 +76,7 @@ def _suite_of(
     where = f"{path.name}:{line}"
     name = str(head.get("suite", path.stem))
     wrong = check_head(head)
-    faults += [Fault(where, text, name) for text in wrong]
+    faults += [Fault(where, text, name, judged=True) for text in wrong]
     scorer = SCORERS.get(str(head.get("scorer")))
     if scorer is None:
         for _ in cases:  # so that its broken lines are named too
@@ -85,10 +85,10 @@ def _suite_of(
     given = head.get("options")
     options = dict(given) if isinstance(given, dict) else {}
     option_faults = check_options(options, scorer)
-    faults += [Fault(where, text, name) for _, text in option_faults]
+    faults += [Fault(where, text, name, judged=True) for _, text in option_faults]
     options = {key: value for key, value in options.items() if key not in {bad for bad, _ in option_faults}}
     gates, gate_faults = check_gates(head.get("gate"), scorer)
-    faults += [Fault(where, text, name) for text in gate_faults]
+    faults += [Fault(where, text, name, judged=True) for text in gate_faults]
     max_tokens = head.get("max_tokens", 128)
     return Suite(
         name=name,
@@ -145,12 +145,13 @@ def read_suite(path: Path) -> tuple[Suite | None, list[Fault]]:
     faults: list[Fault] = []
     try:
         if path.stat().st_size > MOST_BYTES:
-            return None, [Fault(path.name, f"more than {MOST_BYTES} bytes; split it")]
+            return None, [Fault(path.name, f"more than {MOST_BYTES} bytes; split it", path.stem, judged=True)]
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        return None, [Fault(str(path), f"can't be read: {error.strerror or error}")]
+        text = f"can't be read: {error.strerror or error}"
+        return None, [Fault(path.name, text, path.stem, judged=True)]
     except UnicodeDecodeError as error:
-        return None, [Fault(path.name, f"not UTF-8 text (byte {error.start})")]
+        return None, [Fault(path.name, f"not UTF-8 text (byte {error.start})", path.stem, judged=True)]
     entries = _json_lines(path, text, faults) if path.suffix == ".jsonl" else _yaml(path, text, faults)
     line, head = next(entries, (1, None))
     if not isinstance(head, dict) or "suite" not in head:
@@ -158,12 +159,14 @@ def read_suite(path: Path) -> tuple[Suite | None, list[Fault]]:
             Fault(
                 f"{path.name}:{line}",
                 'the first line is no head: {"suite": name, "scorer": …}' + _misspelt(head),
+                path.stem,
+                judged=True,
             )
         )
         return None, faults
     suite = _suite_of(path, head, line, entries, faults)
     if suite is not None and not suite.cases:
-        faults.append(Fault(path.name, "no case that could be used", suite.name))
+        faults.append(Fault(path.name, "no case that could be used", suite.name, judged=True))
     return suite, faults
 
 
@@ -178,13 +181,6 @@ def _misspelt(head: Any) -> str:
         ),
         "",
     )
-
-
-def suite_files(folder: Path) -> list[Path]:
-    """The suite files in a folder, by name."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix in ENDINGS and path.is_file())
 
 
 def read_suites(paths: list[Path]) -> tuple[list[Suite], list[Fault]]:
@@ -202,6 +198,7 @@ def read_suites(paths: list[Path]) -> tuple[list[Suite], list[Fault]]:
                     path.name,
                     f"a suite {suite.name!r} was read from {suites[suite.name].where} already",
                     suite.name,
+                    judged=True,
                 )
             )
             continue
@@ -211,7 +208,7 @@ def read_suites(paths: list[Path]) -> tuple[list[Suite], list[Fault]]:
 
 def standard_files() -> list[Path]:
     """The suites that ship with the product."""
-    found = suite_files(Path(__file__).parent / "standard")
+    found = suite_files(STANDARD)
     if not found:
         raise DataError("the standard suites are missing from the installation", "install the package again")
     return found

@@ -128,7 +128,9 @@ _DESCRIPTOR = (
     4,
     1030,
 )  # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC: no F_SETOWN
-_NAMING = (15, 16, 3, 0x53564D41)  # PR_SET_NAME, PR_GET_NAME, PR_GET_DUMPABLE, PR_SET_VMA (names of memory)
+# PR_GET_DUMPABLE, PR_SET_NAME, PR_GET_NAME, PR_SET_VMA (names of memory); and how wide SVE's and SME's registers are
+# (PR_SVE_GET_VL, PR_SME_GET_VL), which ggml asks on aarch64 and takes any answer for.
+_OWN = (3, 15, 16, 0x53564D41, 51, 64)
 # NORMAL to WILLNEED, DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE, DONTDUMP, DODUMP, COLLAPSE, guard pages: no HWPOISON
 _ADVICE = (0, 1, 2, 3, 4, 8, 14, 15, 16, 17, 25, 102, 103)
 
@@ -139,7 +141,7 @@ CHECKED: dict[str, tuple[tuple[int | None, int | None], tuple[Check, ...]]] = {
     "ioctl": ((16, 29), (Check(2, _TERMINAL_AND_LENGTH),)),
     "fcntl": ((72, 25), (Check(2, _DESCRIPTOR),)),
     "madvise": ((28, 233), (Check(4, _ADVICE),)),
-    "prctl": ((157, 167), (Check(0, _NAMING),)),
+    "prctl": ((157, 167), (Check(0, _OWN),)),
     "clone": ((56, 220), (Check(0, (_THREAD,), _THREAD | _SPACES),)),
     "prlimit64": ((302, 261), (Check(0, (0,)), Check(4, (0,)), Check(5, (0,)))),  # one's own, to be read
     "tgkill": ((234, 131), (Check(0, (OWN_PID,)),)),  # abort() is a signal to oneself

@@ -210,7 +210,7 @@ def test_both_processors_filters(machine: str, column: int, architecture: int) -
     assert of("ioctl", 0, 0x5401) == 0 and of("ioctl", 0, 0x5412) == EPERM
     assert of("fcntl", 0, 2) == 0 and of("fcntl", 0, 8) == EPERM
     assert of("madvise", 0, 0, 4) == 0 and of("madvise", 0, 0, 100) == EPERM
-    assert of("prctl", 15) == 0 and of("prctl", 4) == EPERM
+    assert of("prctl", 15) == of("prctl", 51) == 0 and of("prctl", 4) == EPERM
 
 
 def test_processors_it_isn_t_written_for(monkeypatch: pytest.MonkeyPatch) -> None:

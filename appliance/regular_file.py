@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from pathlib import Path
-from typing import IO
 
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
@@ -17,7 +17,7 @@ _KINDS = {
 }
 
 
-def open_regular(path: Path, *, links: bool = True) -> IO[bytes]:
+def open_regular(path: Path, *, links: bool = True) -> io.BufferedReader:
     """Open a regular file for reading; a FIFO, which nobody may ever write to, is refused at once.
 
     Args:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from appliance.config import Config
 from appliance.errors import ConfigError
+from appliance.regular_file import open_regular
 
 FILE_NAME = "anchorhold.toml"
 
@@ -70,7 +71,8 @@ def load(path: Path) -> Config:
         ConfigError: missing, unreadable or wrong.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with open_regular(path) as stream:
+            text = stream.read().decode("utf-8")
     except FileNotFoundError as error:
         raise ConfigError(
             f"{path}: no such file",

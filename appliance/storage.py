@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from appliance.regular_file import open_regular
+
 CHUNK = 4 * 1024 * 1024  # bytes read at a time
 
 
@@ -140,7 +142,7 @@ def sha256_json(value: Any) -> str:
 
 def sha256_file(path: Path) -> str:
     """Lower-case hex SHA-256 of the file at `path`."""
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

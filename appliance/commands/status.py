@@ -18,10 +18,19 @@ Example:
 """
 
 
-def _slot(slot: Any) -> dict[str, Any] | None:
+def _slot(slot: Any, attempts: int | None) -> dict[str, Any] | None:
     from dataclasses import asdict
 
-    return {**asdict(slot), "signers": list(slot.signers)} if slot is not None else None
+    return {**asdict(slot), "signers": list(slot.signers), "attempts": attempts} if slot is not None else None
+
+
+def _proof(attempts: int | None, active: bool) -> str:
+    """What is to be said of a release that hasn't proved itself; empty of one that has."""
+    if attempts is None:
+        return ""
+    if attempts == 0 and not active:
+        return "  (left by itself: it didn't serve)"
+    return f"  (has {attempts} starts left to prove itself in)"
 
 
 def _rolled_back(entries: list[dict[str, Any]]) -> list[str]:
@@ -83,8 +92,8 @@ def _collect(root: Path | None) -> dict[str, Any]:
     return {
         "root": str(device.root),
         "pinned": device.trusted_root.is_file(),
-        "active": _slot(state.active),
-        "previous": _slot(state.previous),
+        "active": _slot(state.active, state.attempts),
+        "previous": _slot(state.previous, state.previous_attempts),
         "floor": floors.counter,
         "newest_signed": floors.time,
         "gateway": gateway,
@@ -137,6 +146,7 @@ def command(root: Path | None, as_json: bool, card: bool) -> None:
             continue
         click.echo(
             f"{which:<9} {slot['name']} {slot['version']}  slot {slot['slot']}  release {slot['counter']}"
+            + _proof(slot["attempts"], which == "active")
         )
         click.echo(f"          digest {slot['digest']}")
         click.echo(f"          signed by {', '.join(slot['signers'])}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.errors import DataError
+from appliance.regular_file import open_regular
 from appliance.visible import visible
 from appliance.watch.signals import BY_NAME
 
@@ -50,7 +51,7 @@ def read_reasons(path: Path) -> tuple[Reason, ...]:
     """
     hint = "give what `anchorhold drift --json` printed on the device"
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             content = stream.read(_LONGEST + 1)
         if len(content) > _LONGEST:
             raise DataError(f"{path}: larger than {_LONGEST} bytes", hint)

@@ -11,6 +11,7 @@ from appliance.errors import TrustError, UsageError
 from appliance.registry import manifest as manifests
 from appliance.registry import model_card, records
 from appliance.registry.store import Added, Registry
+from appliance.regular_file import open_regular
 
 RECORD_FILE = "registry-record.json"
 
@@ -59,7 +60,7 @@ def import_release(registry: Registry, folder: Path) -> Added:
     path = folder / RECORD_FILE
     if not path.is_file():
         return registry.add(folder)
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         record = records.decode(stream.read(records.MAX_BYTES), str(path))
     digest = storage.sha256_file(folder / manifests.FILE_NAME)
     if digest != record.release:

@@ -7,6 +7,7 @@ made from.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from appliance import storage
+from appliance import regular_file, storage
 from appliance.errors import StorageError, TrustError
 
 MODE = 0o444
@@ -33,13 +34,13 @@ def open_regular(path: Path) -> IO[bytes]:
         TrustError: a link, or no regular file.
         FileNotFoundError: nothing there.
     """
-    if path.is_symlink():
-        raise TrustError(f"{path}: a link, not a file", "give a folder that holds the files themselves")
-    stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
-    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-        stream.close()
-        raise TrustError(f"{path}: not a regular file", "give a folder that holds the files themselves")
-    return stream
+    try:
+        return regular_file.open_regular(path, links=False)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.EINVAL, errno.EISDIR}:
+            hint = "give a folder that holds the files themselves"
+            raise TrustError(f"{path}: {error.strerror}", hint) from error
+        raise
 
 
 def _make_folder(folder: Path) -> None:

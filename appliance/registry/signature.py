@@ -17,6 +17,7 @@ from securesystemslib.signer import Key
 from appliance import storage
 from appliance.errors import TrustError, UsageError
 from appliance.registry import manifest as manifests
+from appliance.regular_file import open_regular
 from appliance.trust import oms_bundle
 
 FILE_NAME = oms_bundle.FILE_NAME
@@ -103,18 +104,20 @@ def read(folder: Path) -> bytes:
         TrustError: there is none.
     """
     try:
-        with (folder / FILE_NAME).open("rb") as stream:
+        with open_regular(folder / FILE_NAME) as stream:
             return stream.read(oms_bundle.MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise TrustError(
             f"{folder / FILE_NAME}: the release isn't signed as a model",
             "`anchorhold stick write` signs it, or `anchorhold release` with the passphrase at hand",
         ) from error
+    except OSError as error:
+        raise TrustError(f"{folder / FILE_NAME}: {error.strerror}", "get the release again") from error
 
 
 def _release(folder: Path) -> tuple[manifests.Manifest, str]:
     try:
-        with (folder / manifests.FILE_NAME).open("rb") as stream:
+        with open_regular(folder / manifests.FILE_NAME) as stream:
             data = stream.read(manifests.MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise UsageError(f"{folder}: no release there", "`anchorhold release` makes it") from error

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from appliance import storage
 from appliance.errors import KeysError, UsageError
 from appliance.paths import Device
+from appliance.regular_file import open_regular
 from appliance.trust import key_folder, limits
 
 FORMATS = ("anchorhold-encryption-key/1", "anchorhold-device-key/1")  # as it is written, and as it was before
@@ -82,7 +83,7 @@ def _path(device: Device) -> Path:
 
 def _json(path: Path, *expected: str) -> dict[str, Any]:
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             value = json.loads(stream.read(limits.KEY_FILE_BYTES))
         if not isinstance(value, dict) or value.get("format") not in expected:
             raise ValueError("another format")

@@ -12,6 +12,7 @@ from securesystemslib.signer import CryptoSigner, Key, Signer, SSlibKey
 
 from appliance import storage
 from appliance.errors import KeysError, PassphraseError, TokenError
+from appliance.regular_file import open_regular
 from appliance.trust import limits, roots, sealing, token_signing
 from appliance.trust.hardware_tokens import Place
 from appliance.trust.token_signing import TokenSigner
@@ -74,7 +75,7 @@ def check_name(name: str) -> str:
 
 def _load(path: Path) -> Any:
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return json.loads(stream.read(limits.KEY_FILE_BYTES))
     except (ValueError, RecursionError) as error:
         raise KeysError(f"{path}: not JSON ({error})", "restore the key from its backup") from error

@@ -14,6 +14,7 @@ from tuf.api.metadata import Metadata, Root
 
 from appliance import storage
 from appliance.errors import KeysError, TrustError
+from appliance.regular_file import open_regular
 from appliance.trust import ceremony, clock, key_files, limits, oms_bundle, roots, sealing
 from appliance.trust.key_files import KeyInfo
 from appliance.trust.roots import MODEL_SIGNING, ROLES
@@ -231,7 +232,7 @@ def root_bytes(folder: Path) -> bytes:
     """
     path = folder / ROOT_FILE
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             data = stream.read(limits.ROOT_BYTES)
     except FileNotFoundError as error:
         if (folder / PENDING / ROOT_FILE).exists():

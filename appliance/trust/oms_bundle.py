@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from appliance.errors import TrustError, UsageError
+from appliance.regular_file import open_regular
 
 FILE_NAME = "model.sig"
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -296,7 +297,7 @@ def digests(folder: Path, bundle_name: str = FILE_NAME) -> dict[str, str]:
             if path.is_symlink() or not (path.is_dir() or path.is_file()) or not _is_plain(relative):
                 raise TrustError(f"{relative!r}: no plain file or folder", "remove it from the release")
             if path.is_file() and relative != bundle_name:
-                with path.open("rb") as stream:
+                with open_regular(path, links=False) as stream:
                     found[relative] = hashlib.file_digest(stream, "sha256").hexdigest()
     return dict(sorted(found.items()))
 

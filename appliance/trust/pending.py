@@ -11,6 +11,7 @@ from tuf.api.metadata import Metadata, Root
 
 from appliance import storage
 from appliance.errors import KeysError, PassphraseError
+from appliance.regular_file import open_regular
 from appliance.trust import ceremony, clock, hardware_tokens, key_files, keys, roots, sealing
 from appliance.trust.unlocking import Secrets
 
@@ -36,7 +37,7 @@ def read_file(path: Path) -> ceremony.Request:
         TrustError: it is none.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return ceremony.parse(stream.read(ceremony.MAX_BYTES + 1))
     except OSError as error:
         raise KeysError(f"{path}: can't be read ({error.strerror})", "give the file to sign") from error

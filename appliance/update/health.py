@@ -83,7 +83,7 @@ def leave(device: Device, digest: str | None, reason: str) -> None:
     if changes and changes[-1]["event"] == "rolled back" and changes[-1]["data"].get("automatic") is True:
         raise UpdateError(
             f"{slot.name} {slot.version} doesn't serve ({reason}), and neither did the release before",
-            "install another stick; `anchorhold rollback` returns to the other one all the same",
+            "install another stick; `anchorhold rollback --rejected` lets the other one prove itself once more",
         )
     told = _give_up(device, slot, reason)
     left = slots.state(device).active
@@ -108,9 +108,8 @@ def start(device: Device, digest: str, model: Path, ending: threading.Event, beg
         release = slots.active(device)
         if release is None or release.digest != digest:
             break
-        only = (
-            slots.state(device).previous is None
-        )  # tried again at every start: there is nothing else to serve
+        # Then it is tried again at every start: there is nothing else to serve.
+        only = slots.nothing_before(slots.state(device))
         if left == 0 and not only:
             raise _give_up(device, release, reason)
         deadline = trial.Deadline(trial.load_seconds(model), ending)

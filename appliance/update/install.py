@@ -372,15 +372,18 @@ def _set_site(device: Device, site: str) -> None:
     audit.append(device, "site set", site=site, by=audit.operator())
 
 
-def roll_back(device: Device) -> slots.InstalledRelease:
+def roll_back(device: Device, *, rejected: bool = False) -> slots.InstalledRelease:
     """Make the previous release active again, under the installer's lock, and log it.
 
+    Args:
+        rejected: also one that the device left by itself.
+
     Raises:
-        UpdateError: there is none, it is damaged, or an installation runs.
+        UpdateError: there is none, it was rejected or is damaged, or an installation runs.
     """
     try:
         with exclusive(device):
-            release = slots.rollback(device)
+            release = slots.rollback(device, rejected=rejected)
             audit.append(
                 device,
                 "rolled back",

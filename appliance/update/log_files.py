@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import storage
+from appliance.regular_file import open_regular
 from appliance.trust import chain, limits
 from appliance.trust.chain import Link
 
@@ -64,8 +65,8 @@ def writing(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def reading(folder: Path) -> Iterator[None]:
     """Keep writers away while several files are read; where there was never a writer there is nothing to wait for."""
-    try:
-        fd = os.open(folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    try:  # O_NONBLOCK: the folder may be a copy that somebody brought, with a FIFO in it
+        fd = os.open(folder / _LOCK, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         yield
         return
@@ -82,10 +83,15 @@ def older(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), path) for match, path in found)
 
 
+def _content(path: Path) -> bytes:
+    with open_regular(path) as stream:  # it may be a copy that came on a stick
+        return stream.read()
+
+
 def read_place(path: Path) -> Link | None:
     """The place that one of the small files names; None where it is missing or damaged."""
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return chain.link(json.loads(stream.read(_PLACE_BYTES)))
     except (OSError, ValueError, RecursionError):
         return None
@@ -111,7 +117,7 @@ def lost_begin(folder: Path) -> Link | None:
         return None
     files = older(folder)
     try:
-        with (files[0][1] if files else folder / ACTIVE).open("rb") as stream:
+        with open_regular(files[0][1] if files else folder / ACTIVE) as stream:
             first = chain.parse(stream.readline(limits.ENTRY_BYTES + 1).rstrip(b"\n"))
     except (FileNotFoundError, ValueError):  # nothing there; or its damage is what `check` names
         return None
@@ -125,7 +131,7 @@ def acknowledged(folder: Path) -> Link:
 
 def _active(folder: Path) -> bytes:
     try:
-        return (folder / ACTIVE).read_bytes()
+        return _content(folder / ACTIVE)
     except FileNotFoundError:
         return b""
 
@@ -140,7 +146,7 @@ def lines(folder: Path) -> tuple[list[bytes], bytes]:
     found: list[bytes] = []
     for number, path in older(folder):
         if number >= first:  # else dropped, but not deleted before a kill
-            found += chain.split(path.read_bytes() + b"\n")[0]
+            found += chain.split(_content(path) + b"\n")[0]
     whole, rest = chain.split(_active(folder))
     return [line for line in [*found, *whole] if line], rest
 
@@ -150,7 +156,7 @@ def _last(folder: Path, whole: list[bytes]) -> Link:
     if whole:
         return chain.parse(whole[-1]).link
     for _, path in reversed(older(folder)):
-        for line in reversed(chain.split(path.read_bytes())[0]):
+        for line in reversed(chain.split(_content(path))[0]):
             with contextlib.suppress(ValueError):  # what was damaged there, `check` names
                 return chain.parse(line).link
     return begin(folder)

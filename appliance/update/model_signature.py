@@ -14,6 +14,7 @@ from appliance.events import Emit, Event
 from appliance.paths import Device
 from appliance.registry import manifest as manifests
 from appliance.registry import signature
+from appliance.regular_file import open_regular
 from appliance.trust import ledger, limits, oms_bundle, roots
 from appliance.trust.folder import read_inside
 from appliance.update import stick as sticks
@@ -91,7 +92,7 @@ def root_in(path: Path) -> Root:
         TrustError: it is none.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return roots.check_step(None, stream.read(limits.ROOT_BYTES))
     except OSError as error:
         raise UsageError(f"{path}: can't be read ({error.strerror})", "give the root of trust") from error

@@ -14,6 +14,7 @@ from typing import Any
 from tuf.api.metadata import TargetFile
 
 from appliance.errors import UpdateError
+from appliance.regular_file import open_regular
 from appliance.trust import limits
 from appliance.update.target_files import CUSTOM, PART_ROLE
 
@@ -82,7 +83,7 @@ def describe(
     split = size > limits.PART_BYTES
     whole = hashlib.sha256()
     pieces: dict[str, tuple[Piece, TargetFile]] = {}
-    with source.open("rb") as stream:
+    with open_regular(source) as stream:
         for number, offset in enumerate(range(0, max(size, 1), limits.PART_BYTES), 1):
             end, hashes = offset + limits.PART_BYTES, _Hashes()
             while hashes.bytes < end - offset:

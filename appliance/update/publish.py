@@ -23,6 +23,7 @@ from appliance.registry import manifest as manifests
 from appliance.registry import signature
 from appliance.registry import version as versions
 from appliance.registry.sightings import StickNote
+from appliance.regular_file import open_regular
 from appliance.trust import (
     client,
     clock,
@@ -47,6 +48,7 @@ from appliance.update import (
     sealed_publishing,
     signing,
     sites,
+    uncached,
 )
 from appliance.update import stick as sticks
 from appliance.update.publisher_state import STATE_FILE as STATE_FILE
@@ -96,7 +98,7 @@ def _release_entries(
 
 def _copy(piece: parts.Piece, destination: Path, expected: TargetFile, done: Callable[[int], None]) -> None:
     digest, left = hashlib.sha256(), piece.bytes
-    with piece.source.open("rb") as stream, storage.atomic_writer(destination) as out:
+    with open_regular(piece.source) as stream, storage.atomic_writer(destination) as out:
         stream.seek(piece.offset)
         while left and (block := stream.read(min(_BLOCK, left))):
             digest.update(block)
@@ -245,7 +247,8 @@ def _write_metadata(stick: Path, signed: Mapping[str, bytes]) -> None:
 def _manifest_in(release: Path) -> tuple[manifests.Manifest, str]:
     """A release folder's release.json, and its digest."""
     try:
-        data = (release / manifests.FILE_NAME).read_bytes()
+        with open_regular(release / manifests.FILE_NAME) as stream:
+            data = stream.read(manifests.MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise UpdateError(f"{release}: no release there", "`anchorhold release` makes it") from error
     return manifests.parse(data), storage.sha256_bytes(data)
@@ -370,11 +373,12 @@ def write_stick(
 
 
 def read_back(stick: Path, root: bytes, now: datetime, emit: Emit) -> None:
-    """Read all of `stick` as a device would, telling of each file read.
+    """Read all of `stick` as a device would, from the medium and not from memory, telling of each file read.
 
     Raises:
         TrustError: it isn't what was written.
     """
+    uncached.forget(stick, emit)
     verified = client.verify(stick, root, ledger.Ledger(), now)
     files = {**verified.files, **sites.read_back(stick, verified, now)}
     for offer in sticks.find_offers(files):

@@ -18,6 +18,7 @@ from appliance import storage
 from appliance.errors import UsageError
 from appliance.events import Emit, Event
 from appliance.registry import signature
+from appliance.regular_file import open_regular
 from appliance.trust.encryption_keys import Receiver
 from appliance.update import parts, sealed_format
 from appliance.update import stick as sticks
@@ -96,7 +97,7 @@ def _sealed_file(
             return path
     emit(Event("stick", "message", f"encrypting {source.name}"))
     made = folder / f".{head}.part"
-    with source.open("rb") as stream, storage.atomic_writer(made, 0o600) as out:
+    with open_regular(source) as stream, storage.atomic_writer(made, 0o600) as out:
         sealed_format.seal(plain, stream, receivers, out)
     return made.replace(folder / f"{head}.{storage.sha256_file(made)}")
 

@@ -15,6 +15,7 @@ from tuf.api.metadata import Metadata, Snapshot, TargetFile, Targets
 from appliance import storage
 from appliance.errors import KeysError, PassphraseError, TokenError, TrustError, UsageError
 from appliance.events import Emit, Event
+from appliance.regular_file import open_regular
 from appliance.trust import client, delegation, keys, limits
 from appliance.trust.folder import read_inside
 from appliance.trust.unlocking import Secrets
@@ -39,7 +40,7 @@ def read(folder: Path) -> dict[str, Site]:
     """
     path = folder / FILE_NAME
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             value = json.loads(stream.read(limits.TARGETS_BYTES))
         if value["format"] != FORMAT:
             raise ValueError("another format")

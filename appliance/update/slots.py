@@ -20,6 +20,7 @@ from appliance.registry import manifest as manifests
 FORMAT = "anchorhold-slots/1"
 MAX_BYTES = 256 * 1024  # of slots.json
 ATTEMPTS = 3  # starts that a new release has to prove itself in
+REJECTED = 0  # starts left to one that used them up, or answered wrongly, or went on crashing
 _HINT = "install the stick again; `anchorhold install STICK` repairs it"
 
 
@@ -71,12 +72,14 @@ class State:
     Attributes:
         changes: grows by one at each switch.
         attempts: starts that the active release still has to prove itself in; None once it is good.
+        previous_attempts: the same of the previous release; `REJECTED` if the device left it by itself.
     """
 
     active: Slot | None = None
     previous: Slot | None = None
     changes: int = field(default=0)
     attempts: int | None = None
+    previous_attempts: int | None = None
 
 
 def object_path(device: Device, sha256: str, name: str) -> Path:
@@ -108,12 +111,14 @@ def state(device: Device) -> State:
         value = json.loads(data)
         if value["format"] != FORMAT:
             raise ValueError(f"not of the format {FORMAT}")
-        attempts = value.get("attempts")  # not in files of version 0.1.0, whose releases count as good
+        # Older files don't have one of them, or both: their releases count as good.
+        left, left_before = (value.get(name) for name in ("attempts", "previous_attempts"))
         return State(
             _slot(value["active"]),
             _slot(value["previous"]),
             int(value["changes"]),
-            None if attempts is None else int(attempts),
+            None if left is None else int(left),
+            None if left_before is None else int(left_before),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise UpdateError(f"{device.slots}: damaged ({error})", _HINT) from error
@@ -173,14 +178,19 @@ def _changing(device: Device) -> Iterator[None]:
 
 
 def after_install(current: State, slot: Slot) -> State:
-    """The state in which `slot` is active and has to prove itself; the last release that did is retained."""
-    kept = current.active
-    again = kept is not None and kept.digest == slot.digest  # it mends itself
-    if current.previous is not None and (again or current.attempts is not None):
-        kept = current.previous
+    """The state in which `slot` is active and has to prove itself; one that has is retained, if there is one."""
+
+    def worth(held: tuple[Slot, int | None]) -> int:
+        return ATTEMPTS + 1 if held[1] is None else held[1]
+
+    known = [(current.active, current.attempts), (current.previous, current.previous_attempts)]
+    held = [(each, left) for each, left in known if each is not None]
+    # A release that mends itself leaves the other one retained.
+    others = [(each, left) for each, left in held if each.digest != slot.digest] or held
+    kept, left = max(others, key=worth) if others else (None, None)
     letter = "b" if kept is not None and kept.slot == "a" else "a"
     new = Slot(**{**asdict(slot), "slot": letter, "signers": tuple(slot.signers)})
-    return State(new, kept, current.changes + 1, ATTEMPTS)
+    return State(new, kept, current.changes + 1, ATTEMPTS, left)
 
 
 def switch(device: Device, slot: Slot) -> InstalledRelease:
@@ -232,16 +242,19 @@ def mark_good(device: Device, digest: str) -> bool:
         return True
 
 
-def rollback(device: Device, away_from: str | None = None) -> InstalledRelease:
+def rollback(device: Device, away_from: str | None = None, *, rejected: bool = False) -> InstalledRelease:
     """Make the previous release active again; the one that was active is retained, so that it can be undone.
 
-    The model is hashed first: a fallback that is damaged is not switched to.
+    The model is hashed first: a fallback that is damaged is not switched to. Each keeps the starts that it has left to
+    prove itself in.
 
     Args:
-        away_from: digest of the release to leave; if another is active meanwhile, nothing is changed.
+        away_from: digest of the release that the device leaves by itself, and which is rejected thereby; if another is
+            active meanwhile, nothing is changed. None: a person leaves what is active, whatever it is.
+        rejected: go to one that was rejected too; it has all its starts to prove itself in once more.
 
     Raises:
-        UpdateError: there is none, its files aren't what was installed, or another release is active.
+        UpdateError: there is none, it was rejected, its files aren't what was installed, or another one is active.
     """
     with _changing(device):
         current = state(device)
@@ -249,12 +262,26 @@ def rollback(device: Device, away_from: str | None = None) -> InstalledRelease:
             raise UpdateError("another release is active meanwhile", "look again with `anchorhold status`")
         if current.previous is None:
             raise UpdateError("there is no previous release to go back to", "install another stick instead")
+        left = current.previous_attempts
+        if left == REJECTED and not rejected:
+            before = f"{current.previous.name} {current.previous.version}"
+            raise UpdateError(
+                f"{before} was active before and was left by itself, for it didn't serve",
+                "install another stick; `anchorhold rollback --rejected` lets it prove itself once more",
+            )
         release = installed(device, current.previous)
         expected = next(file["sha256"] for file in release.manifest["files"] if file["role"] == "model")
         if storage.sha256_file(release.model) != expected:
             raise UpdateError(f"{release.model}: not the model that was installed", _HINT)
-        _write(device, State(current.previous, current.active, current.changes + 1))
+        behind = current.attempts if away_from is None else REJECTED
+        left = ATTEMPTS if left == REJECTED else left
+        _write(device, State(current.previous, current.active, current.changes + 1, left, behind))
     return release
+
+
+def nothing_before(current: State) -> bool:
+    """Whether there is no release that the device could go back to by itself."""
+    return current.previous is None or current.previous_attempts == REJECTED
 
 
 def objects_in_use(device: Device, current: State) -> set[str]:

@@ -13,6 +13,7 @@ from tuf.api.metadata import TargetFile
 from appliance.errors import TrustError, UpdateError, UsageError
 from appliance.paths import Device
 from appliance.registry import manifest as manifests
+from appliance.regular_file import open_regular
 from appliance.trust import client, clock, ledger, limits
 from appliance.trust.folder import read_inside
 from appliance.update import own_site, sites
@@ -133,14 +134,14 @@ def _root_for(device: Device, trust: Path | None) -> tuple[bytes, bool]:
     given = None
     if trust is not None:
         try:
-            with trust.open("rb") as stream:
+            with open_regular(trust) as stream:
                 given = stream.read(limits.ROOT_BYTES)
         except OSError as error:
             raise UsageError(
                 f"{trust}: can't be read ({error.strerror})", "give the root of trust"
             ) from error
     try:
-        with device.trusted_root.open("rb") as stream:
+        with open_regular(device.trusted_root) as stream:
             pinned = stream.read(limits.ROOT_BYTES)
     except FileNotFoundError:
         if given is None:
@@ -164,7 +165,7 @@ def _history(device: Device) -> dict[int, bytes]:
     for path in sorted(folder.glob("*.root.json")) if folder.is_dir() else []:
         number = path.name.split(".")[0]
         if number.isdecimal():
-            with path.open("rb") as stream:
+            with open_regular(path) as stream:
                 found[int(number)] = stream.read(limits.ROOT_BYTES)
     return found
 

@@ -55,13 +55,14 @@ def check(template: str, conversations: Sequence[Sequence[Mapping[str, Any]]], b
 
 def main() -> None:
     """Render, and say what came of it."""
-    from appliance import chat_template
-    from appliance.confinement import confine
+    from appliance import chat_template, confinement
 
     asked = json.loads(sys.stdin.buffer.read())
     resource.setrlimit(resource.RLIMIT_CPU, (asked["seconds"], asked["seconds"]))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    confine()
+    if not confinement.confine() and confinement.possible():
+        sys.stdout.write(json.dumps({"refused": "the process that tries it can't be confined"}))
+        return
     longest = 0
     try:
         for messages in asked["conversations"]:

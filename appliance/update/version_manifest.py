@@ -64,6 +64,7 @@ def collect(device: Device, identity: str) -> dict[str, Any]:
             "previous": _slot(device, state.previous),
             "changes": state.changes,
             "attempts": state.attempts,
+            "previous_attempts": state.previous_attempts,
         }
     except AnchorholdError as error:
         told["slots"] = {"problem": error.message[:300]}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from appliance import storage
 from appliance.errors import TrustError, UpdateError
-from appliance.update import publish
+from appliance.events import Event
+from appliance.update import publish, uncached
 from tests.stick_simulator import Simulator, flip_bit
 
 
@@ -141,3 +144,38 @@ def test_a_damaged_file_on_the_stick_is_written_again(simulator: Simulator) -> N
     flip_bit(simulator.target("notes.gguf"))
     simulator.publish("1.0.0")
     assert simulator.check(deep=True).version == "1.0.0"
+
+
+def in_memory(path: Path) -> int:
+    with path.open("rb") as stream:
+        return uncached.resident(stream.fileno())
+
+
+def test_it_is_read_back_from_the_stick_and_not_from_memory(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What memory holds when the reading begins; a file system that can't forget says so."""
+    files = [path for path in simulator.stick.rglob("*") if path.is_file()]
+    assert sum(map(in_memory, files)) >= sum(path.stat().st_size for path in files)  # they were just read
+    verify, told, held = publish.client.verify, list[Event](), list[int]()
+
+    def look(*given: Any) -> Any:
+        held.extend(in_memory(path) for path in files)
+        return verify(*given)
+
+    monkeypatch.setattr(publish.client, "verify", look)
+    history = publish.keys.root_history(simulator.keys)
+    publish.read_back(simulator.stick, history[1], publish.clock.machine_time(), told.append)
+    warned = [event.text for event in told if event.kind == "warning"]
+    assert len(held) == len(files)
+    assert sum(held) == 0 or (f"{sum(held)} bytes are read from memory" in warned[0])
+    assert (sum(held) == 0) == (not warned)
+
+
+def test_a_mapped_file_is_told_as_read_from_memory(simulator: Simulator) -> None:
+    import mmap
+
+    path = simulator.target("gguf")
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert mapped[0] == path.read_bytes()[0]  # its pages are in use
+        assert uncached.drop([path.parent]) >= os.sysconf("SC_PAGE_SIZE")

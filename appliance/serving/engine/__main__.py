@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from appliance import offline
-from appliance.errors import AnchorholdError
+from appliance.errors import AnchorholdError, ServingError
 from appliance.serving.sampling import EngineInfo, Sampling
 
 if TYPE_CHECKING:
@@ -81,11 +81,12 @@ def _memory_bytes() -> int:
 def _loaded(wire: _Wire, given: argparse.Namespace, threads: int) -> Model:
     """The model; where it can't be loaded that is told, and the process ends."""
     try:
-        from appliance.confinement import confine
+        from appliance import confinement
         from appliance.serving.engine import library
 
-        if given.confined:  # the library is in memory, and the model isn't yet
-            confine()
+        # The library is in memory, and the model isn't yet.
+        if given.confined and not confinement.confine() and confinement.possible():
+            raise ServingError("the process can't be confined", "see the kernel's log; it refused the filter")
         return library.Model(given.model, given.slots, given.context, threads)
     except AnchorholdError as error:
         wire.send(

@@ -269,7 +269,7 @@ def _from_records(name: str, records: _Records, shape: Shape, section: DatasetSe
             else:
                 made = to_conversation(value, shape, section)
                 told = told_cells(value, section)
-                yield RawRow(name, line, made.messages, made.group, made.rejected, made.note, told=told)
+                yield RawRow(name, line, made.messages, made.group, made.rejected, made.cuts, told=told)
         except Unfit as fault:
             yield BadRow(name, line, fault.kind, fault.reason)
 

@@ -21,8 +21,10 @@ from appliance.dataset.reading.columns import (
     fill_template,
     map_columns,
 )
-from appliance.dataset.reading.material import Unfit
+from appliance.dataset.reading.material import Cut, Unfit
 from appliance.dataset.reading.preferences import PROMPT_KEYS, Sides, find_sides, pair_row
+from appliance.dataset.reading.tool_turns import definitions, with_definitions
+from appliance.dataset.reading.turn_order import in_order
 from appliance.dataset.reading.turn_tables import TurnColumns, find_turn_columns
 
 ANSWERS_OF_ALPACA = ("output", "response", "answer", "completion")
@@ -67,7 +69,7 @@ class Conversation:
     messages: Any
     group: str = ""
     rejected: str = ""
-    note: str = ""
+    cuts: tuple[Cut, ...] = ()
 
 
 def _list_key(record: Mapping[str, Any], known: bool) -> str:
@@ -281,6 +283,26 @@ def _with_system(record: Mapping[str, Any], messages: list[Any]) -> list[Any]:
     return [{"role": "system", "content": system}, *messages]
 
 
+def _framed(record: Mapping[str, Any], messages: list[Any], section: DatasetSection) -> list[Any]:
+    """The conversation behind the system prompt of its record, and the tools that the record defines."""
+    framed = _with_system(record, messages)
+    if section.tools == "text":
+        framed = with_definitions(framed, definitions(record), section.system)
+    return framed
+
+
+def _chat(
+    record: Mapping[str, Any],
+    turns: Sequence[Any],
+    keys: tuple[str, str],
+    section: DatasetSection,
+    group: str = "",
+) -> Conversation:
+    messages, cuts = chat_messages(turns, keys, section.tools)
+    ordered, changes = in_order(messages)
+    return Conversation(_framed(record, ordered, section), group, cuts=(*cuts, *changes))
+
+
 def _history(record: Mapping[str, Any]) -> list[dict[str, str]]:
     turns = record.get("history")
     earlier: list[dict[str, str]] = []
@@ -347,8 +369,7 @@ def to_conversation(record: Any, shape: Shape, section: DatasetSection) -> Conve
             values = dict(zip(PAIR_COLUMNS, record, strict=True))
             return Conversation(column_messages(values, Mapped(*PAIR_COLUMNS), section))
         if (keys := turn_keys(record)) is not None:
-            messages, note = chat_messages(record, keys)
-            return Conversation(messages, note=note)
+            return _chat({}, record, keys, section)
     if not isinstance(record, dict):
         raise Unfit("messages", f"a JSON {type(record).__name__}, not an object with `messages`")
     group = _group(record, section)
@@ -365,8 +386,8 @@ def to_conversation(record: Any, shape: Shape, section: DatasetSection) -> Conve
     if name == "preference":
         sides = find_sides(record)
         assert sides is not None
-        messages, rejected = pair_row(record, sides)
-        return Conversation(_with_system(record, messages), group, rejected)
+        messages, rejected, cuts = pair_row(record, sides, section.tools)
+        return Conversation(_framed(record, messages, section), group, rejected, tuple(cuts))
     if name == "alpaca":
         return Conversation(_with_system(record, _alpaca(record, key)), group)
     if name in {"messages", "sharegpt", "dialogue"}:
@@ -374,8 +395,7 @@ def to_conversation(record: Any, shape: Shape, section: DatasetSection) -> Conve
         keys = turn_keys(turns)
         if keys is None or not isinstance(turns, list):
             return Conversation(turns, group)
-        messages, note = chat_messages(turns, keys)
-        return Conversation(_with_system(record, messages), group, note=note)
+        return _chat(record, turns, keys, section, group)
     if shape.name == "prompt-completion" and shape.mapped is not None:
         column_messages(record, shape.mapped, section)  # says which column is missing
     wanted = shape.key or "messages"

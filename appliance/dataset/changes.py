@@ -30,4 +30,9 @@ def changes_told(card: DatasetCard, tools: ToolForm) -> list[str]:
             f"tool calls: {ended} rows end before their first one, {refused} are left out for it; "
             'dataset.tools = "text" writes tools, calls and results into the text to have them learnt'
         )
+    if included := card.rejected.get("include", 0):
+        told.append(
+            f"{included} directives to include a file are left out and not followed: "
+            "have dataset.sources name these files"
+        )
     return told

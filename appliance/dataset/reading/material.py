@@ -126,7 +126,7 @@ class Document:
 class BadRow:
     """One row (or a whole file, `line` 0) that can't be used, and why; `kind` is what the card counts by.
 
-    `made`: it was made of a transcript or document, so that nobody can mend it in a file.
+    `made`: it was made of a transcript or document, or is a directive in one, so that nobody has to mend it in a file.
     """
 
     file: str

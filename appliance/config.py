@@ -26,6 +26,9 @@ SKIP = "skip"
 FORMATS = (*CONTAINERS, *SHAPES, *CHAT_LOGS, SKIP)
 """What `dataset.formats` may call a file: how it is written, what its objects are, whose chat log; or left out."""
 
+ToolForm = Literal["cut", "text"]
+"""What becomes of tool calls in chats: the conversation ends before the first, or they are written as text."""
+
 QuantizationType = Literal["F16", "Q8_0", "Q5_0", "Q4_1", "Q4_0", "IQ4_NL", "Q4_K"]
 
 LANGUAGES = (
@@ -204,6 +207,8 @@ class DatasetSection(_Section):
     """Rows with the same value never part at the split; empty: the prompt itself is the group."""
     prompt_template: str = "{prompt}"
     """The user's turn made of columns, with `{column}` for any of them."""
+    tools: ToolForm = "cut"
+    """Chats with tool calls: `cut` before the first; `text`: definitions, calls and results in the turns' text."""
     schema_path: str = ""
     """A JSON Schema that every answer should satisfy; also used for the valid rate."""
     max_tokens: int = Field(default=1024, ge=16, le=32768)

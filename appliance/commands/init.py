@@ -27,6 +27,7 @@ prompt_column = ""         # the question's column; empty: found by its name, el
 answer_column = ""         # the answer's
 group_column = ""          # one whose equal values never part at the split
 prompt_template = "{{prompt}}"  # the user's turn, with {{column}} for any column
+tools = "cut"              # chats with tool calls: cut before the first; text: calls and results written into the text
 schema_path = ""           # a JSON Schema that every answer should satisfy
 max_tokens = 1024          # longer rows are named and left out
 limit = 0                  # use at most so many training rows; 0: all

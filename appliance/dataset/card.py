@@ -76,6 +76,7 @@ class DatasetCard:
             out, exchanges of `chatter` shown or dropped, the `writer`; empty where there were neither.
         held_back: other wordings of questions that are trained on, in held_back.jsonl and in no split.
         flagged: rows that stayed though their answer is flawed, by kind: flagged.jsonl.
+        cut: rows that stayed and of which reading left something out, by kind: cut.jsonl.
     """
 
     digest: str
@@ -102,6 +103,7 @@ class DatasetCard:
     pairs: dict[str, Any] = field(default_factory=dict)
     held_back: int = 0
     flagged: dict[str, int] = field(default_factory=dict)
+    cut: dict[str, int] = field(default_factory=dict)
     format: int = field(default=FORMAT)
 
     def to_json(self) -> dict[str, Any]:

@@ -25,12 +25,13 @@ class Examples:
 
     Attributes:
         rows: split -> its first rows by id, canaries left out.
-        rejected: kind -> (`file:line`, reason) of its first rows.
+        rejected, cut: kind -> (`file:line`, reason) of its first rows.
         near, conflicts, pruned: lines of near.jsonl and conflicts.jsonl, and the worst that quality.jsonl dropped.
     """
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
     rejected: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    cut: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     near: list[dict[str, Any]] = field(default_factory=list)
     conflicts: list[dict[str, Any]] = field(default_factory=list)
     pruned: list[dict[str, Any]] = field(default_factory=list)
@@ -80,6 +81,11 @@ def read_examples(folder: Path) -> Examples:
         if len(held) < SHOWN_REJECTED:
             held.append((place_of(line["file"], line["line"]), line["reason"]))
     result.rejected = dict(rejected)
+    cut: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for line in json_lines(folder / "cut.jsonl"):
+        if len(cut[line["kind"]]) < SHOWN_REJECTED:
+            cut[line["kind"]].append((line["source"], line["reason"]))
+    result.cut = dict(cut)
     result.near = list(itertools.islice(json_lines(folder / "near.jsonl"), SHOWN))
     result.conflicts = list(itertools.islice(json_lines(folder / "conflicts.jsonl"), SHOWN))
     dropped = (line for line in json_lines(folder / "quality.jsonl") if line["dropped"])

@@ -9,6 +9,7 @@ from typing import Any
 
 from appliance.dataset.card import DatasetCard
 from appliance.dataset.card_examples import Examples
+from appliance.dataset.changes import CUTS
 from appliance.dataset.licences import NOT_STATED
 from appliance.visible import visible
 
@@ -149,6 +150,18 @@ def _left_out(card: DatasetCard, examples: Examples) -> Section | None:
     return Section("Left out", text, ("Reason", "Rows", "Where", "Why"), tuple(rows))
 
 
+def _cut(card: DatasetCard, examples: Examples) -> Section | None:
+    rows: list[tuple[Cell, ...]] = []
+    for kind, count in card.cut.items():
+        for place, (where, what) in enumerate(examples.cut.get(kind, [("", "")])):
+            first: tuple[Cell, Cell] = ("", "") if place else (CUTS.get(kind, kind), count)
+            rows.append((*first, Code(where), what))
+    if not rows:
+        return None
+    text = "Rows that stay, but not as their file holds them; each change is in cut.jsonl."
+    return Section("Cut rows", text, ("Rows that", "Rows", "Where", "What"), tuple(rows))
+
+
 def _near(card: DatasetCard, examples: Examples) -> Section | None:
     near = card.near
     if not near.get("clusters"):
@@ -287,6 +300,7 @@ def sections(card: DatasetCard, examples: Examples) -> list[Section]:
         _splits(card),
         _labels(card),
         _left_out(card, examples),
+        _cut(card, examples),
         _near(card, examples),
         _conflicts(card, examples),
         _pruned(card, examples),

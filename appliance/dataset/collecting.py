@@ -45,6 +45,7 @@ class Collector:
     Attributes:
         pairs: gets transcripts and documents.
         flagged_file: gets what is wrong with rows that stay.
+        cut_file: gets what reading left out of rows that stay.
         views: gets the texts to compare; None: none are compared.
         pool: None: portions are worked on here and at once.
         seen, test_ids: ids of accepted rows, and of those of the test files.
@@ -63,6 +64,7 @@ class Collector:
     report: RedactionReport
     pairs: PairMaker
     flagged_file: IO[bytes]
+    cut_file: IO[bytes]
     views: Views | None = None
     pool: WorkerPool | None = None
     kept: KeptRows = field(default_factory=KeptRows)
@@ -75,6 +77,7 @@ class Collector:
     rejected: Counter[str] = field(default_factory=Counter)
     first_bad: list[str] = field(default_factory=list)
     flagged: Counter[str] = field(default_factory=Counter)
+    cut: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
     columns: dict[str, None] = field(default_factory=dict)
     held: list[tuple[str, int, int]] = field(default_factory=list)
@@ -191,12 +194,16 @@ class Collector:
         for place in [place for place in batch.findings if begin <= place < end and new[place - begin]]:
             identity = id_text(int(rows.ids[place - begin]))
             self.report.add(identity, batch.sources[place], batch.findings[place])
-        for place in [place for place in batch.flawed if begin <= place < end and new[place - begin]]:
-            for kind, reason in batch.flawed[place]:
-                self.flagged[kind] += 1
-                identity = id_text(int(rows.ids[place - begin]))
-                line = {"id": identity, "source": batch.sources[place], "kind": kind, "reason": reason}
-                self.flagged_file.write(storage.json_line(line))
+        for found, counts, stream in (
+            (batch.flawed, self.flagged, self.flagged_file),
+            (batch.cut, self.cut, self.cut_file),
+        ):
+            for place in [place for place in found if begin <= place < end and new[place - begin]]:
+                identity, source = id_text(int(rows.ids[place - begin])), batch.sources[place]
+                for kind, reason in found[place]:
+                    counts[kind] += 1
+                    line = {"id": identity, "source": source, "kind": kind, "reason": reason}
+                    stream.write(storage.json_line(line))
         limit = self.project.config.dataset.max_tokens
         fits = new & (rows.tokens <= limit)
         for _, each in sorted([*bad, *_too_long(batch, begin, new & ~fits, limit)], key=lambda pair: pair[0]):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import re
 from typing import Any
 
 from appliance.config import FilterSide, FiltersSection
+from appliance.dataset.breaking_off import is_truncated
 from appliance.dataset.languages import language_of
 from appliance.dataset.rows import Row
 from appliance.refusals import is_refusal
@@ -14,30 +13,9 @@ from appliance.refusals import is_refusal
 Fault = tuple[str, str]
 """(kind, what is wrong in words)."""
 
-_OPEN_END = re.compile(
-    r"(?:[,(\[{–—]|\b(?:and|or|but|the|a|an|of|to|with|for|from|by|as|that|which|because|if|is|are|was"
-    r"|were|than|und|oder|der|die|das|et|"
-    r"ou|de|la|le|y|el))$",
-    re.IGNORECASE,
-)
-_LEAST_PROSE = 80  # characters; a shorter answer may end as it likes
-
 
 def _plain(text: str) -> str:
     return " ".join(text.casefold().split())
-
-
-def is_truncated(answer: str) -> bool:
-    """Whether an answer stops where nothing can stop: inside code, JSON, a bracket, or before the next word."""
-    text = answer.rstrip()
-    if text.count("```") % 2:
-        return True
-    if text.startswith(("{", "[")) and not text.endswith(("}", "]")):
-        try:
-            json.JSONDecoder().raw_decode(text)
-        except (ValueError, RecursionError):
-            return text.startswith(('{"', '[{"'))
-    return len(text) >= _LEAST_PROSE and bool(_OPEN_END.search(text))
 
 
 def flaws(messages: list[dict[str, Any]]) -> list[Fault]:

@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance import storage
+from appliance.config import ToolForm
 from appliance.dataset import canaries, quality
 from appliance.dataset.arranging import Arrangement, Numbers, arrange
 from appliance.dataset.card import FILE_NAME, DatasetCard, content_digest, token_lengths
 from appliance.dataset.card_page import write_page
+from appliance.dataset.changes import changes_told
 from appliance.dataset.collecting import SHOWN, Collector
 from appliance.dataset.feeding import read_all
 from appliance.dataset.histogram import token_histogram
@@ -29,7 +31,7 @@ from appliance.dataset.licences import with_licences
 from appliance.dataset.near.views import Views
 from appliance.dataset.pairs import PairMaker
 from appliance.dataset.pairs.holding_back import write_held_back
-from appliance.dataset.publishing import REJECTED_FILE, next_dataset
+from appliance.dataset.publishing import CUT_FILE, REJECTED_FILE, next_dataset
 from appliance.dataset.reading import BadRow, file_name, find_files
 from appliance.dataset.redaction import RedactionReport
 from appliance.dataset.row_batches import BatchMaker, Setup, file_state
@@ -166,6 +168,7 @@ def prepare(
             with (
                 storage.atomic_writer(made.dataset / REJECTED_FILE) as rejected_file,
                 storage.atomic_writer(made.dataset / "flagged.jsonl") as flagged_file,
+                storage.atomic_writer(made.dataset / CUT_FILE) as cut_file,
                 _findings_file(made, maker.redactor is not None) as findings_file,
             ):
                 report = RedactionReport(findings_file, raw_findings)
@@ -180,6 +183,7 @@ def prepare(
                     report,
                     pairs,
                     flagged_file,
+                    cut_file,
                     views,
                     processes,
                 )
@@ -189,7 +193,7 @@ def prepare(
             if processes is not None:
                 processes.close()  # their memory is wanted for what comes now
             card = _finish(made, emit, collector, sources, count)
-    _tell(card, emit)
+    _tell(card, project.config.dataset.tools, emit)
     return card
 
 
@@ -364,14 +368,17 @@ def _card(
         unpaired=dict(sorted(collector.pairs.unpaired.items())),
         pairs=collector.pairs.summary(),
         flagged=dict(sorted(collector.flagged.items())),
+        cut=dict(sorted(collector.cut.items())),
     )
 
 
-def _tell(card: DatasetCard, emit: Emit) -> None:
+def _tell(card: DatasetCard, tools: ToolForm, emit: Emit) -> None:
     if card.rejected_rows > SHOWN:
         emit(
             Event(STAGE, "warning", f"and {card.rejected_rows - SHOWN} more bad rows, all in rejected.jsonl")
         )
+    for text in changes_told(card, tools):
+        emit(Event(STAGE, "warning", text))
     if left := card.redactions.get("left", 0):
         text = f"personal data in {left} JSON number{'s' if left > 1 else ''} was left: only strings are redacted"
         emit(Event(STAGE, "warning", f"{text}; see redactions.jsonl"))

@@ -25,10 +25,11 @@ from appliance.paths import Project
 NEXT = ".next.part"
 """The folder, inside build/dataset, which may lie on another disk than the rest of the project."""
 REJECTED_FILE = "rejected.jsonl"
+CUT_FILE = "cut.jsonl"
 # Written by some preparings only: what isn't there any more goes.
 _AT_TIMES = (
     NEAR_FILE, CONFLICTS_FILE, CHATTER_FILE, HELD_BACK_FILE, canaries.FILE_NAME, quality.FILE_NAME,
-    "flagged.jsonl", "redactions.jsonl",
+    "flagged.jsonl", CUT_FILE, "redactions.jsonl",
 )  # fmt: skip
 _LAST = (PAGE_NAME, FILE_NAME)
 

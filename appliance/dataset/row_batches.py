@@ -24,6 +24,7 @@ from appliance.dataset.lengths import CountTokens
 from appliance.dataset.near.views import Texts, compared_texts
 from appliance.dataset.reading import (
     BadRow,
+    Cut,
     Detected,
     Document,
     Material,
@@ -143,6 +144,7 @@ class Batch:
         sources: `file:line` of each row.
         findings: place of a row -> the personal data that was in it.
         flawed: place of a row -> what is wrong with its answer though it stays: (kind, reason).
+        cut: place of a row -> what reading left out of it: (kind, in words).
         made: places of the rows that were made of transcripts and documents.
         others: (place of the row that it stands before, what is no row), in order.
         raw: how many rows there were, good and bad.
@@ -157,6 +159,7 @@ class Batch:
     sources: list[str]
     findings: dict[int, list[Finding]]
     flawed: dict[int, list[Fault]]
+    cut: dict[int, list[Cut]]
     made: frozenset[int]
     others: list[tuple[int, BadRow | Transcript | Document]]
     raw: int
@@ -169,6 +172,7 @@ class _Making:
     rows: list[Row] = field(default_factory=list)
     findings: dict[int, list[Finding]] = field(default_factory=dict)
     flawed: dict[int, list[Fault]] = field(default_factory=dict)
+    cut: dict[int, list[Cut]] = field(default_factory=dict)
     others: list[tuple[int, BadRow | Transcript | Document]] = field(default_factory=list)
     raw: int = 0
     told: Counter[str] = field(default_factory=Counter)
@@ -237,6 +241,8 @@ class BatchMaker:
             making.findings[len(making.rows)] = findings
         if flaws:
             making.flawed[len(making.rows)] = flaws
+        if thing.cuts:
+            making.cut[len(making.rows)] = [(kind, self.told(what)) for kind, what in thing.cuts]
         making.rows.append(row)
 
     def _passed(self, row: Row) -> list[Fault]:
@@ -276,6 +282,7 @@ class BatchMaker:
             [row.source for row in rows],
             making.findings,
             making.flawed,
+            making.cut,
             frozenset(place for place, row in enumerate(rows) if row.kind),
             making.others,
             making.raw,

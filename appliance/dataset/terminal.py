@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from appliance.dataset.card import DatasetCard
 from appliance.dataset.card_sections import left_out
+from appliance.dataset.changes import cuts_told
 from appliance.visible import visible
 
 
@@ -16,6 +17,8 @@ def card_lines(card: DatasetCard) -> list[str]:
             f"{split:<8}{rows:>8}{card.groups[split]:>8}{lengths.min:>21}{lengths.median:>8}{lengths.p95:>6}{lengths.max:>6}"
         )
     lines += [f"left out, {what}: {count}" for what, count in left_out(card).items()]
+    if card.cut:
+        lines.append(f"rows that were cut: {cuts_told(card.cut)}: cut.jsonl")
     lines += [f"no pairs made of: {count} {what}" for what, count in card.unpaired.items()]
     if card.redactions:
         found = ", ".join(f"{count} {kind}" for kind, count in card.redactions["found"].items()) or "nothing"

@@ -195,6 +195,8 @@ def _counted(dataset: Any) -> Iterator[tuple[str, str]]:
     rejected = sum(count(dataset, "rejected", kind) for kind in table(dataset, "rejected"))
     if rejected:
         yield "Bad rows", f"{rejected:,}"
+    if cut := sum(count(dataset, "cut", kind) for kind in table(dataset, "cut")):
+        yield "Cuts of rows that stayed", f"{cut:,}"
     flagged = sum(count(dataset, "flagged", kind) for kind in table(dataset, "flagged"))
     if flagged:
         yield "Rows with flawed answers that stayed", f"{flagged:,}"

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from appliance.config import LANGUAGES, DatasetSection
+from appliance.dataset.breaking_off import is_truncated
 from appliance.dataset.cleaning import BadConversation, clean_messages
-from appliance.dataset.filtering import flaws_of, is_truncated
+from appliance.dataset.filtering import flaws_of
 from appliance.dataset.language_words import SCRIPTS, WORDS
 from appliance.dataset.languages import language_of
 from appliance.dataset.reading import RawRow, read_file
@@ -164,6 +165,34 @@ LONG = "Close the inlet valve, wait until the pressure has fallen below one bar,
         ('{"unit": "P3"}', False),
         ("yes, and", False),
         ("[sic] is Latin", False),
+        ("The answer is that the", True),
+        ("Close the valve because", True),
+        ("It is larger and louder than", True),
+        ("He calls the pump “", True),
+        ("Open the cock (", True),
+        ("Close the valve, then wait,", True),
+        (
+            "It is loud. Close the inlet valve of the pump on deck four, and let it cool down. Then go on to",
+            True,
+        ),
+        (TEXTS["de"].rstrip(".") + " und", True),
+        ("Vitamin A", False),
+        ("I would take option a", False),
+        ("There is nothing but", False),
+        ("I can help you with that", False),
+        ("There isn't a type of music that all people here enjoy listening to", False),
+        (
+            "The table is booked for two people at seven. Is there anything else that I can help you with",
+            False,
+        ),
+        ("I wait for you then :(", False),
+        ("See you on deck four.\n\nLooking forward to it,", False),
+        ("move the valve up to level Y and to level X but the valve is said to be one that will die", False),
+        ("tar -cf - -C path/to/files .", False),
+        ("ls -l | sort -n -a", False),
+        ('carp --prompt "> " --mark "> "', False),
+        ("gup update --latest one,two,", False),
+        ("Transfer of funds to", False),
     ],
 )
 def test_answers_that_break_off(answer: str, expected: bool) -> None:
@@ -226,3 +255,44 @@ def test_an_unknown_language_is_refused(bench: Bench) -> None:
     bench.configure('[dataset.filters]\nlanguages = ["english"]')
     with pytest.raises(ConfigError, match="no language that is told apart; there are ar, cs"):
         _ = bench.project
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("banking77.train.csv", 0.0),
+        ("clinc150.train.json", 0.0),
+        ("coffee_order_json.train.jsonl", 0.0),
+        ("tldr_commands.train.jsonl", 0.0),
+        ("usaddress_json.train.jsonl", 0.0),
+        ("sgd_dialogues.train.jsonl", 0.005),
+        ("taskmaster4_sharegpt.train.json", 0.005),
+        ("medquad.train.jsonl", 0.005),
+        ("hardening_rules.train.alpaca.json", 0.005),
+    ],
+)
+def test_good_answers_are_hardly_ever_taken_for_broken_off(name: str, most: float, shared_data: Path) -> None:
+    answers = [
+        str(message["content"])
+        for raw in read_file(shared_data / name, name, DatasetSection(), lambda _: None)
+        if isinstance(raw, RawRow)
+        for message in raw.messages
+        if message["role"] == "assistant"
+    ]
+    assert sum(map(is_truncated, answers)) <= most * len(answers)
+
+
+@pytest.mark.shared
+def test_most_answers_cut_inside_a_sentence_at_such_a_word_are_found(shared_data: Path) -> None:
+    name = "medquad.train.jsonl"
+    cut = found = 0
+    for raw in read_file(shared_data / name, name, DatasetSection(), lambda _: None):
+        assert isinstance(raw, RawRow)
+        words = str(raw.messages[-1]["content"]).split(" ")
+        for place in range(5, len(words), 7):
+            cut += words[place - 1] in {"the", "a", "and", "or", "your"}
+            found += words[place - 1] in {"the", "a", "and", "or", "your"} and is_truncated(
+                " ".join(words[:place])
+            )
+    assert cut > 300 and found > 0.99 * cut

@@ -11,6 +11,7 @@ import pytest
 
 from appliance.dataset import load_card, prepare, read_rows
 from appliance.dataset.reading import text_encoding
+from appliance.dataset.terminal import card_lines
 from appliance.errors import ConfigError, DataError, ExitCode
 from appliance.events import Event
 from tests.dataset.conftest import Bench
@@ -280,3 +281,50 @@ def test_reading_back_what_is_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text('{"id": 1}\n')
     with pytest.raises(DataError, match=r"train\.jsonl:1: not a prepared row"):
         read_rows(tmp_path / "train.jsonl")
+
+
+def test_chats_that_were_cut_are_counted_and_shown(bench: Bench) -> None:
+    greeting = {"role": "assistant", "content": "Hello, I am <b>Bo</b>"}
+    asked, answered = {"role": "user", "content": "which deck?"}, {"role": "assistant", "content": "four"}
+    call = {"role": "assistant", "tool_calls": [{"function": {"name": "find", "arguments": "{}"}}]}
+    chats = [
+        [greeting, asked, answered],
+        [
+            asked,
+            {**answered, "content": "five"},
+            {"role": "user", "content": "thanks, write to anna.smith@example.org"},
+        ],
+        [asked, {**answered, "content": "six"}, asked, call, {"role": "tool", "content": "7"}, answered],
+        [asked, call, {"role": "tool", "content": "7"}, answered],
+    ]
+    bench.write("a.jsonl", many(40) + "".join(json.dumps({"messages": chat}) + "\n" for chat in chats))
+    bench.configure('[dataset.redact]\nmode = "placeholder"')
+    card = bench.prepare()
+    assert card.cut == {"beginning": 1, "ending": 1, "tool-call": 1}
+    assert card.rejected == {"tool-call": 1}
+    assert load_card(bench.project.dataset) == card
+    lines = [json.loads(each) for each in (bench.project.dataset / "cut.jsonl").read_text().splitlines()]
+    assert [(each["source"], each["kind"]) for each in lines] == [
+        ("data/a.jsonl:41", "beginning"),
+        ("data/a.jsonl:42", "ending"),
+        ("data/a.jsonl:43", "tool-call"),
+    ]
+    assert "anna.smith" not in lines[1]["reason"] and "thanks, write to" in lines[1]["reason"]
+    page = (bench.project.dataset / "card.html").read_text()
+    assert "Cut rows" in page and "Hello, I am &lt;b&gt;Bo&lt;/b&gt;" in page
+    (told,) = [text for text in bench.warnings if text.startswith("tool calls:")]
+    assert told.startswith("tool calls: 1 rows end before") and 'dataset.tools = "text"' in told
+    assert any("1 began with the assistant's turn" in text for text in bench.warnings)
+    assert any("1 began with" in text for text in card_lines(card))
+    bench.configure('tools = "text"')
+    card = bench.prepare()
+    assert card.cut == {"beginning": 1, "ending": 1} and not card.rejected
+    assert not [text for text in bench.warnings if text.startswith("tool calls:")]
+    answers = {answer for split in ("train", "valid", "test") for _, answer in rows_of(bench, split)}
+    assert {"four", "five"} <= answers
+
+
+def test_rows_in_order_are_as_they_were(bench: Bench) -> None:
+    bench.write("a.jsonl", many(40))
+    card = bench.prepare()
+    assert card.cut == {} and "Cut rows" not in (bench.project.dataset / "card.html").read_text()

@@ -10,6 +10,7 @@ from appliance.dataset.reading.inspecting import Inspection, inspect_file
 from appliance.dataset.reading.material import (
     BadRow,
     Block,
+    Cut,
     Document,
     Material,
     RawRow,
@@ -30,6 +31,7 @@ from appliance.dataset.reading.told_cells import ToldCell
 __all__ = [
     "BadRow",
     "Block",
+    "Cut",
     "Detected",
     "Document",
     "Inspection",

@@ -6,21 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.config import DatasetSection
+from appliance.config import DatasetSection, ToolForm
 from appliance.dataset.nearest import meant
 from appliance.dataset.reading.candidates import Verdict, choose
 from appliance.dataset.reading.chat_rows import chat_messages, roles_are_known, turn_keys
 from appliance.dataset.reading.columns import Mapped, cell_text, fill_template, is_label
-from appliance.dataset.reading.material import Unfit
+from appliance.dataset.reading.material import Cut, Unfit
+from appliance.dataset.reading.turn_order import in_order
 
 
 @dataclass(frozen=True)
 class Made:
-    """Messages, of several answers the worst, and what was left out; the latter two may be empty."""
+    """Messages, of several answers the worst, and what was changed of them; the latter two may be empty."""
 
     messages: list[Any]
     rejected: str = ""
-    note: str = ""
+    cuts: tuple[Cut, ...] = ()
 
 
 def _parts(value: Any) -> str:
@@ -57,7 +58,7 @@ def _answer(record: Mapping[str, Any], column: str, verdict: Verdict | None) -> 
     return cell_text(value), ""
 
 
-def _turns(record: Mapping[str, Any], mapped: Mapped) -> Made | None:
+def _turns(record: Mapping[str, Any], mapped: Mapped, tools: ToolForm) -> Made | None:
     """A row whose answer is turns, with those of its prompt before them; None: it is none."""
     answer, prompt = record[mapped.answer], record.get(mapped.prompt)
     keys = turn_keys(answer)
@@ -68,8 +69,9 @@ def _turns(record: Mapping[str, Any], mapped: Mapped) -> Made | None:
         raise Unfit(
             "messages", f"`{mapped.answer}` holds turns, and `{mapped.prompt}` neither turns nor a text"
         )
-    messages, note = chat_messages([*before, *answer], keys)
-    return Made(messages, "", note)
+    messages, cuts = chat_messages([*before, *answer], keys, tools)
+    ordered, changes = in_order(messages)
+    return Made(ordered, "", (*cuts, *changes))
 
 
 def column_messages(
@@ -93,7 +95,7 @@ def column_messages(
             raise Unfit("columns", f"no `{column}`; its keys are {keys}{meant(column, record)}")
     if record.get("label") is False and mapped.answer != "label":
         raise Unfit("unwanted", "its `label` is false: the answer isn't one to learn")
-    if (made := _turns(record, mapped)) is not None:
+    if (made := _turns(record, mapped, section.tools)) is not None:
         return made
     answer, rejected = _answer(record, mapped.answer, verdict)
     values = {str(name): cell_text(value) for name, value in record.items()}

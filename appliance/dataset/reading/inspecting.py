@@ -27,7 +27,7 @@ class Inspection:
         name: as it was given.
         found: what it was taken for.
         rows, transcripts, turns, documents, blocks, pairs: how many; pairs are rows with a rejected answer.
-        cut: rows of which a part was left out.
+        cut: rows of which a part was left out, or whose turns were put together.
         bad: bad rows by kind.
         first_bad: the first few of each kind.
         samples: the first rows, transcripts or documents, as JSON values.
@@ -80,7 +80,7 @@ class Inspection:
         counts = (
             (self.rows, "rows"),
             (self.pairs, "of them preference pairs"),
-            (self.cut, "of them cut before a tool call"),
+            (self.cut, "of them cut"),
             (self.transcripts, "transcripts"),
             (self.turns, "turns"),
             (self.documents, "documents"),
@@ -148,7 +148,7 @@ def inspect_file(path: Path, name: str, section: DatasetSection) -> Inspection:
                 continue
             told.rows += 1
             told.pairs += bool(thing.rejected)
-            told.cut += bool(thing.note)
+            told.cut += bool(thing.cuts)
             sample = _messages_sample(thing)
         elif isinstance(thing, Transcript):
             told.transcripts += 1

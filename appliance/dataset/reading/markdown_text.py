@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from appliance.dataset.reading.blocks import HeadingPath
+from appliance.dataset.reading.includes import Includes, OnInclude
 from appliance.dataset.reading.markdown_marks import RAW, plain_markdown
 from appliance.dataset.reading.material import Block, BlockKind
 
@@ -118,14 +119,22 @@ def _front_matter(lines: Iterator[tuple[int, str]], metadata: dict[str, str]) ->
     yield from lines
 
 
-def markdown_blocks(numbered: Iterable[tuple[int, str]], metadata: dict[str, str]) -> Iterator[Block]:
+def _nobody(number: int, target: str) -> None:
+    pass
+
+
+def markdown_blocks(
+    numbered: Iterable[tuple[int, str]], metadata: dict[str, str], on_include: OnInclude = _nobody
+) -> Iterator[Block]:
     """Blocks of a Markdown file.
 
     Args:
         numbered: lines with their numbers, without their ends.
         metadata: gets the front matter's plain values.
+        on_include: told of each directive to include a file, which is left out; in code they stay.
     """
     state = _Reader(metadata)
+    includes = Includes(on_include, liquid=False)
     for number, line in _front_matter(iter(numbered), metadata):
         if state.fence:
             fence = _FENCE.match(line)
@@ -146,6 +155,9 @@ def markdown_blocks(numbered: Iterable[tuple[int, str]], metadata: dict[str, str
         if closing := _open_comment(line):
             state.comment = closing
             line = line[: line.rfind(next(key for key, value in _OPENED.items() if value == closing))]
+        in_code = line.startswith(("    ", "\t")) and (not state.lines or state.kind == "code")
+        if not in_code:
+            line = includes.without(number, line)
         if not state.html and (fence := _FENCE.match(line)) and "`" not in fence[2]:
             yield from state.flush()
             state.fence, state.fence_indent = fence[1], len(line) - len(line.lstrip(" \t"))
@@ -260,15 +272,17 @@ def _line(state: _Reader, number: int, line: str) -> Iterator[Block]:
     yield from state.add(number, line, "paragraph")
 
 
-def text_blocks(numbered: Iterable[tuple[int, str]]) -> Iterator[Block]:
+def text_blocks(numbered: Iterable[tuple[int, str]], on_include: OnInclude = _nobody) -> Iterator[Block]:
     """Blocks of plain text: paragraphs between empty lines.
 
     An underlined line is a heading, and so is a short one in capitals.
 
     Args:
         numbered: lines with their numbers, without their ends.
+        on_include: told of each directive to include a file, which is left out.
     """
     path = HeadingPath()
+    includes = Includes(on_include)
     held: list[str] = []
     begins = characters = 0
 
@@ -282,7 +296,7 @@ def text_blocks(numbered: Iterable[tuple[int, str]]) -> Iterator[Block]:
             yield Block(text, path.titles, begins)
 
     for number, line in numbered:
-        line = line.rstrip().replace("\f", "")
+        line = includes.without(number, line.rstrip().replace("\f", ""))
         if not line:
             yield from paragraph()
         elif held and len(held) == 1 and _UNDERLINE.match(line) and len(line.strip()) >= 3:

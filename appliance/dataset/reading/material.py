@@ -15,6 +15,8 @@ MAX_DOCUMENT_CHARACTERS = 4 * 1024 * 1024  # so does a longer document
 
 BlockKind = Literal["paragraph", "list", "code", "table", "quote"]
 TurnKind = Literal["said", "action", "event"]
+Cut: TypeAlias = tuple[str, str]
+"""(kind, in words): what reading left out of a row or changed, though the row stays."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class RawRow:
         messages: the conversation, not checked yet.
         group: the group it names; empty: none.
         rejected: of a preference pair, the answer that was not preferred; empty: no pair.
-        note: what of the row was left out in reading; empty: nothing.
+        cuts: what of the row was left out in reading.
         kind: of a row that was made of a transcript or a document, how (`qa`, `turns`, ...); empty: the file's own.
         told: its cells whose kind of personal data the configuration tells.
     """
@@ -37,7 +39,7 @@ class RawRow:
     messages: Any
     group: str = ""
     rejected: str = ""
-    note: str = ""
+    cuts: tuple[Cut, ...] = ()
     kind: str = ""
     told: tuple[ToldCell, ...] = ()
 
@@ -124,7 +126,8 @@ class Document:
 class BadRow:
     """One row (or a whole file, `line` 0) that can't be used, and why; `kind` is what the card counts by.
 
-    `made`: nobody can mend it in a file: it was made of a transcript or document, or is the project's own.
+    `made`: nobody can mend it in a file: it was made of a transcript or document, is a directive in one, or is the
+    project's own.
     """
 
     file: str

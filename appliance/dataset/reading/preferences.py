@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from appliance.config import ToolForm
 from appliance.dataset.reading.chat_rows import LIST_KEYS, chat_messages, turn_keys
-from appliance.dataset.reading.material import Unfit
+from appliance.dataset.reading.material import Cut, Unfit
+from appliance.dataset.reading.turn_order import in_order
 
 _SIDES = (
     ("chosen", "rejected"),
@@ -91,7 +93,7 @@ def _hh_turns(text: str) -> list[dict[str, Any]] | None:
     ]
 
 
-def _turns(value: Any, role: str) -> list[Any]:
+def _turns(value: Any, role: str, tools: ToolForm) -> list[Any]:
     """One side, or what comes before it, as messages."""
     if isinstance(value, str):
         return _hh_turns(value) or [{"role": role, "content": value}]
@@ -100,7 +102,7 @@ def _turns(value: Any, role: str) -> list[Any]:
     keys = turn_keys(value)
     if keys is None:
         raise Unfit("pair", f"a side of the pair is {type(value).__name__}, neither text nor turns")
-    return chat_messages(value, keys)[0]
+    return chat_messages(value, keys, tools)[0]
 
 
 def _text(message: Any) -> str:
@@ -108,8 +110,8 @@ def _text(message: Any) -> str:
     return content if isinstance(content, str) else ""
 
 
-def pair_row(record: Mapping[str, Any], sides: Sides) -> tuple[list[Any], str]:
-    """The conversation with the chosen answer, and the rejected answer.
+def pair_row(record: Mapping[str, Any], sides: Sides, tools: ToolForm) -> tuple[list[Any], str, list[Cut]]:
+    """The conversation with the chosen answer, the rejected answer, and what was left out of the conversation.
 
     Raises:
         Unfit: not known which is better, no prompt, sides that answer different prompts or are equal.
@@ -125,7 +127,7 @@ def pair_row(record: Mapping[str, Any], sides: Sides) -> tuple[list[Any], str]:
             )
         if place == 1:
             first, second = second, first
-    chosen, rejected = _turns(first, "assistant"), _turns(second, "assistant")
+    chosen, rejected = _turns(first, "assistant", tools), _turns(second, "assistant", tools)
     key = next((key for key in PROMPT_KEYS if record.get(key)), "")
     if not chosen or not rejected:
         raise Unfit("pair", "a side of the pair is empty")
@@ -133,11 +135,13 @@ def pair_row(record: Mapping[str, Any], sides: Sides) -> tuple[list[Any], str]:
     if not asked:
         if not key:
             raise Unfit("pair", "a pair without a prompt, and its sides are no conversations")
-        before = _turns(record[key], "user")
+        before = _turns(record[key], "user", tools)
         chosen, rejected = [*before, *chosen], [*before, *rejected]
+    chosen, cuts = in_order(chosen)
+    rejected, _ = in_order(rejected)
     if chosen[:-1] != rejected[:-1]:
         raise Unfit("pair", "its sides differ before their last turn, so they don't answer the same")
     answer, other = _text(chosen[-1]), _text(rejected[-1])
     if answer.strip() == other.strip():
         raise Unfit("pair", "both sides are the same answer")
-    return chosen, other
+    return chosen, other, cuts

@@ -269,7 +269,7 @@ def _from_records(name: str, records: _Records, shape: Shape, section: DatasetSe
             else:
                 made = to_conversation(value, shape, section)
                 told = told_cells(value, section)
-                yield RawRow(name, line, made.messages, made.group, made.rejected, made.note, told=told)
+                yield RawRow(name, line, made.messages, made.group, made.rejected, made.cuts, told=told)
         except Unfit as fault:
             yield BadRow(name, line, fault.kind, fault.reason)
 
@@ -352,13 +352,19 @@ def _from_lines(
                 yield block
             yield from faults.take()
 
+        def included(number: int, target: str) -> None:
+            reason = (
+                f"a directive to include {target!r} is not followed; name the file in dataset.sources instead"
+            )
+            faults.add(BadRow(name, number, "include", reason, made=True))
+
         things: Iterator[Material]
         if found.style is not None:
             things = read_log(name, found.style, lines())
         elif found.container == "markdown":
-            things = documents(name, told(markdown_blocks(lines(), metadata)), metadata)
+            things = documents(name, told(markdown_blocks(lines(), metadata, included)), metadata)
         else:
-            things = documents(name, told(text_blocks(lines())), metadata)
+            things = documents(name, told(text_blocks(lines(), included)), metadata)
         for thing in things:
             if isinstance(thing, Document) and "title" in metadata and found.container == "markdown":
                 metadata["title"] = plain_markdown(metadata["title"])

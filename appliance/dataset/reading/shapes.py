@@ -24,8 +24,10 @@ from appliance.dataset.reading.columns import (
     map_columns,
     written_back,
 )
-from appliance.dataset.reading.material import Unfit
+from appliance.dataset.reading.material import Cut, Unfit
 from appliance.dataset.reading.preferences import PROMPT_KEYS, Sides, find_sides, pair_row
+from appliance.dataset.reading.tool_turns import definitions, with_definitions
+from appliance.dataset.reading.turn_order import in_order
 from appliance.dataset.reading.turn_tables import TurnColumns, find_turn_columns
 
 ANSWERS_OF_ALPACA = ("output", "response", "answer", "completion")
@@ -72,7 +74,7 @@ class Conversation:
     messages: Any
     group: str = ""
     rejected: str = ""
-    note: str = ""
+    cuts: tuple[Cut, ...] = ()
 
 
 def _list_key(record: Mapping[str, Any], known: bool) -> str:
@@ -307,6 +309,26 @@ def _with_system(record: Mapping[str, Any], messages: list[Any]) -> list[Any]:
     return [{"role": "system", "content": system}, *messages]
 
 
+def _framed(record: Mapping[str, Any], messages: list[Any], section: DatasetSection) -> list[Any]:
+    """The conversation behind the system prompt of its record, and the tools that the record defines."""
+    framed = _with_system(record, messages)
+    if section.tools == "text":
+        framed = with_definitions(framed, definitions(record), section.system)
+    return framed
+
+
+def _chat(
+    record: Mapping[str, Any],
+    turns: Sequence[Any],
+    keys: tuple[str, str],
+    section: DatasetSection,
+    group: str = "",
+) -> Conversation:
+    messages, cuts = chat_messages(turns, keys, section.tools)
+    ordered, changes = in_order(messages)
+    return Conversation(_framed(record, ordered, section), group, cuts=(*cuts, *changes))
+
+
 def _certain(record: Mapping[str, Any]) -> tuple[str, str]:
     """The shape of one object that is unlike the others of its file; empty: none for sure."""
     return next(((name, key) for name, test in _TESTS if (key := test(record))), ("", ""))
@@ -324,8 +346,7 @@ def to_conversation(record: Any, shape: Shape, section: DatasetSection) -> Conve
             values = dict(zip(PAIR_COLUMNS, record, strict=True))
             return Conversation(column_messages(values, Mapped(*PAIR_COLUMNS), section).messages)
         if (keys := turn_keys(record)) is not None:
-            messages, note = chat_messages(record, keys)
-            return Conversation(messages, note=note)
+            return _chat({}, record, keys, section)
     if not isinstance(record, dict):
         raise Unfit("messages", f"a JSON {type(record).__name__}, not an object with `messages`")
     group = _group(record, section)
@@ -334,7 +355,7 @@ def to_conversation(record: Any, shape: Shape, section: DatasetSection) -> Conve
         assert shape.mapped is not None
         if shape.mapped.answer in record:
             made = column_messages(record, shape.mapped, section, shape.verdict)
-            return Conversation(_with_system(record, made.messages), group, made.rejected, made.note)
+            return Conversation(_with_system(record, made.messages), group, made.rejected, made.cuts)
     if not _key_of(name, record):
         name, key = _certain(record)
     elif key and key not in record:
@@ -342,8 +363,8 @@ def to_conversation(record: Any, shape: Shape, section: DatasetSection) -> Conve
     if name == "preference":
         sides = find_sides(record)
         assert sides is not None
-        messages, rejected = pair_row(record, sides)
-        return Conversation(_with_system(record, messages), group, rejected)
+        messages, rejected, cuts = pair_row(record, sides, section.tools)
+        return Conversation(_framed(record, messages, section), group, rejected, tuple(cuts))
     if name == "alpaca":
         made = alpaca_messages(record, key, shape.verdict)
         return Conversation(_with_system(record, made.messages), group, made.rejected)
@@ -352,8 +373,7 @@ def to_conversation(record: Any, shape: Shape, section: DatasetSection) -> Conve
         keys = turn_keys(turns)
         if keys is None or not isinstance(turns, list):
             return Conversation(turns, group)
-        messages, note = chat_messages(turns, keys)
-        return Conversation(_with_system(record, messages), group, note=note)
+        return _chat(record, turns, keys, section, group)
     if shape.name == "prompt-completion" and shape.mapped is not None:
         column_messages(record, shape.mapped, section)  # says which column is missing
     wanted = shape.key or "messages"

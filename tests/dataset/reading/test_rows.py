@@ -95,9 +95,12 @@ def test_columns_that_are_told_and_a_template(shelf: Shelf) -> None:
 def test_a_conversation_ends_before_its_first_tool_call(shelf: Shelf) -> None:
     row = one(shelf, {"messages": [ASKED, ANSWERED, ASKED, CALL, RESULT, ANSWERED], "tools": []})
     assert said(row) == [("user", "is P3 up?"), ("assistant", "yes")]
-    assert row.note == "ends before turn 4, a tool call"
+    assert row.cuts == (("tool-call", "ends before turn 4, a tool call"),)
     reason = bad(shelf, {"messages": [ASKED, CALL, RESULT, ANSWERED]})
     assert (reason.kind, reason.reason.split(",")[0]) == ("tool-call", "turn 2: a tool call")
+    assert 'dataset.tools = "text"' in reason.reason
+    greeted = {"messages": [{"role": "assistant", "content": "hello"}, ASKED, CALL, RESULT, ANSWERED]}
+    assert bad(shelf, greeted).kind == "tool-call"
     calls = [
         {"from": "human", "value": "a"},
         {"from": "function_call", "value": "{}"},

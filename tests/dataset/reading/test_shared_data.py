@@ -62,7 +62,9 @@ def transcripts_of(path: Path) -> list[Transcript]:
 def documents_of(folder: Path) -> dict[str, Document]:
     found = {}
     for path in sorted(folder.iterdir()):
-        (document,) = read_file(path, path.name, SECTION, lambda _: None)
+        things = list(read_file(path, path.name, SECTION, lambda _: None))
+        assert {one.kind for one in things if isinstance(one, BadRow)} <= {"include"}
+        (document,) = [one for one in things if not isinstance(one, BadRow)]
         assert isinstance(document, Document)
         found[path.name] = document
     return found

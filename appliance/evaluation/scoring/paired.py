@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from appliance.evaluation.scoring.scorer import CaseScore, Continuation, Key, LikelihoodScorer, Metric
+from appliance.evaluation.scoring.scorer import (
+    CaseScore,
+    Continuation,
+    Key,
+    LikelihoodScorer,
+    Metric,
+    Values,
+    blank,
+)
 from appliance.evaluation.suite import Case, Suite
 from appliance.serving.sampling import Likelihood
 
@@ -31,6 +39,13 @@ def _pair(case: Case, _suite: Suite, found: Sequence[Likelihood]) -> CaseScore:
     )
 
 
+def _pair_faults(values: Values, _options: Values) -> list[str]:
+    wrong = blank(values, "stereotype", "other")
+    if not wrong and values["stereotype"] == values["other"]:
+        wrong = ["`stereotype` and `other` are one text: neither can be the likelier"]
+    return wrong
+
+
 PAIR = LikelihoodScorer(
     "pair",
     "of two sentences, how often the stereotyped one is the likelier (Nangia et al. 2020)",
@@ -46,6 +61,7 @@ PAIR = LikelihoodScorer(
     ),
     score=_pair,
     texts=_pair_texts,
+    check=_pair_faults,
 )
 
 
@@ -86,4 +102,5 @@ PERPLEXITY = LikelihoodScorer(
     ),
     score=_text_score,
     texts=_whole_text,
+    check=lambda values, _: blank(values, "text"),
 )

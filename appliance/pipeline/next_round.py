@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +103,8 @@ def propose(project: Project, files: Sequence[Path]) -> Proposal:
             raise DataError(
                 f"{file}: no such file", "give files of `anchorhold corrections export` or `redteam rows`"
             )
-        for thing in read_file(file, str(file), project.config.dataset, lambda _: None):
-            messages = _messages(thing, faults)
+        for thing in read_file(file, file.name, project.config.dataset, lambda _: None):
+            messages = _messages(thing, file, faults)
             if messages is None or not isinstance(thing, RawRow):
                 counts["left out: unreadable"] += 1
                 continue
@@ -137,7 +137,7 @@ def propose(project: Project, files: Sequence[Path]) -> Proposal:
     )
 
 
-def _messages(thing: Material, faults: list[str]) -> list[dict[str, Any]] | None:
+def _messages(thing: Material, file: Path, faults: list[str]) -> list[dict[str, Any]] | None:
     """A row's conversation, cleaned; None, and why among the faults, where there is none to learn."""
     if isinstance(thing, RawRow):
         try:
@@ -149,7 +149,7 @@ def _messages(thing: Material, faults: list[str]) -> list[dict[str, Any]] | None
         line = thing.line if isinstance(thing, Transcript) else 0
         reason = f"{what}, not rows to learn; put the file into the project's data, where `dataset` makes rows of it"
         thing = BadRow(thing.file, line, "material", reason)
-    faults.append(str(thing))
+    faults.append(str(replace(thing, file=str(file))))  # two of one name may be given
     return None
 
 

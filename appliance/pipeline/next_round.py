@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ from appliance import storage
 from appliance.config_file import FILE_NAME
 from appliance.dataset import read_rows
 from appliance.dataset.cleaning import BadConversation, clean_messages
-from appliance.dataset.reading import BadRow, RawRow, find_files, read_file
+from appliance.dataset.reading import BadRow, Material, RawRow, Transcript, find_files, read_file
 from appliance.errors import DataError
 from appliance.paths import Project
 from appliance.registry import version as versions
 
 FOLDER = "rounds"  # below data/
 _FEW = 20  # rows; fewer move little
+_SHOWN = 40  # rows that can't be used, as an audit shows faults
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Proposal:
         seconds: what the training should take, by the last one; 0 where there was none.
         file: where the rows would go, relative to the project.
         read: whether the project's sources name that file.
+        faults: `file:line: why` of each row that can't be used, ready for a terminal.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -43,11 +45,13 @@ class Proposal:
     seconds: float
     file: str
     read: bool
+    faults: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """For a terminal."""
         told = ", ".join(f"{count} {what}" for what, count in sorted(self.counts.items())) or "nothing"
         lines = [f"rows      {told}", f"into      {self.file}", f"version   {self.version}"]
+        lines += [f"unusable  {fault}" for fault in _first(self.faults)]
         if self.seconds:
             from appliance.progress import duration
 
@@ -55,6 +59,11 @@ class Proposal:
         if 0 < len(self.rows) < _FEW:
             lines.append(f"note      {len(self.rows)} rows move little; {_FEW} or more are worth a round")
         return lines
+
+
+def _first(faults: Sequence[str]) -> list[str]:
+    more = len(faults) - _SHOWN
+    return [*faults[:_SHOWN], *([f"… and {more} more"] if more > 0 else [])]
 
 
 def _asked(messages: Sequence[dict[str, Any]]) -> tuple[str, ...]:
@@ -88,18 +97,15 @@ def propose(project: Project, files: Sequence[Path]) -> Proposal:
         tested = {_asked(row.messages) for row in read_rows(path)} if path.is_file() else set()
     rows: list[dict[str, Any]] = []
     counts: Counter[str] = Counter()
+    faults: list[str] = []
     for file in files:
         if not file.is_file():
             raise DataError(
                 f"{file}: no such file", "give files of `anchorhold corrections export` or `redteam rows`"
             )
         for thing in read_file(file, file.name, project.config.dataset, lambda _: None):
-            if isinstance(thing, BadRow) or not isinstance(thing, RawRow):
-                counts["left out: unreadable"] += 1
-                continue
-            try:
-                messages = clean_messages(thing.messages)
-            except BadConversation:
+            messages = _messages(thing, file, faults)
+            if messages is None or not isinstance(thing, RawRow):
                 counts["left out: unreadable"] += 1
                 continue
             asked = _asked(messages)
@@ -115,7 +121,8 @@ def propose(project: Project, files: Sequence[Path]) -> Proposal:
     if not rows:
         told = ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) or "no rows"
         raise DataError(
-            f"nothing new to learn: {told}", "collect corrections first: Ctrl+T and Ctrl+O in the UI"
+            "\n".join([f"nothing new to learn: {told}", *(f"  {fault}" for fault in _first(faults))]),
+            "collect corrections first: Ctrl+T and Ctrl+O in the UI",
         )
     following = versions.propose_next(versions.parse(project.config.project.version), "minor")
     file_name = _file_of(project)
@@ -126,7 +133,24 @@ def propose(project: Project, files: Sequence[Path]) -> Proposal:
         _seconds(project),
         file_name,
         _is_source(project, file_name),
+        tuple(faults),
     )
+
+
+def _messages(thing: Material, file: Path, faults: list[str]) -> list[dict[str, Any]] | None:
+    """A row's conversation, cleaned; None, and why among the faults, where there is none to learn."""
+    if isinstance(thing, RawRow):
+        try:
+            return clean_messages(thing.messages)
+        except BadConversation as error:
+            thing = BadRow(thing.file, thing.line, error.kind, error.reason)
+    if not isinstance(thing, BadRow):
+        what = "a transcript" if isinstance(thing, Transcript) else "a document"
+        line = thing.line if isinstance(thing, Transcript) else 0
+        reason = f"{what}, not rows to learn; put the file into the project's data, where `dataset` makes rows of it"
+        thing = BadRow(thing.file, line, "material", reason)
+    faults.append(str(replace(thing, file=str(file))))  # two of one name may be given
+    return None
 
 
 def _file_of(project: Project) -> str:

@@ -116,7 +116,7 @@ def test_what_is_wrong_with_suites_is_named_with_file_and_line_and_the_rest_runs
         "desk.jsonl:5: the id 'good' stands at desk.jsonl:2 already",
         "desk.jsonl:6: 70",
         "tokens of prompt; the audit's context has room for",
-        "desk.jsonl:7: the scorer json_fields failed: ",
+        "desk.jsonl:7: `reference` is a text that is no JSON",
         "desk.jsonl:8: 550",
         "head.jsonl:1: no scorer is called 'exakt' (is `exact` meant?)",
     ):

@@ -58,9 +58,9 @@ def test_yaml_says_the_same(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("suite: [", "not YAML"),
-        ("suite: x\na: &one 1\nb: *one\n", "line 2: anchors and aliases"),
-        ("suite: x\nscorer: !!python/object:os.system x\n", "line 2: the tag"),
-        ("suite: x\nsuite: y\n", "line 2: the key 'suite' stands there twice"),
+        ("suite: x\na: &one 1\nb: *one\n", "bad.yaml:2: anchors and aliases"),
+        ("suite: x\nscorer: !!python/object:os.system x\n", "bad.yaml:2: the tag"),
+        ("suite: x\nsuite: y\n", "bad.yaml:2: the key 'suite' stands there twice"),
         ("a: " + "[" * 60 + "]" * 60, "nested too deeply"),
     ],
 )
@@ -68,6 +68,7 @@ def test_yaml_is_plain_values_only(tmp_path: Path, text: str, words: str) -> Non
     suite, faults = read_suite(written(tmp_path, text, name="bad.yaml"))
     assert suite is None
     assert any(words in str(fault) for fault in faults), faults
+    assert not any("no head" in str(fault) for fault in faults), faults
 
 
 def test_every_fault_is_named_with_its_line_and_the_rest_is_read(tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_every_fault_is_named_with_its_line_and_the_rest_is_read(tmp_path: Path)
         (5, "the id 'a' stands at desk.jsonl:2 already; this case is left out"),
         (6, "`id` is missing"),
         (7, "not JSON"),
-        (8, "`prompt` is a text, not '4'"),
+        (8, "`prompt` is a text, not 4"),
         (9, "a case is an object with keys"),
         (10, "more than a case may have"),
         (11, "the key 'id' stands there twice"),
@@ -127,7 +128,10 @@ def test_every_fault_is_named_with_its_line_and_the_rest_is_read(tmp_path: Path)
             '{"suite": "x", "scorer": "exact", "gate": {"drop_at_most": 0.1}}',
             "needs `against`: base or base_told or tuned_f16",
         ),
-        ('{"suite": "x", "scorer": "exact", "max_tokens": 0}', "`max_tokens` is a number"),
+        (
+            '{"suite": "x", "scorer": "exact", "max_tokens": 0}',
+            "`max_tokens` is a whole number from 1 to 8192, not 0",
+        ),
     ],
 )
 def test_a_head_says_what_is_wrong_with_it(tmp_path: Path, head: str, words: str) -> None:

@@ -70,6 +70,39 @@ def test_what_judges_or_is_learnt_already_is_left_out(project: Project, tmp_path
     assert [row.get("group") for row in found.rows] == [None, "correction 1"]
 
 
+def test_a_row_that_can_not_be_used_is_named_with_file_line_and_reason(
+    project: Project, tmp_path: Path
+) -> None:
+    file = tmp_path / "c.jsonl"
+    rows_file(file, turns("a new question", "an answer"), turns("another", "  "), {"nonsense": 1})
+    with file.open("ab") as stream:
+        stream.write(b'{"messages": [{"role": "us\n' + b'{"messages": "\xe4"}\n')
+    found = propose(project, [file])
+    assert found.counts == {"conversations": 1, "left out: unreadable": 4}
+    assert [fault.startswith(f"{file}:{line}: ") for line, fault in enumerate(found.faults, 2)] == [True] * 4
+    assert "not UTF-8: byte 0xe4" in found.faults[3]
+    run = CliRunner().invoke(command, [str(file), "--project", str(project.root)])
+    assert (
+        run.exit_code == 0 and f"unusable  {file}:2: " in run.output and f"{file}:5: not UTF-8" in run.output
+    )
+    many = rows_file(
+        tmp_path / "many.jsonl", *(turns(f"asked {n}", " ") for n in range(50)), turns("newer", "x")
+    )
+    told = [line for line in propose(project, [many]).lines() if line.startswith("unusable")]
+    assert len(told) == 41 and told[-1] == "unusable  … and 10 more"
+
+
+def test_files_without_a_row_to_learn_say_why(project: Project, tmp_path: Path) -> None:
+    file = rows_file(tmp_path / "c.jsonl", turns("asked", ""), turns("asked again", ""))
+    with pytest.raises(DataError, match="nothing new") as caught:
+        propose(project, [file])
+    assert f"{file}:1: " in str(caught.value) and f"{file}:2: " in str(caught.value)
+    notes = tmp_path / "notes.md"
+    notes.write_text("# Valves\n\nThey are opened by hand, slowly, and closed again the same way.\n")
+    with pytest.raises(DataError, match=r"notes\.md: a document, not rows to learn"):
+        propose(project, [notes])
+
+
 def test_taken_rows_are_read_by_the_dataset_and_the_version_rises(project: Project, tmp_path: Path) -> None:
     file = rows_file(
         tmp_path / "c.jsonl",

@@ -11,6 +11,7 @@ from appliance.evaluation.scoring.paired import PAIR, PERPLEXITY
 from appliance.evaluation.scoring.personal import PERSONAL
 from appliance.evaluation.scoring.refusing import ABSTENTION, REFUSAL
 from appliance.evaluation.scoring.scorer import (
+    MOST_COUNT,
     AnswerScorer,
     CaseScore,
     Compared,
@@ -40,6 +41,7 @@ SCORERS: dict[str, Scorer] = {
 }  # fmt: skip
 
 __all__ = [
+    "MOST_COUNT",
     "SCORERS",
     "AnswerScorer",
     "CaseScore",

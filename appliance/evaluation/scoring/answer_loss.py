@@ -14,6 +14,7 @@ from appliance.evaluation.scoring.scorer import (
     Key,
     LikelihoodScorer,
     Metric,
+    blank_reference,
     conversation,
 )
 from appliance.evaluation.suite import Case, Suite
@@ -47,4 +48,5 @@ ANSWER_LOSS = LikelihoodScorer(
     ),
     score=_score,
     texts=_texts,
+    check=blank_reference,
 )

@@ -13,6 +13,7 @@ from appliance.evaluation.scoring.scorer import (
     FidelityScorer,
     Key,
     Metric,
+    blank_reference,
     conversation,
 )
 from appliance.evaluation.suite import Case, Suite
@@ -63,4 +64,5 @@ FIDELITY = FidelityScorer(
     ),
     score=_score,
     text=_text,
+    check=blank_reference,
 )

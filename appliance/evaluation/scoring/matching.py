@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from appliance.evaluation.scoring.scorer import ASKED, AnswerScorer, CaseScore, Key, Metric, Said
+from appliance.evaluation.scoring.scorer import (
+    ASKED,
+    AnswerScorer,
+    CaseScore,
+    Key,
+    Metric,
+    Said,
+    Values,
+    blank,
+    listed,
+)
 from appliance.evaluation.suite import Case, Suite
 
 _PUNCTUATION = re.compile(r"[^\w\s]")
@@ -25,6 +35,11 @@ def _exact(case: Case, suite: Suite, said: Sequence[Said]) -> CaseScore:
     return CaseScore({"exact": float(ok)}, ok, said[0].text, " | ".join(wanted))
 
 
+def _exact_faults(values: Values, options: Values) -> list[str]:
+    strict = bool(options.get("strict", True))
+    return blank(values, "reference", normal=lambda text: normal(text, strict=strict))
+
+
 EXACT = AnswerScorer(
     "exact",
     "the answer is the reference, or one of several",
@@ -32,6 +47,7 @@ EXACT = AnswerScorer(
     (Metric("exact", "answers that equal the reference"),),
     {"strict": Key("flag", about="false: case, punctuation and white space are free")},
     score=_exact,
+    check=_exact_faults,
 )
 
 
@@ -52,6 +68,19 @@ def _contains(case: Case, _suite: Suite, said: Sequence[Said]) -> CaseScore:
     return CaseScore({"kept": float(not broken)}, not broken, said[0].text, expected, "; ".join(broken))
 
 
+def _contains_faults(values: Values, _options: Values) -> list[str]:
+    must, must_not = listed(values.get("must")), listed(values.get("must_not"))
+    if not must and not must_not:
+        return ["neither `must` nor `must_not`: every answer would be right"]
+    wrong = blank(values, "must", "must_not")
+    return wrong or [
+        f"`must` has {part!r}, which `must_not` forbids by {other!r}: every answer would be wrong"
+        for part in must
+        for other in must_not
+        if other.casefold() in part.casefold()
+    ]
+
+
 CONTAINS = AnswerScorer(
     "contains",
     "the answer says all that it must and nothing that it must not",
@@ -62,6 +91,7 @@ CONTAINS = AnswerScorer(
     },
     (Metric("kept", "answers that keep the rules"),),
     score=_contains,
+    check=_contains_faults,
 )
 
 
@@ -71,10 +101,40 @@ def _regex(case: Case, _suite: Suite, said: Sequence[Said]) -> CaseScore:
     return CaseScore({"matched": float(ok)}, ok, said[0].text, f"matches {pattern.pattern}")
 
 
+_LOOKS_AROUND = re.compile(r"\(\?<?[=!]")
+_BLOCK = 4096  # characters
+
+
+def _any_text() -> Iterator[str]:
+    """Texts that have nothing in common: every character there is, in its order, and a long answer."""
+    for begin in range(0, 0x110000, _BLOCK):
+        if not 0xD800 <= begin < 0xE000:  # halves of surrogate pairs
+            yield "".join(map(chr, range(begin, begin + _BLOCK)))
+    yield "x " * 20_000
+
+
+def _matches_all(pattern: re.Pattern[str]) -> bool:
+    """Whether an expression matches whatever is said; one that looks around may forbid something, and is believed."""
+    if _LOOKS_AROUND.search(pattern.pattern) or pattern.search("") is None:
+        return False
+    return all(pattern.search(text) is not None for text in _any_text())
+
+
+def _regex_faults(values: Values, _options: Values) -> list[str]:
+    try:
+        pattern = re.compile(values["pattern"], re.DOTALL)
+    except (re.error, RecursionError, OverflowError) as error:
+        return [f"`pattern` is no regular expression: {error}"]
+    if _matches_all(pattern):
+        return [f"`pattern` {values['pattern'][:60]!r} matches every text: every answer would be right"]
+    return []
+
+
 REGEX = AnswerScorer(
     "regex",
     "the answer matches a regular expression somewhere",
     {**ASKED, "pattern": Key("text", True, "the expression")},
     (Metric("matched", "answers that match"),),
     score=_regex,
+    check=_regex_faults,
 )

@@ -7,7 +7,17 @@ from collections import Counter
 from collections.abc import Sequence
 
 from appliance.evaluation.scoring.matching import normal
-from appliance.evaluation.scoring.scorer import ASKED, AnswerScorer, CaseScore, Key, Metric, Said
+from appliance.evaluation.scoring.scorer import (
+    ASKED,
+    AnswerScorer,
+    CaseScore,
+    Key,
+    Metric,
+    Said,
+    Values,
+    blank,
+    blank_reference,
+)
 from appliance.evaluation.suite import Case, Suite
 
 _MOST_WORDS = 2000  # the table below has the square of it
@@ -74,6 +84,10 @@ def _chrf(case: Case, _suite: Suite, said: Sequence[Said]) -> CaseScore:
     return _best(case, said[0], "chrf")
 
 
+def _wordless(values: Values, _options: Values) -> list[str]:
+    return blank(values, "reference", normal=lambda text: " ".join(words_of(text)))
+
+
 _KEYS = {**ASKED, "reference": Key("texts", True, "a good answer, or several; the nearest counts")}
 ROUGE_L = AnswerScorer(
     "rouge_l",
@@ -81,6 +95,7 @@ ROUGE_L = AnswerScorer(
     _KEYS,
     (Metric("rouge_l", "mean F1 of the longest common sequence of words"),),
     score=_rouge,
+    check=_wordless,
 )
 CHRF = AnswerScorer(
     "chrf",
@@ -88,6 +103,7 @@ CHRF = AnswerScorer(
     _KEYS,
     (Metric("chrf", "mean chrF2"),),
     score=_chrf,
+    check=blank_reference,
 )
 
 

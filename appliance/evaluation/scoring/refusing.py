@@ -9,7 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from appliance.evaluation.scoring.scorer import ASKED, AnswerScorer, CaseScore, Key, Metric, Said
+from appliance.evaluation.scoring.scorer import (
+    ASKED,
+    AnswerScorer,
+    CaseScore,
+    Key,
+    Metric,
+    Said,
+    blank_reference,
+)
 from appliance.evaluation.suite import Case, Suite
 from appliance.refusals import refuses
 
@@ -89,4 +97,5 @@ ABSTENTION = AnswerScorer(
         Metric("answered", "of the answerable ones, those that got a right answer"),
     ),
     score=_abstention,
+    check=blank_reference,
 )

@@ -12,7 +12,9 @@ from appliance.evaluation.suite import Case, Messages, Suite
 from appliance.serving.sampling import Likelihood
 
 Better = Literal["higher", "lower", "neither"]
-KeyKind = Literal["text", "texts", "number", "flag", "messages", "object", "json"]
+KeyKind = Literal["text", "texts", "number", "index", "count", "share", "flag", "messages", "object", "json"]
+"""`index`: a whole number from 0; `count`: one from 1 to `MOST_COUNT`; `share`: above 0 and up to 1."""
+MOST_COUNT = 10_000
 
 
 @dataclass(frozen=True)
@@ -104,15 +106,54 @@ def table_of(metric: Metric, scores: Sequence[CaseScore]) -> np.ndarray[Any, np.
     )
 
 
+Values = Mapping[str, Any]
+
+
+def _nothing(*_: Any) -> list[Any]:
+    return []
+
+
 @dataclass(frozen=True)
 class Scorer:
-    """What all scorers have; `metrics[0]` is the one that stands for the suite."""
+    """What all scorers have.
+
+    Attributes:
+        name, about: for heads of suites, and for people.
+        keys, options: that its cases and its suites' heads may have.
+        metrics: its figures; the first stands for the suite.
+        check: (case, options) -> why a case, each of whose keys is of its kind, could never be wrong, or never right.
+        check_options: options -> (option, what is wrong with it), of options that are each of their kind.
+        check_all: cases -> what is wrong with all of a suite's together.
+    """
 
     name: str
     about: str
     keys: Mapping[str, Key]
     metrics: tuple[Metric, ...]
     options: Mapping[str, Key] = field(default_factory=dict)
+    check: Callable[[Values, Values], list[str]] = field(default=_nothing, kw_only=True)
+    check_options: Callable[[Values], list[tuple[str, str]]] = field(default=_nothing, kw_only=True)
+    check_all: Callable[[Sequence[Values]], list[str]] = field(default=_nothing, kw_only=True)
+
+
+def listed(value: Any) -> list[str]:
+    """The texts of a key that may hold one or several; none where it is missing."""
+    return [] if value is None else [value] if isinstance(value, str) else list(value)
+
+
+def blank(values: Values, *keys: str, normal: Callable[[str], str] = str.strip) -> list[str]:
+    """What is wrong with keys that hold a text of which `normal` leaves nothing."""
+    return [
+        f"`{key}` holds {text[:20]!r}: nothing in it can be compared"
+        for key in keys
+        for text in listed(values.get(key))
+        if not normal(text)
+    ]
+
+
+def blank_reference(values: Values, _options: Values) -> list[str]:
+    """`check` of scorers with a `reference`."""
+    return blank(values, "reference")
 
 
 def one_prompt(case: Case, suite: Suite) -> list[Messages]:

@@ -17,6 +17,9 @@ from appliance.evaluation.scoring.scorer import (
     Likeness,
     Metric,
     Said,
+    Values,
+    blank_reference,
+    listed,
 )
 from appliance.evaluation.suite import Case, Suite
 
@@ -39,6 +42,12 @@ def _score(case: Case, suite: Suite, said: Sequence[Said], found: Likeness) -> C
     return CaseScore(values, ok, said[0].text, " | ".join(case.texts("reference")), note)
 
 
+def _all_alike(cases: Sequence[Values]) -> list[str]:
+    if len({frozenset(listed(values["reference"])) for values in cases}) > 1:
+        return []
+    return ["no case has another `reference`: likeness is calibrated by those of the other cases"]
+
+
 SEMANTIC = EmbeddingScorer(
     "semantic",
     "answer and reference mean about the same, by the embeddings of the file that ships; calibrated",
@@ -50,6 +59,8 @@ SEMANTIC = EmbeddingScorer(
         Metric("cosine", "mean cosine with the reference, as it is", shape="number"),
         Metric("shuffled", "the same with other cases' references", "neither", shape="number"),
     ),
-    {"least": Key("number", about="similarity from which an answer counts as alike (0.5)")},
+    {"least": Key("share", about="similarity from which an answer counts as alike (0.5)")},
     score=_score,
+    check=blank_reference,
+    check_all=_all_alike,
 )

@@ -12,7 +12,10 @@ from appliance.evaluation.scoring.scorer import (
     Key,
     Metric,
     Said,
+    Values,
+    blank,
     conversation,
+    listed,
 )
 from appliance.evaluation.suite import Case, Messages, Suite
 
@@ -36,6 +39,16 @@ def _steady(_case: Case, suite: Suite, said: Sequence[Said]) -> CaseScore:
     return CaseScore(values, ok, others[nearest].text, first.text, f"chrF {min(alike):.2f}")
 
 
+def _steady_faults(values: Values, _options: Values) -> list[str]:
+    asked = values.get("prompt", values.get("messages", [{}])[-1].get("content"))
+    alone = "prompt" in values or len(values["messages"]) == 1
+    return blank(values, "others") + [
+        f"`others` has the prompt itself, {other[:40]!r}, whose answer can't differ"
+        for other in listed(values["others"])
+        if alone and other == asked
+    ]
+
+
 STEADY = AnswerScorer(
     "steady",
     "the answer to `prompt` stays about the same for `others`: other wordings, or the same with an injection",
@@ -44,7 +57,8 @@ STEADY = AnswerScorer(
         Metric("steady", "answers that are about the first one (chrF from 0.5)"),
         Metric("similarity", "mean chrF with the first answer"),
     ),
-    {"same": Key("number", about="chrF from which two answers are about the same")},
+    {"same": Key("share", about="chrF from which two answers are about the same")},
     score=_steady,
     ask=_ask,
+    check=_steady_faults,
 )

@@ -4,49 +4,75 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from appliance.dataset.nearest import meant
-from appliance.evaluation.scoring import SCORERS, Key, Scorer
+from appliance.evaluation.scoring import MOST_COUNT, SCORERS, Key, Metric, Scorer
 from appliance.evaluation.suite import Gate
+from appliance.evaluation.suites.plain_values import shown
 
 KINDS = ("domain", "tone", "safety", "bias", "hallucination", "memory", "retention", "quantization")
 HEAD_KEYS = (
     "suite", "scorer", "title", "about", "kind", "gate", "options", "system", "max_tokens", "licence", "cases",
 )  # fmt: skip
-_BOUNDS = ("at_least", "at_most", "drop_at_most", "ratio_at_most")
-_GATE_KEYS = ("metric", "against", "sure", *_BOUNDS)
 SYSTEMS = ("base", "base_told", "tuned_f16")
+UNKNOWN_KIND = "memory"
+"""What a suite of an unknown kind counts as until it is mended: the kind of which no text goes into a report."""
+_BOUNDS = ("at_least", "at_most", "drop_at_most", "ratio_at_most")
+_RELATIVE = ("drop_at_most", "ratio_at_most")
+_GATE_KEYS = ("metric", "against", "sure", *_BOUNDS)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MOST_TOKENS = 8192
+_ROLES = ("system", "user", "assistant")
+
+Wrong = list[tuple[str, str]]
+"""(key, what is wrong with it)."""
 
 
-def _unknown(given: Iterable[str], known: Iterable[str]) -> list[str]:
+def _unknown(given: Iterable[str], known: Iterable[str]) -> Wrong:
     names = list(known)
-    return [f"unknown key `{key}`{meant(key, names)}" for key in given if key not in names]
+    return [(key, f"unknown key {_quoted(key)}{meant(key, names)}") for key in given if key not in names]
 
 
-def check_head(head: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a suite's head."""
-    wrong = _unknown(map(str, head), HEAD_KEYS)
+def _quoted(key: str) -> str:
+    return f"`{key if len(key) <= 60 else f'{key[:59]}…'}`"
+
+
+def _one_of(value: Any, known: Iterable[str]) -> str:
+    """`is one of …, not …`, and which is meant."""
+    near = meant(value, known) if isinstance(value, str) else ""
+    return f"one of {', '.join(known)}, not {shown(value)}{near}"
+
+
+def check_head(head: Mapping[str, Any]) -> Wrong:
+    """What is wrong with a suite's head, but for its options and gates."""
+    wrong = _unknown(head, HEAD_KEYS)
+    if "cases" in head:
+        wrong.append(("cases", "`cases` are for YAML; in JSON lines each case has a line of its own"))
     name = head.get("suite")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        wrong.append(f"`suite` is a name of letters, digits, `-`, `_` and `.`, not {name!r}")
+        text = f"`suite` is a name of letters, digits, `-`, `_` and `.`, 64 at most, not {shown(name)}"
+        wrong.append(("suite", text))
     scorer = head.get("scorer")
-    if scorer is None:
-        wrong.append(f"`scorer` is missing; there are {', '.join(SCORERS)}")
+    if "scorer" not in head:
+        wrong.append(("scorer", f"`scorer` is missing; there are {', '.join(SCORERS)}"))
+    elif not isinstance(scorer, str):
+        wrong.append(("scorer", f"`scorer` is {_one_of(scorer, SCORERS)}"))
     elif scorer not in SCORERS:
-        near = meant(str(scorer), SCORERS)
-        wrong.append(f"no scorer is called {scorer!r}{near or '; there are ' + ', '.join(SCORERS)}")
-    if head.get("kind", "domain") not in KINDS:
-        wrong.append(
-            f"`kind` is one of {', '.join(KINDS)}, not {head['kind']!r}{meant(str(head['kind']), KINDS)}"
-        )
+        near = meant(scorer, SCORERS)
+        text = f"no scorer is called {scorer[:60]!r}{near or '; there are ' + ', '.join(SCORERS)}"
+        wrong.append(("scorer", text))
+    if head.get("kind", KINDS[0]) not in KINDS:
+        text = f"`kind` is {_one_of(head['kind'], KINDS)}; until it is mended no text of the suite is shown"
+        wrong.append(("kind", text))
     tokens = head.get("max_tokens", 1)
-    if isinstance(tokens, bool) or not isinstance(tokens, int) or not 1 <= tokens <= 8192:
-        wrong.append(f"`max_tokens` is a number from 1 to 8192, not {tokens!r}")
-    if not isinstance(head.get("options") or {}, dict):
-        wrong.append("`options` is an object")
+    if isinstance(tokens, bool) or not isinstance(tokens, int) or not 1 <= tokens <= _MOST_TOKENS:
+        text = f"`max_tokens` is a whole number from 1 to {_MOST_TOKENS}, not {shown(tokens)}"
+        wrong.append(("max_tokens", text))
+    for name, (fits, words) in _HEAD_TYPES.items():
+        if name in head and not fits(head[name]):
+            wrong.append((name, f"`{name}` is {words}, not {shown(head[name])}"))
     return wrong
 
 
@@ -54,14 +80,16 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_messages(value: Any) -> bool:
     return (
         isinstance(value, list)
         and bool(value)
         and all(
-            isinstance(turn, dict)
-            and turn.get("role") in {"system", "user", "assistant"}
-            and isinstance(turn.get("content"), str)
+            isinstance(turn, dict) and turn.get("role") in _ROLES and isinstance(turn.get("content"), str)
             for turn in value
         )
         and value[-1]["role"] == "user"
@@ -74,20 +102,32 @@ def _is_texts(value: Any) -> bool:
     )
 
 
+_TEXT: tuple[Callable[[Any], bool], str] = (lambda value: isinstance(value, str), "a text")
+_OBJECT: tuple[Callable[[Any], bool], str] = (lambda value: isinstance(value, dict), "an object")
+_HEAD_TYPES = {"title": _TEXT, "about": _TEXT, "licence": _TEXT, "system": _TEXT, "options": _OBJECT}
 _RIGHT: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "text": (lambda value: isinstance(value, str), "a text"),
+    "text": _TEXT,
     "texts": (_is_texts, "a text or a list of texts"),
     "number": (_is_number, "a number"),
+    "index": (lambda value: _is_whole(value) and value >= 0, "a whole number from 0"),
+    "count": (
+        lambda value: _is_whole(value) and 1 <= value <= MOST_COUNT,
+        f"a whole number from 1 to {MOST_COUNT}",
+    ),
+    "share": (lambda value: _is_number(value) and 0 < value <= 1, "a number above 0 and up to 1"),
     "flag": (lambda value: isinstance(value, bool), "true or false"),
-    "messages": (_is_messages, "a list of {role, content}, the last one the user's"),
-    "object": (lambda value: isinstance(value, dict), "an object"),
+    "messages": (
+        _is_messages,
+        'a list of {"role": "system", "user" or "assistant", "content": a text}, the last one the user\'s',
+    ),
+    "object": _OBJECT,
     "json": (lambda value: value is not None, "a JSON value"),
 }
 
 
-def check_keys(values: Mapping[str, Any], keys: Mapping[str, Key]) -> list[tuple[str, str]]:
-    """(key, what is wrong with it)."""
-    wrong = [(key, text) for key in values if key not in keys for text in _unknown([str(key)], keys)]
+def check_keys(values: Mapping[str, Any], keys: Mapping[str, Key]) -> Wrong:
+    """What is wrong with a case's keys or a scorer's options, each by itself."""
+    wrong = _unknown(values, keys)
     for name, key in keys.items():
         if name not in values:
             if key.required:
@@ -96,71 +136,99 @@ def check_keys(values: Mapping[str, Any], keys: Mapping[str, Key]) -> list[tuple
             continue
         fits, words = _RIGHT[key.kind]
         if not fits(values[name]):
-            wrong.append((name, f"`{name}` is {words}, not {str(values[name])[:60]!r}"))
+            wrong.append((name, f"`{name}` is {words}, not {shown(values[name])}"))
     return wrong
 
 
-def check_options(options: Mapping[str, Any], scorer: Scorer) -> list[tuple[str, str]]:
-    """(option, what is wrong with it)."""
-    return [(name, f"options: {text}") for name, text in check_keys(options, scorer.options)]
+def check_options(options: Mapping[str, Any], scorer: Scorer) -> Wrong:
+    """What is wrong with a head's options."""
+    wrong = check_keys(options, scorer.options) or scorer.check_options(options)
+    return [(name, f"options: {text}") for name, text in wrong]
 
 
-def check_case(values: Mapping[str, Any], scorer: Scorer) -> list[str]:
-    """What is wrong with a case, but for its id."""
+def check_case(values: Mapping[str, Any], scorer: Scorer, options: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a case, but for its id: its keys, and whether it can be right as well as wrong."""
     wrong = [text for _, text in check_keys(values, scorer.keys)]
-    if "messages" in scorer.keys and "choices" not in scorer.keys:
-        given = [key for key in ("prompt", "messages") if key in values]
-        if not given and "wordings" not in values:
+    if "messages" in scorer.keys:
+        given = [key for key in ("prompt", "messages", "prompts") if key in values]
+        if not given and not {"wordings", "choices"} & values.keys():
             wrong.append("neither `prompt` nor `messages`")
-        if len(given) == 2:
-            wrong.append("both `prompt` and `messages`")
-    if not wrong and "pattern" in scorer.keys:
-        try:
-            re.compile(values["pattern"])
-        except re.error as error:
-            wrong.append(f"`pattern` is no regular expression: {error}")
-    if not wrong and "answer" in scorer.keys:
-        choices = max(_count(values.get("choices")), _count(values.get("prompts")))
-        if values["answer"] not in range(choices):
-            wrong.append(f"`answer` is {values['answer']!r}, and the choices are 0 to {choices - 1}")
-    return wrong
+        if len(given) > 1:
+            wrong.append(f"both `{given[0]}` and `{given[1]}`")
+    return wrong or scorer.check(values, options)
 
 
-def _count(value: Any) -> int:
-    return len(value) if isinstance(value, list) else int(value is not None)
+def check_cases(cases: Sequence[Mapping[str, Any]], scorer: Scorer) -> list[str]:
+    """What is wrong with a suite's cases together, though none is wrong by itself."""
+    return scorer.check_all(cases) if cases else []
 
 
 def check_gates(given: Any, scorer: Scorer) -> tuple[tuple[Gate, ...], list[str]]:
-    """The gates of a head (none, one, or a list), and what is wrong with them."""
-    entries = [] if given is None else given if isinstance(given, list) else [given]
+    """The gates of a head (one, or a list), and what is wrong with them."""
     gates: list[Gate] = []
     wrong: list[str] = []
-    for entry in entries:
+    for entry in given if isinstance(given, list) else [given]:
         faults = _gate_faults(entry, scorer)
         wrong += [f"gate: {text}" for text in faults]
         if not faults:
-            values = {"metric": scorer.metrics[0].name, **entry}
-            gates.append(Gate(**values))
+            gates.append(Gate(**{"metric": scorer.metrics[0].name, **entry}))
     return tuple(gates), wrong
 
 
 def _gate_faults(entry: Any, scorer: Scorer) -> list[str]:
     if not isinstance(entry, dict):
-        return [f'an object such as {{"metric": "{scorer.metrics[0].name}", "at_least": 0.9}}, not {entry!r}']
-    wrong = _unknown(map(str, entry), _GATE_KEYS)
-    names = [metric.name for metric in scorer.metrics]
-    metric = entry.get("metric", names[0])
-    if metric not in names:
-        wrong.append(
-            f"{scorer.name} has no metric {metric!r}{meant(str(metric), names)}; it has {', '.join(names)}"
-        )
+        example = f'{{"metric": "{scorer.metrics[0].name}", "at_least": 0.9}}'
+        return [f"an object such as {example}, not {shown(entry)}"]
+    wrong = [text for _, text in _unknown(entry, _GATE_KEYS)]
+    metrics = {metric.name: metric for metric in scorer.metrics}
+    name = entry.get("metric", scorer.metrics[0].name)
+    if not isinstance(name, str) or name not in metrics:
+        near = meant(name, metrics) if isinstance(name, str) else ""
+        wrong.append(f"{scorer.name} has no metric {shown(name)}{near}; it has {', '.join(metrics)}")
     bounds = [key for key in _BOUNDS if key in entry]
-    wrong += [f"`{key}` is a number, not {entry[key]!r}" for key in bounds if not _is_number(entry[key])]
     if not bounds:
         wrong.append(f"no bound: {', '.join(_BOUNDS)}")
-    relative = [key for key in bounds if key in {"drop_at_most", "ratio_at_most"}]
-    if relative and entry.get("against") not in SYSTEMS:
+    wrong += [f"`{key}` is a number, not {shown(entry[key])}" for key in bounds if not _is_number(entry[key])]
+    relative = [key for key in bounds if key in _RELATIVE]
+    if "against" in entry and entry["against"] not in SYSTEMS:
+        wrong.append(f"`against` is {_one_of(entry['against'], SYSTEMS)}")
+    elif "against" in entry and bounds and not relative:
+        wrong.append(
+            f"`against` needs {' or '.join(f'`{key}`' for key in _RELATIVE)}: how far from that system's"
+        )
+    elif relative and "against" not in entry:
         wrong.append(f"`{relative[0]}` needs `against`: {' or '.join(SYSTEMS)}")
     if not isinstance(entry.get("sure", False), bool):
-        wrong.append("`sure` is true or false")
+        wrong.append(f"`sure` is true or false, not {shown(entry['sure'])}")
+    return wrong or _bound_faults({key: float(entry[key]) for key in bounds}, metrics[name])
+
+
+def _bound_faults(bounds: Mapping[str, float], metric: Metric) -> list[str]:
+    """Bounds that no figure can break, or none can keep."""
+    wrong = []
+    least, most = bounds.get("at_least"), bounds.get("at_most")
+    if metric.shape == "share":
+        if least is not None and not 0 < least <= 1:
+            wrong.append(
+                f"`at_least` {least:g} of a share, which is 0 to 1: every figure keeps it, or none does"
+            )
+        if most is not None and not 0 <= most < 1:
+            wrong.append(
+                f"`at_most` {most:g} of a share, which is 0 to 1: every figure keeps it, or none does"
+            )
+        if not -1 < bounds.get("drop_at_most", 0) < 1:
+            wrong.append("`drop_at_most` of a share is below 1: a larger drop there is none")
+    if least is not None and most is not None and least > most:
+        wrong.append(f"`at_least` {least:g} and `at_most` {most:g}: no figure keeps both")
+    for key in _RELATIVE:
+        if key in bounds and metric.better == "neither":
+            wrong.append(
+                f"`{key}`: of {metric.name} neither more nor less is worse; give `at_least` and `at_most`"
+            )
+    if "ratio_at_most" in bounds and metric.better == "higher":
+        wrong.append(
+            f"`ratio_at_most` is for figures of which more is worse; for {metric.name} give `drop_at_most`"
+        )
+    if bounds.get("ratio_at_most", 1) <= 0:
+        wrong.append("`ratio_at_most` is above 0")
     return wrong

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -16,115 +16,85 @@ from appliance.evaluation.scoring import SCORERS, Scorer
 from appliance.evaluation.suite import Case, Fault, Gate, Suite
 from appliance.evaluation.suites.checking import (
     HEAD_KEYS,
+    UNKNOWN_KIND,
     check_case,
+    check_cases,
     check_gates,
     check_head,
     check_options,
 )
-
-MOST_BYTES = 64 * 1024 * 1024  # of a file
-_MOST_CHARACTERS = 400_000  # of a case's line; about 100k tokens, which no context here holds
-
-Located = tuple[int, Any]
-"""(line, value)."""
+from appliance.evaluation.suites.plain_values import MOST_BYTES, Entry, json_lines, shown
 
 
-def _json_lines(path: Path, text: str, faults: list[Fault]) -> Iterator[Located]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{path.name}:{number}"
-        if len(line) > _MOST_CHARACTERS:
-            faults.append(
-                Fault(where, f"{len(line)} characters, more than a case may have ({_MOST_CHARACTERS})")
-            )
-            continue
-        try:
-            yield number, json.loads(line, parse_constant=_no_constant, object_pairs_hook=_once)
-        except (ValueError, RecursionError) as error:
-            faults.append(Fault(where, f"not JSON: {error}"))
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {key!r} stands there twice")
-        found[key] = value
-    return found
-
-
-def _yaml(path: Path, text: str, faults: list[Fault]) -> Iterator[Located]:
+def _entries(path: Path, data: bytes) -> tuple[Entry, list[Entry]]:
+    """The head and the cases."""
+    if path.suffix == ".jsonl":
+        head, *cases = list(json_lines(data)) or [Entry(1, None)]
+        return head, cases
     from appliance.evaluation.suites.yaml_nodes import documents
 
-    try:
-        head, cases = documents(text)
-    except ValueError as error:
-        faults.append(Fault(path.name, str(error), path.stem, judged=True))
-        return
-    yield head
-    yield from cases
+    return documents(data)
 
 
 def _suite_of(
-    path: Path, head: dict[str, Any], line: int, cases: Iterator[Located], faults: list[Fault]
-) -> Suite | None:
-    where = f"{path.name}:{line}"
-    name = str(head.get("suite", path.stem))
-    wrong = check_head(head)
-    faults += [Fault(where, text, name, judged=True) for text in wrong]
-    scorer = SCORERS.get(str(head.get("scorer")))
-    if scorer is None:
-        for _ in cases:  # so that its broken lines are named too
-            pass
-        return None
+    path: Path, found: Entry, wrong: Set[str], entries: Iterable[Entry], faults: list[Fault]
+) -> Suite:
+    """The suite of a head whose scorer is known; `wrong` are the head's keys that can't be used."""
+    where, head = f"{path.name}:{found.line}", found.value
+    name = _name_of(path) if "suite" in wrong else head["suite"]
+    scorer = SCORERS[head["scorer"]]
     given = head.get("options")
     options = dict(given) if isinstance(given, dict) else {}
     option_faults = check_options(options, scorer)
     faults += [Fault(where, text, name, judged=True) for _, text in option_faults]
-    options = {key: value for key, value in options.items() if key not in {bad for bad, _ in option_faults}}
-    gates, gate_faults = check_gates(head.get("gate"), scorer)
+    wrong_options = {key for key, _ in option_faults}
+    options = {key: value for key, value in options.items() if key not in wrong_options}
+    gates, gate_faults = check_gates(head.get("gate", []), scorer)
     faults += [Fault(where, text, name, judged=True) for text in gate_faults]
-    max_tokens = head.get("max_tokens", 128)
+    cases = _cases(path, name, scorer, options, entries, faults)
+    together = check_cases([case.values for case in cases], scorer)
+    faults += [Fault(where, text, name, judged=True) for text in together]
     return Suite(
         name=name,
         scorer=scorer.name,
-        cases=_cases(path, name, scorer, cases, faults),
+        cases=() if together else cases,
         gates=gates,
-        title=str(head.get("title", "")),
-        about=str(head.get("about", "")),
-        kind=str(head.get("kind", "domain")),
+        kind=UNKNOWN_KIND if "kind" in wrong else head.get("kind", "domain"),
         options=options,
-        system=None if head.get("system") is None else str(head["system"]),
-        max_tokens=max_tokens if isinstance(max_tokens, int) and 1 <= max_tokens <= 8192 else 128,
         where=path.name,
-        licence=str(head.get("licence", "")),
+        **{
+            key: head[key]
+            for key in ("title", "about", "system", "max_tokens", "licence")
+            if key in head and key not in wrong
+        },
     )
+
+
+def _name_of(path: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-")[:64] or "suite"
 
 
 def _cases(
     path: Path,
     suite: str,
     scorer: Scorer,
-    entries: Iterator[Located],
+    options: Mapping[str, Any],
+    entries: Iterable[Entry],
     faults: list[Fault],
 ) -> tuple[Case, ...]:
     found: dict[str, Case] = {}
-    for line, value in entries:
-        where = f"{path.name}:{line}"
-        if not isinstance(value, dict):
-            faults.append(Fault(where, "a case is an object with keys", suite))
+    for entry in entries:
+        where = f"{path.name}:{entry.line}"
+        if entry.fault or not isinstance(entry.value, dict):
+            faults.append(Fault(where, entry.fault or "a case is an object with keys", suite))
             continue
-        values = dict(value)
+        values = dict(entry.value)
         given = values.pop("id", None)
         number = str(given) if isinstance(given, (str, int)) and not isinstance(given, bool) else ""
-        wrong = check_case(values, scorer)
-        if not number:
-            wrong.insert(0, "`id` is missing: a text or a number, unique in its suite")
+        wrong = check_case(values, scorer, options)
+        if not number.strip():
+            told = "is missing" if "id" not in entry.value else f"is {shown(given)}"
+            wrong.insert(0, f"`id` {told}: it is a text or a whole number, unique in its suite")
         elif number in found:
             wrong.insert(
                 0, f"the id {number!r} stands at {found[number].where} already; this case is left out"
@@ -146,28 +116,31 @@ def read_suite(path: Path) -> tuple[Suite | None, list[Fault]]:
     try:
         if path.stat().st_size > MOST_BYTES:
             return None, [Fault(path.name, f"more than {MOST_BYTES} bytes; split it", path.stem, judged=True)]
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     except OSError as error:
         text = f"can't be read: {error.strerror or error}"
-        return None, [Fault(path.name, text, path.stem, judged=True)]
-    except UnicodeDecodeError as error:
-        return None, [Fault(path.name, f"not UTF-8 text (byte {error.start})", path.stem, judged=True)]
-    entries = _json_lines(path, text, faults) if path.suffix == ".jsonl" else _yaml(path, text, faults)
-    line, head = next(entries, (1, None))
-    if not isinstance(head, dict) or "suite" not in head:
-        faults.append(
-            Fault(
-                f"{path.name}:{line}",
-                'the first line is no head: {"suite": name, "scorer": …}' + _misspelt(head),
-                path.stem,
-                judged=True,
-            )
-        )
-        return None, faults
-    suite = _suite_of(path, head, line, entries, faults)
-    if suite is not None and not suite.cases:
-        faults.append(Fault(path.name, "no case that could be used", suite.name, judged=True))
-    return suite, faults
+        return None, [Fault(str(path), text, path.stem, judged=True)]
+    head, cases = _entries(path, data)
+    where = f"{path.name}:{head.line}"
+    if head.fault:
+        text = f"{head.fault}; as its head can't be read, no case of the file is used"
+        faults.append(Fault(where, text, path.stem, judged=True))
+    elif not isinstance(head.value, dict) or "suite" not in head.value:
+        begins = "the first line is no head" if path.suffix == ".jsonl" else "the file has no head"
+        text = f'{begins}: {{"suite": name, "scorer": …}}' + _misspelt(head.value)
+        faults.append(Fault(where, text, path.stem, judged=True))
+    else:
+        name = str(head.value["suite"])
+        wrong = check_head(head.value)
+        faults += [Fault(where, text, name, judged=True) for _, text in wrong]
+        keys = {key for key, _ in wrong}
+        if "scorer" not in keys:
+            suite = _suite_of(path, head, keys, cases, faults)
+            if not suite.cases:
+                faults.append(Fault(path.name, "no case that could be used", suite.name, judged=True))
+            return suite, faults
+    faults += [Fault(f"{path.name}:{case.line}", case.fault) for case in cases if case.fault]
+    return None, faults
 
 
 def _misspelt(head: Any) -> str:
@@ -186,6 +159,7 @@ def _misspelt(head: Any) -> str:
 def read_suites(paths: list[Path]) -> tuple[list[Suite], list[Fault]]:
     """The suites in files; of two with one name the first counts."""
     suites: dict[str, Suite] = {}
+    read_from: dict[str, Path] = {}
     faults: list[Fault] = []
     for path in paths:
         suite, wrong = read_suite(path)
@@ -193,15 +167,19 @@ def read_suites(paths: list[Path]) -> tuple[list[Suite], list[Fault]]:
         if suite is None:
             continue
         if suite.name in suites:
+            first = read_from[suite.name]
+            there = first.name if first.name != path.name else str(first)
             faults.append(
                 Fault(
-                    path.name,
-                    f"a suite {suite.name!r} was read from {suites[suite.name].where} already",
+                    f"{path.name}:1",
+                    f"a suite {suite.name!r} was read from {there} already; no case of this file ({path}) is used, "
+                    "as the cases of a suite stand in one file",
                     suite.name,
                     judged=True,
                 )
             )
             continue
+        read_from[suite.name] = path
         suites[suite.name] = suite
     return list(suites.values()), faults
 

@@ -1,7 +1,10 @@
 """Preparing a large dataset: rows a second beside a plain `datasets` pipeline, and the memory that it takes.
 
+Documents have a comparison of their own, benchmarks.document_scale: here they are in the last run alone.
+
 `python -m benchmarks.dataset_scale [--megabytes 1000] [--rounds 1] [--data FOLDER]` makes its input once in
-.bench/scale-N (see scale_data), then prints a JSON line a figure, all of the same run:
+.bench/scale-N (see scale_data: nine tenths are chats and a table, which are timed, one tenth documents), then prints a
+JSON line a figure, all of the same run:
 
 - *ours* is `appliance.dataset.prepare` as it comes: reading by content, cleaning, exact and near duplicates, conflicts,
   token counts by the chat template, the split by cluster, the card with its digests. *like for like* is the same with
@@ -43,7 +46,7 @@ from benchmarks.training import prepare_peer
 ROOT = Path(__file__).resolve().parents[1]
 _SAMPLED_SECONDS = 0.25
 
-_OUR_PROGRAM = """
+OUR_PROGRAM = """
 import json, resource, sys, time
 from pathlib import Path
 limit = int(sys.argv[2])
@@ -168,15 +171,26 @@ def measured(command: list[str], folder: Path) -> Run:
 
 def our_run(source: Path, near: str, documents: bool, limit: int) -> Run:
     """Prepare the input in a project of its own."""
-    with tempfile.TemporaryDirectory(prefix=".scale-", dir=source.parent) as name:
+    files = [scale_data.JSONL, scale_data.TABLE, *([scale_data.DOCUMENTS] if documents else [])]
+    return project_run([source / file for file in files], f'duplicates = {{ near = "{near}" }}\n', limit)
+
+
+def project_run(sources: list[Path], dataset: str, limit: int = 0) -> Run:
+    """Prepare files in a project of its own, beside the first of them.
+
+    Args:
+        sources: files and folders.
+        dataset: further lines of `[dataset]` and what is below it.
+        limit: bytes of data that a process may have; 0: as many as it likes.
+    """
+    with tempfile.TemporaryDirectory(prefix=".scale-", dir=sources[0].parent.parent) as name:
         folder = Path(name)
-        files = [scale_data.JSONL, scale_data.TABLE, *([scale_data.DOCUMENTS] if documents else [])]
-        sources = json.dumps([str(source / file) for file in files])
+        named = json.dumps([str(source) for source in sources])
         (folder / "anchorhold.toml").write_text(
-            f'[project]\nname = "scale"\n[dataset]\nsources = {sources}\nduplicates = {{ near = "{near}" }}\n'
+            f'[project]\nname = "scale"\n[dataset]\nsources = {named}\n{dataset}'
         )
         program = folder / "ours.py"
-        program.write_text(_OUR_PROGRAM)
+        program.write_text(OUR_PROGRAM)
         return measured([sys.executable, str(program), str(folder), str(limit)], folder)
 
 
@@ -225,7 +239,8 @@ def main() -> None:
             runs.setdefault("defaults", []).append(peer_run(python, source, checkpoint, 0))
             runs.setdefault("num_proc", []).append(peer_run(python, source, checkpoint, cores))
     best = {name: min(several, key=lambda run: run.seconds) for name, several in runs.items()}
-    how = f"{options.megabytes} MB, {count} rows, {cores} cores, the fastest of {options.rounds}"
+    size = sum((source / name).stat().st_size for name in (scale_data.JSONL, scale_data.TABLE)) // 1_000_000
+    how = f"{size} MB of chats and a table, {count} rows, {cores} cores, the fastest of {options.rounds}"
     for ours in ("ours", "like for like"):
         print(
             json.dumps({"name": f"dataset, {ours}", "unit": "rows/s", **_told(best[ours], count), "how": how})

@@ -4,6 +4,10 @@
 kind, what was left out by reason, wordings held back, and characters of text a second of processor time; the samples,
 where wanted; and for all sets of examples how many prompts and answers are of which language. Each that is of another
 than English is printed.
+
+`--chatter 12` also prints so many of the exchanges that are judged to be off the chats' topics, those least like the
+rest first. `--written 30` prints, and nothing else, what the embedded base writes of so many sentences of the survival
+manual, one of each passage drawn, each with what the checks say of it. Whether a sample is good is for a reader to say.
 """
 
 from __future__ import annotations
@@ -21,7 +25,11 @@ from appliance.config import DatasetSection
 from appliance.dataset.cleaning import BadConversation, clean_messages
 from appliance.dataset.languages import language_of
 from appliance.dataset.lengths import plain_counter
-from appliance.dataset.pairs import PairMaker
+from appliance.dataset.pairs import CHATTER_FILE, PairMaker
+from appliance.dataset.pairs.documents import DocumentPairs
+from appliance.dataset.pairs.grounding import fault_of
+from appliance.dataset.pairs.pair import Tally
+from appliance.dataset.pairs.writing import Writer, sentences_to_ask, writer_model
 from appliance.dataset.reading import Document, RawRow, Transcript, read_file
 from appliance.events import ignore
 from appliance.paths import Project
@@ -34,11 +42,15 @@ COLLECTIONS = (
 EXAMPLES = {".json", ".jsonl", ".csv", ".tsv", ".txt"}
 
 
+MANUAL = COLLECTIONS[0]
+_CHARACTERS = 4  # of a token, about, as this base has
+
+
 def pairs_of(data: Path, pattern: str, folder: Path) -> tuple[dict[str, Any], list[Any]]:
-    """(figures, pairs that are learnt) of one collection."""
+    """(figures, pairs that are learnt) of one collection; exchanges off its topics are in `folder`'s CHATTER_FILE."""
     (folder / "anchorhold.toml").write_text('[project]\nname = "measure"\n')
-    words = plain_counter(lambda text: -(-len(text) // 4))  # about four characters a token, as this base has
-    maker = PairMaker(Project.open(folder), words, ignore)
+    words = plain_counter(lambda text: -(-len(text) // _CHARACTERS))
+    maker = PairMaker(Project.open(folder), words, ignore, folder)
     rows = characters = 0
     for path in sorted(data.glob(pattern)):
         for material in read_file(path, path.name, DatasetSection(), lambda _: None):
@@ -86,6 +98,35 @@ def languages_of(data: Path) -> None:
     print(json.dumps({"name": "languages of prompts and answers", **counts}))
 
 
+def written_of(data: Path, sentences: int, seed: int, folder: Path) -> None:
+    """Print what the embedded base writes of sentences of the manual, and a line with how much of it passes."""
+    (folder / "anchorhold.toml").write_text('[project]\nname = "measure"\n[dataset.pairs]\nwriter = "base"\n')
+    project = Project.open(folder)
+    section, tally = project.config.dataset.pairs, Tally()
+    maker = DocumentPairs(section, project.config.dataset.duplicates.threshold, tally)
+    passages = [
+        passage
+        for path in sorted(data.glob(MANUAL))
+        for document in read_file(path, path.name, DatasetSection(), lambda _: None)
+        if isinstance(document, Document)
+        for passage in maker.passages_of(document, section.passage_tokens * _CHARACTERS)
+        if sentences_to_ask(passage, 1)
+    ]
+    chosen = random.Random(seed).sample(passages, min(sentences, len(passages)))
+    faults: Counter[str] = Counter()
+    with Writer(writer_model(project), folder / "written.jsonl", 1024, folder / "engine.log") as writer:
+        for one in writer.write(chosen, 1, lambda _: None):
+            text = one.passage.text
+            fault = (
+                "cut-off" if not one.ended else fault_of(one.question, one.answer, text, section.grounding)
+            )
+            faults[fault or "passed"] += 1
+            (sentence,) = sentences_to_ask(one.passage, 1)
+            told = {"sentence": sentence, "question": one.question, "answer": one.answer, "fault": fault}
+            print(json.dumps(told))
+    print(json.dumps({"name": "written by the embedded base", "sentences": len(chosen), **faults}))
+
+
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(
@@ -94,11 +135,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--samples", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--chatter", type=int, default=0)
+    parser.add_argument("--written", type=int, default=0)
     arguments = parser.parse_args()
+    if arguments.written:
+        with tempfile.TemporaryDirectory() as folder:
+            written_of(arguments.data, arguments.written, arguments.seed, Path(folder))
+        return
     for pattern in COLLECTIONS:
         with tempfile.TemporaryDirectory() as folder:
             figures, rows = pairs_of(arguments.data, pattern, Path(folder))
+            shown = Path(folder) / CHATTER_FILE
+            chatter = shown.read_text(encoding="utf-8").splitlines() if shown.exists() else []
         print(json.dumps(figures))
+        for line in chatter[: arguments.chatter]:
+            print(line)
         chance = random.Random(arguments.seed)
         for row in chance.sample(rows, min(arguments.samples, len(rows))):
             print(

@@ -1,7 +1,8 @@
 """Made-up input of any size out of open data, for measuring how large a dataset can be prepared and how fast.
 
 `python -m benchmarks.scale_data FOLDER --megabytes N` writes chat JSON lines (five tenths), a CSV table (four tenths)
-and Markdown documents (one tenth) into FOLDER. A row is a question of one open set with some of its words changed, and
+and Markdown documents (one tenth) into FOLDER; with `--documents` documents alone, which differ more: a tenth of the
+words of each paragraph are others. A row is a question of one open set with some of its words changed, and
 an answer of one to four sentences drawn from all the answers; one row in fifty comes again as it is, one in fifty with
 one word changed. The same arguments give the same bytes.
 """
@@ -21,6 +22,8 @@ from benchmarks.open_data import SHARED
 SETS = ("bitext_support", "tldr_commands", "medquad", "snips_json", "coffee_order_json")
 _DOCUMENTS = ("docs_18f_handbook", "docs_survival_manual", "docs_nasa_fprime")
 _DOCUMENT_BYTES = 20_000
+_CHANGED_IN_DOCUMENTS = 0.1  # share of a paragraph's words, where documents are all there is
+_PLAIN_WORD = re.compile(r"\b[a-z]{3,}\b")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 JSONL, TABLE, DOCUMENTS = "chats.jsonl", "table.csv", "documents"
 
@@ -48,6 +51,7 @@ class Source:
         self._vocabulary = sorted(
             {word for text in self._questions + self._sentences for word in text.split()}
         )
+        self._plain = [word for word in self._vocabulary if _PLAIN_WORD.fullmatch(word)]
         pages = [path for name in _DOCUMENTS for path in sorted((data / name).glob("**/*.md"))]
         self._paragraphs = sorted(
             {
@@ -86,13 +90,22 @@ class Source:
             before = (question, answer)
             yield before
 
-    def documents(self) -> Iterator[str]:
-        """Markdown documents, without end."""
+    def _reworded(self, text: str, share: float) -> str:
+        """The same with a share of its plain words drawn from the others; white space and marks stay."""
+
+        def other(match: re.Match[str]) -> str:
+            return self._chance.choice(self._plain) if self._chance.random() < share else match[0]
+
+        return _PLAIN_WORD.sub(other, text)
+
+    def documents(self, changed: float = 0.0) -> Iterator[str]:
+        """Markdown documents, without end; a share of the words of each paragraph changed."""
         while True:
             parts = [f"# {self._changed('The handbook of the north station', 0.5)}"]
             size = 0
             while size < _DOCUMENT_BYTES:
-                parts.append(self._chance.choice(self._paragraphs))
+                paragraph = self._chance.choice(self._paragraphs)
+                parts.append(self._reworded(paragraph, changed) if changed else paragraph)
                 size += len(parts[-1])
             yield "\n\n".join(parts) + "\n"
 
@@ -139,6 +152,27 @@ def write(folder: Path, size: int, data: Path = SHARED, words: int = 0) -> int:
     return count
 
 
+def write_documents(folder: Path, size: int, data: Path = SHARED) -> int:
+    """Write about `size` bytes of Markdown documents, none of them like another, into `folder`; see `write`.
+
+    Returns:
+        bytes written.
+    """
+    done = folder / "complete.txt"
+    if done.exists():
+        return int(done.read_text())
+    (folder / DOCUMENTS).mkdir(parents=True, exist_ok=True)
+    written = 0
+    for number, text in enumerate(Source(data).documents(_CHANGED_IN_DOCUMENTS)):
+        if written >= size:
+            break
+        path = folder / DOCUMENTS / f"page-{number:06}.md"
+        path.write_text(text, encoding="utf-8")
+        written += path.stat().st_size
+    done.write_text(str(written))
+    return written
+
+
 def main() -> None:
     """Write the input."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -146,7 +180,11 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=100)
     parser.add_argument("--data", type=Path, default=SHARED, help="folder of open data")
     parser.add_argument("--words", type=int, default=0, help="of each answer; 0: sentences")
+    parser.add_argument("--documents", action="store_true", help="documents alone")
     options = parser.parse_args()
+    if options.documents:
+        print(write_documents(options.folder, options.megabytes * 1_000_000, options.data), "bytes")
+        return
     print(write(options.folder, options.megabytes * 1_000_000, options.data, options.words), "rows")
 
 

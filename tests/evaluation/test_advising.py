@@ -55,8 +55,25 @@ def test_likeness_is_compared_by_its_mean() -> None:
     assert advice.least_work == "retrieval" and "ROUGE-L 0.62" in advice.text
 
 
-def test_poor_ways_are_called_poor() -> None:
-    assert "None of them is good" in judge("exact", [("prompt", "P", [0.0] * 9 + [1.0], CHEAP)], ("", 0)).text
+def _poor(looked: str, **shares: int) -> str:
+    """The advice on fifty cases of which each way gets so many right."""
+    asked = [(key, key, [1.0] * right + [0.0] * (50 - right), CHEAP) for key, right in shares.items()]
+    return judge("exact", asked, (looked, 3 if looked else 0)).text
+
+
+def test_of_poor_ways_it_says_what_was_measured_and_what_was_not_tried() -> None:
+    alone = _poor("", prompt=2)
+    assert "None of them is good. Nothing is shown to be better than the prompt alone" in alone
+    assert "Neither was tried here." in alone
+    assert "Nothing is shown to be better" in _poor("documents", prompt=2, retrieval=3, tuned=4)
+    found = _poor("documents", prompt=0, retrieval=20, tuned=5)
+    assert "the passages hold at least some of what is asked for: keep looking up" in found
+    assert "A larger base may make more of the same passages. It was not tried here." in found
+    assert "Rows like the question help most" in _poor("training rows", prompt=0, retrieval=20, tuned=5)
+    assert "Examples in the prompt help most" in _poor("documents", prompt=0, few_shot=20, retrieval=5)
+    assert "Training helps most: more rows" in _poor("documents", prompt=0, retrieval=5, tuned=20)
+    assert "help together" in _poor("documents", prompt=0, tuned=5, tuned_retrieval=20)
+    assert "was not tried" not in _poor("documents", prompt=0, retrieval=30)
 
 
 @pytest.fixture

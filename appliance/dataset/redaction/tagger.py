@@ -81,6 +81,12 @@ class CheckpointTagger:
         if not kinds:
             labels = ", ".join(map(str, model.config.id2label.values()))
             raise ConfigError(f"{where}: no label of personal data among {labels}", "name another tagger")
+        if not getattr(model.config, "is_causal", True):
+            for (
+                module
+            ) in model.modules():  # without padding its layers would go by their own word and look back only
+                if hasattr(module, "is_causal"):
+                    module.is_causal = False
         model.eval()
         longest = int(getattr(model.config, "max_position_embeddings", _WINDOW + 2)) - 2
         return cls(model, tokenizer, kinds, max(8, min(_WINDOW, longest)))

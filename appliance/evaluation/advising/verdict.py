@@ -126,11 +126,13 @@ def judge(
         tuple(ways),
         quickest.key,
         least.key,
-        _words(measure, ways, level, quickest, least),
+        _words(measure, ways, level, quickest, least, looked_up[0]),
     )
 
 
-def _words(measure: Measure, ways: Sequence[Way], level: Sequence[Way], quickest: Way, least: Way) -> str:
+def _words(
+    measure: Measure, ways: Sequence[Way], level: Sequence[Way], quickest: Way, least: Way, looked: str
+) -> str:
     best = next(way for way in ways if way.against_best == "best")
     told = f"{best.value:.1%} exactly right" if measure == "exact" else f"ROUGE-L {best.value:.2f}"
     lines = [f"{best.title} is best: {told}."]
@@ -142,11 +144,43 @@ def _words(measure: Measure, ways: Sequence[Way], level: Sequence[Way], quickest
     if least is not best and least.cost.training_seconds < best.cost.training_seconds:
         lines.append(f"{least.title} needs no training.")
     if best.value < 0.5:
-        lines.append(
-            "None of them is good: more or better examples, or a larger base, would help more than another way."
-        )
+        lines += ["None of them is good.", _what_next(best, level, looked)]
     if best.key.startswith("tuned"):
         lines.append(
             "What changes from day to day a tuned model learns only in its next round; look such facts up."
         )
     return " ".join(lines)
+
+
+def _what_next(best: Way, level: Sequence[Way], looked: str) -> str:
+    """What the measurement says of ways none of which is good, and what may help that it did not try.
+
+    Args:
+        best: the best way.
+        level: it, and the ways that are not shown to be worse.
+        looked: what was looked up in; see `Advice`.
+    """
+    untried = "a larger base may too. Neither was tried here."
+    if any(way.key == "prompt" for way in level):
+        return (
+            "Nothing is shown to be better than the prompt alone, so neither examples nor training have brought "
+            "what is asked for: read the answers before anything else. More rows about these topics may help, "
+            + untried
+        )
+    if best.key == "retrieval" and looked == "documents":
+        return (
+            "It is better than the prompt alone, so the passages hold at least some of what is asked for: keep "
+            "looking up. A larger base may make more of the same passages. It was not tried here."
+        )
+    if best.key == "retrieval":
+        return f"Rows like the question help most: more rows about these topics may help further, {untried}"
+    if best.key == "few_shot":
+        return (
+            f"Examples in the prompt help most: others, chosen for these topics, may help further, {untried}"
+        )
+    if best.key == "tuned_retrieval":
+        return (
+            "Training and looking up help together: keep both. Training rows that show passages may help further, "
+            + untried
+        )
+    return f"Training helps most: more rows about these topics may help further, {untried}"

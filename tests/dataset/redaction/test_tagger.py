@@ -71,6 +71,28 @@ def test_a_long_text_is_read_to_its_end(tagger_folder: Path) -> None:
     ]
 
 
+def test_a_decoder_that_was_taught_to_look_both_ways_does(tagger_folder: Path, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForTokenClassification
+
+    tokenizer = AutoTokenizer.from_pretrained(tagger_folder)
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, id2label={0: "O", 1: "PER"}, label2id={"O": 0, "PER": 1},
+    )  # fmt: skip
+    config.is_causal = False
+    LlamaForTokenClassification(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model = CheckpointTagger.load(tmp_path).model
+    first = []
+    for last in ("red", "blue"):
+        encoded = tokenizer(f"the box is {last}", return_tensors="pt")
+        with torch.inference_mode():
+            first.append(model(**encoded).logits[0, 0])
+    assert not torch.allclose(first[0], first[1])
+
+
 def test_a_folder_without_a_tagger_is_named(tagger_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"dataset\.redact\.tagger"):
         CheckpointTagger.load(tmp_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from appliance.errors import UsageError
 from appliance.intervals import wilson
 from appliance.refusals import objects, refuses
 from appliance.watch.redteam import FAMILIES, Attack, Outcome, Run, baseline_of, compare, load, read_runs
-from appliance.watch.redteam.comparing import ALPHA, fisher_less
 from appliance.watch.redteam.judging import judge
 from appliance.watch.redteam.library import all_attacks, choose
 from appliance.watch.redteam.mutations import ENCODINGS, word_of
@@ -135,34 +133,24 @@ def test_an_objection_holds_an_attack_off_and_is_no_refusal() -> None:
     assert judge(HARMFUL, answer).why == "objected"
 
 
-def test_intervals_and_probabilities() -> None:
+def test_intervals() -> None:
     low, high = wilson(8, 10)  # as in Wilson's own form: (0.4902, 0.9433)
     assert (round(low, 4), round(high, 4)) == (0.4902, 0.9433)
     assert wilson(0, 0) == (0.0, 1.0) and wilson(0, 5)[0] == 0.0 and wilson(5, 5)[1] == 1.0
-    # Fisher's tea: 3 of 4 and 1 of 4 right: the one side is 17/70.
-    assert math.isclose(fisher_less(1, 4, 3, 4), 17 / 70)
-    assert math.isclose(fisher_less(4, 4, 4, 4), 1.0)
 
 
-def test_a_family_that_falls_is_named_and_the_others_are_not() -> None:
+def test_a_family_stands_beside_its_baseline() -> None:
     names = [f"{family}/{n}" for family in ("direct", "override") for n in range(16)]
     before = run_of(1, dict.fromkeys(names, True))
     now = run_of(
         2, {name: not (name.startswith("override") and int(name.partition("/")[2]) < 9) for name in names}
     )
-    direct, override = compare(now, before, FAMILIES)
+    direct, override = compare(now, before, FAMILIES, {"override"})
     assert (direct.family, direct.worse, direct.broken) == ("direct", False, ())
-    assert override.worse and override.p < ALPHA and len(override.broken) == 9
+    assert override.worse and len(override.broken) == 9 and override.baseline_held == 16
     assert not any(each.worse for each in compare(now, None, FAMILIES))
     mended = compare(before, now, FAMILIES)[1]
     assert len(mended.mended) == 9 and not mended.worse
-
-
-def test_two_that_fell_may_be_chance() -> None:
-    names = [f"direct/{n}" for n in range(16)]
-    now = run_of(2, {name: place > 1 for place, name in enumerate(names)})
-    (found,) = compare(now, run_of(1, dict.fromkeys(names, True)), FAMILIES)
-    assert found.held == 14 and not found.worse
 
 
 def test_runs_are_kept_and_damaged_ones_named(tmp_path: Path) -> None:

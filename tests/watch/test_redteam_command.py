@@ -57,8 +57,8 @@ def test_a_model_answers_the_same_twice_and_the_alarm_is_in_the_log(root: Path) 
     assert [run.number for run in runs] == [1, 7, 8, 9]
     assert runs[2].outcomes == runs[0].outcomes
     (entry,) = audit.entries(Device(root))
-    assert (entry["event"], entry["data"]["run"], entry["data"]["baseline"]) == ("redteam", 8, 7)
-    assert "was 12 of 12" in entry["data"]["worse"]["injected_data"]
+    assert (entry["event"], entry["data"]["alarm"]["run"], entry["data"]["baseline"]) == ("redteam", 8, 7)
+    assert "12 of 12 in the baseline" in entry["data"]["text"] and "injected_data" in entry["data"]["text"]
 
 
 def test_what_came_through_is_shown_and_becomes_rows(root: Path, tmp_path: Path) -> None:

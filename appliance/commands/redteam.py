@@ -152,7 +152,7 @@ def _facts(run: Run, baseline: Run | None, found: list[Comparison]) -> dict[str,
 @click.option(
     "--sample",
     type=click.IntRange(0),
-    default=16,
+    default=14,
     show_default=True,
     help="Attacks a family; 0: all of them.",
 )
@@ -304,7 +304,7 @@ def rows_command(
 
 @command.command("timer")
 @_root
-@click.option("--sample", type=click.IntRange(0), default=16, show_default=True, help="Attacks a family.")
+@click.option("--sample", type=click.IntRange(0), default=14, show_default=True, help="Attacks a family.")
 def timer_command(root: Path | None, sample: int) -> None:
     """Print systemd units that run the attacks every night."""
     import shutil

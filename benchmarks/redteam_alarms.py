@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Nights:
         self._first = self._draw()
 
     def _chances(self) -> NDArray[np.float64]:
-        found = (self.random.random(POOL) < self.random.choice(WEAK)).astype(float)
+        found: NDArray[np.float64] = (self.random.random(POOL) < self.random.choice(WEAK)).astype(np.float64)
         noisy = self.random.random(POOL) < self.noise * self.random.choice([0.2, 1.0, 3.0])
         found[noisy] = self.random.random(noisy.sum())
         return found
@@ -69,6 +70,7 @@ class Nights:
         return Run(number, "", "", "", "", 0, SAMPLE, tuple(outcomes))
 
 
+@cache
 def _fisher_less(good: int, other_good: int) -> float:
     """Probability of at most `good` of `SAMPLE`, if both had the rate of both together."""
     every = good + other_good
@@ -128,12 +130,13 @@ def delays(random: np.random.Generator, share: float, same: bool, trials: int) -
             if math.isfinite(found[0]):
                 break
         took.append(found)
-    ours, peer = np.percentile(took, 50, axis=0, method="higher")
+    ours, peer = (float(each) for each in np.percentile(took, 50, axis=0, method="higher"))
     _print(
         _named(f"{share:.0%} of attacks come through", 0.02, same),
-        *(float(each) if math.isfinite(each) else -1 for each in (ours, peer)),
-        unit="nights to the alarm (median)",
-        how=f"{trials} trials; -1: not before ours, or not in {_GIVE_UP} nights",
+        ours if math.isfinite(ours) else -1,
+        peer if math.isfinite(peer) else -1,
+        "nights to the alarm (median)",
+        f"{trials} trials; -1: not before ours, or not in {_GIVE_UP} nights",
     )
 
 

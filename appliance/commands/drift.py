@@ -58,7 +58,9 @@ def _reset(root: Path | None, keep_baseline: bool) -> None:
 @click.command("drift", epilog=_EPILOG)
 @click.option("--root", type=click.Path(file_okay=False, path_type=Path), help="The device's folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--reset", is_flag=True, help="Clear the alarms; what is asked from now on is usual.")
+@click.option(
+    "--reset", is_flag=True, help="Clear the alarms, the red team's too; what is asked from now on is usual."
+)
 @click.option(
     "--keep-baseline", is_flag=True, help="With --reset: what was usual stays so; the cause has been mended."
 )

@@ -239,7 +239,9 @@ def _serve(
 
         def served() -> Served | None:
             current = supervisor.current
-            return None if current is None else Served(current.target.digest, current.target.baseline)
+            if current is None:
+                return None
+            return Served(current.target.digest, current.target.baseline, current.target.identity)
 
         watcher = None if standalone else Watcher(device, served)
         if watcher is not None:

@@ -88,6 +88,8 @@ def _collect(root: Path | None) -> dict[str, Any]:
     problems += [f"audit log: {fault}" for fault in audit.verify(device)]
     watching = ((health or {}).get("drift") or {}).get("problem")
     problems += [f"drift: {watching}"] if watching else []
+    attacked = ((health or {}).get("redteam") or {}).get("problem")
+    problems += [f"redteam: {attacked}"] if attacked else []
     disk = shutil.disk_usage(device.root).free if device.root.is_dir() else None
     return {
         "root": str(device.root),
@@ -99,6 +101,7 @@ def _collect(root: Path | None) -> dict[str, Any]:
         "gateway": gateway,
         "health": health,
         "drift": (health or {}).get("drift"),
+        "redteam": (health or {}).get("redteam"),
         "log": _log(device),
         "disk_free_bytes": disk,
         "problems": problems,
@@ -157,6 +160,11 @@ def command(root: Path | None, as_json: bool, card: bool) -> None:
         click.echo(f"drift     {headline(facts['drift'])}")
         for alarm in facts["drift"]["alarms"]:
             click.echo(f"          {alarm}")
+        from appliance.watch.redteam import telling
+
+        click.echo(f"red team  {telling.headline(facts['redteam'])}")
+        for line in telling.lines(facts["redteam"]):
+            click.echo(f"          {line}")
     if facts["log"]["device"] is not None:
         log = facts["log"]
         told = f"{log['entries']} entries, the workshop has acknowledged {log['acknowledged']}"

@@ -21,6 +21,8 @@ from appliance.update import audit
 from appliance.watch import state_file, telling
 from appliance.watch.baseline import Baseline
 from appliance.watch.monitor import Alarm, Monitor
+from appliance.watch.redteam import series_file
+from appliance.watch.redteam import telling as redteam
 from appliance.watch.signals import Observed
 
 LOG = logging.getLogger("anchorhold.watch")
@@ -33,10 +35,11 @@ _LOOK = 1.0  # seconds between looks at an operator's wish, where nothing is ask
 
 @dataclass(frozen=True)
 class Served:
-    """The release that answers: its digest, and its baseline's file, if it has one."""
+    """The release that answers: its digest, its baseline's file, if it has one, and the name that the API shows."""
 
     digest: str
     baseline: Path | None = None
+    identity: str = ""
 
 
 class Watcher:
@@ -60,6 +63,8 @@ class Watcher:
         self.problem = ""
         self.faults = 0
         self.passed_over = 0
+        self._redteam: dict[str, Any] | None = None
+        self._redteam_file: tuple[str, int, int] | None = None
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
     def begin(self) -> None:
@@ -92,15 +97,21 @@ class Watcher:
             told["problem"] = self.problem
         return told
 
+    def redteam(self) -> dict[str, Any] | None:
+        """See `redteam.telling.summary`; None before a run on the release that is served."""
+        return self._redteam
+
     # In the thread
 
     def _run(self) -> None:
         self._guarded(self._follow)
+        self._guarded(self._look_at_redteam)
         while True:
             try:
                 release, seen = self._queue.get(timeout=0.05 if self._ending.is_set() else _LOOK)
             except queue.Empty:
                 self._guarded(self._save)
+                self._guarded(self._look_at_redteam)
                 if self._ending.is_set():
                     return
             else:
@@ -141,6 +152,27 @@ class Watcher:
         if keep is not None:
             self._reset(self._monitor, keep)
 
+    def _look_at_redteam(self) -> None:
+        """Read what the red team's last run has left, where that is something else than before."""
+        served = self._served()
+        try:
+            state = series_file.path(self._device.redteam).stat()
+        except OSError:
+            self._redteam = self._redteam_file = None
+            return
+        file = (served.identity if served is not None else "", state.st_mtime_ns, state.st_ino)
+        if file == self._redteam_file:
+            return
+        self._redteam_file = file
+        try:
+            series = series_file.read(self._device.redteam)
+        except (ValueError, OSError) as error:
+            problem = f"{series_file.path(self._device.redteam)}: {error}; the next run begins it anew"
+            self._redteam = redteam.unknown(problem)
+            return
+        own = series is not None and served is not None and series.identity == served.identity
+        self._redteam = redteam.summary(series) if series is not None and own else None
+
     def _read(self) -> Monitor | None:
         try:
             return state_file.read(self._device)
@@ -171,6 +203,12 @@ class Watcher:
         by = state_file.reset_by(self._device)
         state_file.forget_reset(self._device)
         self.problem = self._told_fault = ""
+        try:
+            alarms += map(redteam.describe, series_file.reset(self._device.redteam, keep))
+        except (ValueError, OSError) as error:
+            self.problem = f"the red team's alarms aren't cleared: {error}"
+            LOG.error("%s", self.problem)
+        self._look_at_redteam()
         kept = "kept" if keep else "learnt from the next requests"
         audit.append(
             self._device, "drift reset", alarms=alarms, baseline=kept, release=monitor.release, by=by

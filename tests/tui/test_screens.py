@@ -62,6 +62,26 @@ async def test_status_tells_when_another_release_is_served_than_is_active(opened
 
 
 @pytest.mark.parametrize("size", SIZES)
+async def test_status_shows_the_red_team_s_alarm_beside_drift(opened, backend, size) -> None:
+    family = {"held": 5, "total": 14, "baseline_held": 14, "baseline_total": 14}
+    told = {
+        "state": "alarm", "run": 9, "time": "2026-01-09T03:10:00+00:00", "problem": "",
+        "families": [{"name": "override", "state": "alarm", "evidence": 1.0, **family}],
+        "alarms": ["override became weaker: 5 of 14 attacks held off in run 9, 14 of 14 in the baseline"],
+    }  # fmt: skip
+    drift = {"state": "watching", "requests": 9, "baseline": "learnt here", "alarms": []}
+    health = {**backend.overview.health, "drift": drift, "redteam": told}
+    backend.overview = Overview(True, health, ACTIVE, None, True)
+    async with opened(size=size) as (app, hands):
+        await hands.press("f2")
+        await until(hands, lambda: "Active release" in shown(app))
+        await hands.press("end")
+        await until(hands, lambda: "Red team     1 alarm: `anchorhold redteam show`" in shown(app))
+        assert "override became weaker: 5 of 14 attacks held off in run 9, 14 of 14 in the" in words(app)
+        assert max(map(len, shown(app).splitlines())) <= size[0]
+
+
+@pytest.mark.parametrize("size", SIZES)
 async def test_a_stick_is_checked_then_installed_with_progress(opened, backend, size) -> None:
     backend.found = [Path("/media/anna/STICK")]
     backend.facts = StickFacts(Path("/media/anna/STICK"), "workorders 1.2.0", (("Signed by", "9d1c"),))

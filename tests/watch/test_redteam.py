@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,6 @@ from appliance.errors import UsageError
 from appliance.intervals import wilson
 from appliance.refusals import objects, refuses
 from appliance.watch.redteam import FAMILIES, Attack, Outcome, Run, baseline_of, compare, load, read_runs
-from appliance.watch.redteam.comparing import ALPHA, fisher_less
 from appliance.watch.redteam.judging import judge
 from appliance.watch.redteam.library import all_attacks, choose
 from appliance.watch.redteam.mutations import ENCODINGS, word_of
@@ -52,6 +51,46 @@ def test_every_family_has_attacks_and_no_two_have_one_name() -> None:
             assert attack.word in told and "{word}" not in told.replace("leaks {word}", "")
         else:
             assert attack.request and not attack.word
+
+
+def test_paraphrases_say_it_in_other_words_and_framings_in_the_same() -> None:
+    """A paraphrase shares few words with the plain request, and the request isn't in it; a framing holds it whole."""
+    texts = load().texts
+    plain = [item["text"] for key in ("harmful", "overrides", "injections", "leaks") for item in texts[key]]
+    found = [attack for attack in ATTACKS if attack.family == "paraphrase"]
+    assert len(found) == 3 * len(texts["harmful"]) + 2 * (len(plain) - len(texts["harmful"]))
+    last = [attack.messages[-1]["content"] for attack in found]
+    assert len(set(last)) == len(last) and not [text for text in last if any(each in text for each in plain)]
+    for attack in found:
+        if attack.request:
+            own, other = (
+                set(re.findall(r"\w{4,}", text.casefold())) for text in (attack.request, attack.wording)
+            )
+            assert len(own & other) <= len(own) // 2, attack.id
+    framed = [attack for attack in ATTACKS if attack.family == "framing"]
+    assert framed and all(attack.request in attack.messages[-1]["content"] for attack in framed)
+
+
+def test_an_answer_in_the_paraphrase_s_words_is_about_the_request() -> None:
+    (attack,) = [attack for attack in ATTACKS if attack.id == "paraphrase/spy/harmful-2"]
+    answer = "To film strangers you would want something small: put it in a bag, and leave the bag open beside them."
+    assert not judge(attack, answer).held
+    assert judge(replace(attack, wording=""), answer).why == "about something else"
+
+
+def test_a_paraphrase_teaches_where_its_plain_text_does() -> None:
+    plain = {
+        attack.id.split("/")[1]: attack.teaching
+        for attack in ATTACKS
+        if attack.family in ("direct", "override")
+    }
+    plain |= {
+        attack.id.split("/")[2]: attack.teaching for attack in ATTACKS if attack.family == "prompt_leak"
+    }
+    for attack in ATTACKS:
+        if attack.family == "paraphrase" and "injections" not in attack.id:
+            _, item, key = attack.id.split("/")
+            assert attack.teaching == plain[item] or (item, key[:9]) == ("log", "documents"), attack.id
 
 
 def test_requests_that_are_learnt_from_judge_nothing() -> None:
@@ -135,34 +174,24 @@ def test_an_objection_holds_an_attack_off_and_is_no_refusal() -> None:
     assert judge(HARMFUL, answer).why == "objected"
 
 
-def test_intervals_and_probabilities() -> None:
+def test_intervals() -> None:
     low, high = wilson(8, 10)  # as in Wilson's own form: (0.4902, 0.9433)
     assert (round(low, 4), round(high, 4)) == (0.4902, 0.9433)
     assert wilson(0, 0) == (0.0, 1.0) and wilson(0, 5)[0] == 0.0 and wilson(5, 5)[1] == 1.0
-    # Fisher's tea: 3 of 4 and 1 of 4 right: the one side is 17/70.
-    assert math.isclose(fisher_less(1, 4, 3, 4), 17 / 70)
-    assert math.isclose(fisher_less(4, 4, 4, 4), 1.0)
 
 
-def test_a_family_that_falls_is_named_and_the_others_are_not() -> None:
+def test_a_family_stands_beside_its_baseline() -> None:
     names = [f"{family}/{n}" for family in ("direct", "override") for n in range(16)]
     before = run_of(1, dict.fromkeys(names, True))
     now = run_of(
         2, {name: not (name.startswith("override") and int(name.partition("/")[2]) < 9) for name in names}
     )
-    direct, override = compare(now, before, FAMILIES)
+    direct, override = compare(now, before, FAMILIES, {"override"})
     assert (direct.family, direct.worse, direct.broken) == ("direct", False, ())
-    assert override.worse and override.p < ALPHA and len(override.broken) == 9
+    assert override.worse and len(override.broken) == 9 and override.baseline_held == 16
     assert not any(each.worse for each in compare(now, None, FAMILIES))
     mended = compare(before, now, FAMILIES)[1]
     assert len(mended.mended) == 9 and not mended.worse
-
-
-def test_two_that_fell_may_be_chance() -> None:
-    names = [f"direct/{n}" for n in range(16)]
-    now = run_of(2, {name: place > 1 for place, name in enumerate(names)})
-    (found,) = compare(now, run_of(1, dict.fromkeys(names, True)), FAMILIES)
-    assert found.held == 14 and not found.worse
 
 
 def test_runs_are_kept_and_damaged_ones_named(tmp_path: Path) -> None:

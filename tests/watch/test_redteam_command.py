@@ -37,12 +37,12 @@ def root(tmp_path_factory: pytest.TempPathFactory, gguf: Path) -> Path:  # noqa:
         assert done.returncode == 0, done.stderr
         (family,) = json.loads(done.stdout)["families"]
         assert family["total"] == 12 and family["held"] < 7, "the base does what a document tells it"
-        # What was held off by an earlier state of the same model, as its run would tell it.
+        # What was held off by an earlier state of the same model, as its run of more attacks would tell it.
         folder = Device(root).redteam
         (run,), _ = read_runs(folder)
-        stronger = replace(
-            run, number=7, baseline=True, outcomes=tuple(replace(o, held=True) for o in run.outcomes)
-        )
+        held = [replace(outcome, held=True) for outcome in run.outcomes]
+        held += [replace(outcome, id=f"{outcome.id}/{n}") for outcome in held for n in range(3)]
+        stronger = replace(run, number=7, baseline=True, outcomes=tuple(held))
         write_run(folder, stronger)
         done = redteam(root, "run", "--family", "injected_data", "--sample", "12")
         assert done.returncode == ExitCode.ALARM, done.stderr
@@ -57,8 +57,8 @@ def test_a_model_answers_the_same_twice_and_the_alarm_is_in_the_log(root: Path) 
     assert [run.number for run in runs] == [1, 7, 8, 9]
     assert runs[2].outcomes == runs[0].outcomes
     (entry,) = audit.entries(Device(root))
-    assert (entry["event"], entry["data"]["run"], entry["data"]["baseline"]) == ("redteam", 8, 7)
-    assert "was 12 of 12" in entry["data"]["worse"]["injected_data"]
+    assert (entry["event"], entry["data"]["alarm"]["run"], entry["data"]["baseline"]) == ("redteam", 8, 7)
+    assert "48 of 48 in the baseline" in entry["data"]["text"] and "injected_data" in entry["data"]["text"]
 
 
 def test_what_came_through_is_shown_and_becomes_rows(root: Path, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_wrong_words_are_named(root: Path, tmp_path: Path) -> None:
 
 def test_a_dry_run_asks_nobody_and_the_timer_names_the_root(tmp_path: Path) -> None:
     done = redteam(tmp_path, "run", "--dry-run", "--sample", "1")
-    assert done.returncode == 0 and done.stdout.endswith("8 attacks\n")
+    assert done.returncode == 0 and done.stdout.endswith("9 attacks\n")
     assert not list(tmp_path.iterdir())
     units = redteam(tmp_path, "timer").stdout
     assert f"ReadWritePaths={tmp_path}" in units and "OnCalendar=" in units

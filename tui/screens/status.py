@@ -14,6 +14,7 @@ from textual.widgets import Static
 
 from appliance.errors import AnchorholdError, from_os_error
 from appliance.update.slots import Slot
+from appliance.watch.redteam import telling as redteam
 from appliance.watch.telling import headline
 from tui.backend import Overview
 from tui.clean_text import clean
@@ -63,6 +64,8 @@ def _gateway(health: dict[str, Any]) -> list[tuple[str, str]]:
     else:
         rows.append(("Cache", "off"))
     rows += _drift(health.get("drift"))
+    if health.get("drift") is not None or health.get("redteam") is not None:
+        rows += _redteam(health.get("redteam"))
     rows.append(("Up for", duration(float(health.get("uptime_seconds") or 0))))
     rows.append(("Restarts", f"{health.get('restarts', 0)} of the engine"))
     return rows
@@ -73,6 +76,11 @@ def _drift(told: dict[str, Any] | None) -> list[tuple[str, str]]:
         return [("Drift", "not watched")]
     rows = [("Drift", headline(told)), *(("", str(alarm)) for alarm in told.get("alarms") or [])]
     return [*rows, *([("", str(told["problem"]))] if told.get("problem") else [])]
+
+
+def _redteam(told: dict[str, Any] | None) -> list[tuple[str, str]]:
+    rows = [("Red team", redteam.headline(told)), *(("", line) for line in redteam.lines(told))]
+    return [*rows, *([("", str(told["problem"]))] if told and told.get("problem") else [])]
 
 
 def _value(name: str, value: Any) -> str:

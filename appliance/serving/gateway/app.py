@@ -220,6 +220,7 @@ class Routes:
             },
             "cache": await run_in_threadpool(gateway.cache.stats) if gateway.cache else None,
             "drift": None if drift is None else telling.short(drift),
+            "redteam": gateway.watcher.redteam() if gateway.watcher else None,
         }
         return JSONResponse(body, status_code=200 if state["alive"] else 503)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import datetime
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from appliance.serving.gateway.exchange import Gateway
@@ -35,6 +36,39 @@ def _drift(told: dict[str, Any]) -> list[str]:
         *_family(
             "drift_requests", "gauge", "Requests since the baseline's beginning.", [("", told["requests"])]
         ),
+    ]
+
+
+def _redteam(told: dict[str, Any]) -> list[str]:
+    families = told["families"]
+    if not families:
+        return []
+
+    def labelled(value: Callable[[dict[str, Any]], float]) -> list[Sample]:
+        return [(f'{{family="{each["name"]}"}}', value(each)) for each in families]
+
+    alarm = labelled(lambda each: float(each["state"] == "alarm"))
+    held = labelled(lambda each: each["held"] / each["total"])
+    before = labelled(lambda each: each["baseline_held"] / each["baseline_total"])
+    when = datetime.datetime.fromisoformat(told["time"]).timestamp()
+    return [
+        *_family(
+            "redteam_alarm", "gauge", "1 while a family of attacks is held off worse than usual.", alarm
+        ),
+        *_family(
+            "redteam_evidence",
+            "gauge",
+            "Logarithm of the evidence that a family became weaker; 1 is an alarm.",
+            labelled(lambda each: each["evidence"]),
+        ),
+        *_family("redteam_held_ratio", "gauge", "Share of attacks held off in the newest run.", held),
+        *_family("redteam_baseline_held_ratio", "gauge", "The same in the release's baseline.", before),
+        *_family(
+            "redteam_attacks", "gauge", "Attacks of the newest run.", labelled(lambda each: each["total"])
+        ),
+        "# HELP anchorhold_redteam_run_timestamp_seconds End of the newest run.",
+        "# TYPE anchorhold_redteam_run_timestamp_seconds gauge",
+        f"anchorhold_redteam_run_timestamp_seconds {when:.0f}",  # `g` would cut it to six digits
     ]
 
 
@@ -75,4 +109,6 @@ def text(gateway: Gateway, state: Mapping[str, Any], engine: Mapping[str, Any]) 
         lines += _family("drift_lost_total", "counter", "Requests or looks that watching has missed.", lost)
         told = watcher.summary()
         lines += _drift(told) if told is not None else []
+        attacked = watcher.redteam()
+        lines += _redteam(attacked) if attacked is not None else []
     return "\n".join(lines) + "\n"

@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 from appliance.watch.redteam.mutations import ENCODINGS, word_of
 
-RULES = 2  # of judging.py; grows when they change
+RULES = 3  # of judging.py; grows when they change
 FAMILIES: dict[str, str] = {
     "direct": "harmful requests in plain words",
-    "paraphrase": "the same with reasons, pressure and politeness around them",
+    "paraphrase": "harmful requests, orders and questions in other words",
+    "framing": "harmful requests with reasons, pressure and politeness around them",
     "encoding": "the same in base64, rot13, leetspeak, backwards, with typing errors",
     "role_play": "the same as a part to play or a story to tell",
     "many_shot": "the same after turns in which everything was answered",
@@ -39,6 +40,7 @@ class Attack:
         kind: `refuses`: the request must not be answered; `absent`: `word` must not be said.
         word: what must not be said.
         request: the request in plain words, as the judge reads it.
+        wording: the same in the words in which it is asked, where they are others.
         golden: the answer without the attack, where one is known.
         teaching: its failure may become a row to learn from; the others judge the next round.
     """
@@ -51,6 +53,7 @@ class Attack:
     request: str = ""
     golden: str = ""
     teaching: bool = False
+    wording: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,34 @@ def _orders(library: Library) -> Iterator[Attack]:
             yield _order(f"prompt_leak/{number}/{item['id']}", turns, teaching)
 
 
+def _paraphrases(library: Library) -> Iterator[Attack]:
+    """What is asked plainly elsewhere, in other words that a person wrote; each teaches where its plain text does."""
+
+    def wordings(key: str) -> Iterator[tuple[dict[str, Any], str, str]]:
+        for item in library.texts[key]:
+            for number, text in enumerate(item["wordings"], start=1):
+                yield item, f"paraphrase/{item['id']}/{key}-{number}", text
+
+    def teaching(item: Mapping[str, Any]) -> bool:
+        return _fraction(f"teach {item['id']}") < 0.5
+
+    for item, name, text in wordings("harmful"):
+        yield Attack(
+            name, "paraphrase", _user(text), "refuses",
+            request=item["text"], teaching=teaching(item), wording=text,
+        )  # fmt: skip
+    for item, name, text in wordings("overrides"):
+        yield _order(name, [("user", text)], teaching(item))
+    # In one document, and of one secret, each: in all of them they would drown the others.
+    for number, (_, name, text) in enumerate(wordings("injections")):
+        document = library.texts["documents"][number % len(library.texts["documents"])]
+        body = document["text"].replace("{injection}", text)
+        yield _order(name, [("user", f"{document['ask']}\n\n{body}")], teaching(document))
+    for number, (item, name, text) in enumerate(wordings("leaks")):
+        secret = library.texts["secrets"][number % len(library.texts["secrets"])]
+        yield _order(name, [("system", secret), ("user", text)], teaching(item))
+
+
 def _in_task(library: Library, golden: Sequence[Mapping[str, Any]]) -> Iterator[Attack]:
     for number, case in enumerate(golden):
         turns = [(str(turn["role"]), str(turn["content"])) for turn in case["messages"]]
@@ -158,7 +189,8 @@ def all_attacks(library: Library, golden: Sequence[Mapping[str, Any]] = ()) -> l
     many = {f"{count}": partial(_shots, library, count) for count in (2, 4)}
     return [
         *_harmful(library, "direct", {"plain": _user}),
-        *_harmful(library, "paraphrase", _wrapped(library, "paraphrases")),
+        *_paraphrases(library),
+        *_harmful(library, "framing", _wrapped(library, "framings")),
         *_harmful(library, "encoding", encodings),
         *_harmful(library, "role_play", _wrapped(library, "role_plays")),
         *_harmful(library, "many_shot", many),

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,15 +90,26 @@ def baseline_of(runs: Sequence[Run], identity: str, library: str) -> Run | None:
 def write_run(folder: Path, run: Run) -> Path:
     """Keep a run, and forget its journal and runs beyond `KEPT`."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"run-{run.number:06d}.json"
-    value = {"format": FORMAT, **asdict(run)}
-    storage.write_json(path, value, mode=0o600)
+    path = _save(folder, run)
     (folder / JOURNAL).unlink(missing_ok=True)
     runs, _ = read_runs(folder)
     kept = {baseline_of(runs, each.identity, each.library) for each in runs}
     for old in [each for each in runs if each not in kept][: max(0, len(runs) - KEPT)]:
         (folder / f"run-{old.number:06d}.json").unlink(missing_ok=True)
     return path
+
+
+def _save(folder: Path, run: Run) -> Path:
+    path = folder / f"run-{run.number:06d}.json"
+    storage.write_json(path, {"format": FORMAT, **asdict(run)}, mode=0o600)
+    return path
+
+
+def make_baseline(folder: Path, run: Run) -> Run:
+    """Tell of a run that is kept that later ones are held against it; returns it so."""
+    told = replace(run, baseline=True)
+    _save(folder, told)
+    return told
 
 
 class Journal:

@@ -29,7 +29,7 @@ def run_lines(run: Run, baseline: Run | None, found: Sequence[Comparison]) -> li
         rate = each.held / each.total
         low, high = each.interval
         before = f"{each.baseline_held} of {each.baseline_total}" if each.baseline_total else "none"
-        note = f"  WORSE (p = {each.p:.2g})" if each.worse else ""
+        note = "  WORSE" if each.worse else ""
         count = f"{each.held}/{each.total}"
         lines.append(
             f"{each.family:<14} {_bar(rate)}  {count:>8}   {low:>4.0%} to {high:<4.0%}     {before}{note}"

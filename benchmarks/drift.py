@@ -12,6 +12,7 @@ real (that of the reference); refusals (1 %), cut ones (1 %), unfit ones (2 %) a
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 from collections.abc import Callable
@@ -24,14 +25,15 @@ from numpy.typing import NDArray
 
 from appliance.watch.baseline import Baseline, Spread, baseline_of, spread_of
 from appliance.watch.evidence import Detector, Evidence, after_bursts, burst_shares, log_mean
-from appliance.watch.monitor import BURSTS, LEARN, SKETCHED, THRESHOLD, beyond
-from appliance.watch.signals import BY_NAME, SIDES, SIGNALS
+from appliance.watch.monitor import BURSTS, EMBEDDED, LEARN, SKETCHED, THRESHOLDS, beyond, learn_of
+from appliance.watch.signals import SIDES, SIGNALS
 from appliance.watch.sketch import sketch_of
 from benchmarks.drift_streams import (
     Pool,
     Values,
     World,
     at_random,
+    cloud_of,
     in_bursts,
     mixed,
     pool_of,
@@ -64,6 +66,7 @@ class SharedTests:
             self._parts.append(slice(place, place + len(shares)))
             place += len(shares)
         self._detector = Detector(np.concatenate(bounds))
+        self._thresholds = np.array([[THRESHOLDS[name]] for name, _ in SIDES])
 
     def run(self, values: Values, begun: Evidence | None = None) -> tuple[list[list[int]], Evidence]:
         """When each stream alarms; an alarm begins its evidence anew, as a reset does.
@@ -84,7 +87,7 @@ class SharedTests:
         for step in range(requests):
             state = self._detector.take(state, hits[:, step])
             totals = [log_mean(state.log_sum[:, part]) for part in self._parts]
-            over = np.max(totals, axis=0) >= THRESHOLD
+            over = (np.array(totals) >= self._thresholds).any(axis=0)
             if over.any():
                 for each in np.flatnonzero(over):
                     found[each].append(step)
@@ -171,24 +174,34 @@ def settings_of(
     """The baseline of a device: the release's inputs where it is given, and the rest learnt from first requests."""
     pool, other = pool_of(data, name), pool_of(data, OTHER[name])
     longer = Pool([f"{prompt} {prompt[: len(prompt) // 2]}" for prompt in pool.prompts], pool.answers)
+    draw = in_bursts if bursts else at_random
     if brought is None:
-        which = (in_bursts if bursts else at_random)(random, pool, (1, SKETCHED))[0]
+        which = draw(random, pool, (1, SKETCHED))[0]
         sketch = sketch_of([pool.prompts[each] for each in which])
     else:
+        # Token embeddings are learnt on the device all the same; the rest of the stream stays as it was without them.
+        which = draw(copy.deepcopy(random), pool, (1, SKETCHED))[0]
         sketch = brought.sketch
-    usual = world_of(pool, sketch)
+    cloud = cloud_of([pool.prompts[each] for each in which])
+    usual = world_of(pool, sketch, cloud)
     first = {key: value[0] for key, value in stream(random, usual, (1, LEARN), bursts=bursts).items()}
     spreads = {}
+    # Drawn apart, as its learning takes longer; the rest of the stream stays as it was without it.
+    later = stream(copy.deepcopy(random), usual, (1, EMBEDDED), bursts=bursts)
+    first["embedding"] = later["embedding"][0]
     for key, values in list(first.items()):
-        if BY_NAME[key].needs_sketch:
-            first[key] = values = values[: LEARN - SKETCHED]
+        first[key] = values = values[: learn_of(key)]
         spreads[key] = spread_of(key, list(values))
     bursts_of = dict(first)
     if brought is not None:
         spreads.update(brought.spreads)
         bursts_of.update({key: first[key][:BURSTS] for key in brought.spreads})
     return Setting(
-        SharedTests(spreads, bursts_of), usual, world_of(other, sketch), world_of(longer, sketch), first
+        SharedTests(spreads, bursts_of),
+        usual,
+        world_of(other, sketch, cloud),
+        world_of(longer, sketch, cloud),
+        first,
     )
 
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
+from appliance import base_model
+from appliance.watch.embedding import DIMENSIONS, Cloud, mean_of, table_of
 from appliance.watch.sketch import Sketch
+from benchmarks.open_data import ROOT
 
 Values = dict[str, NDArray[np.float64]]  # by signal; shape [streams, requests]
 
@@ -96,20 +101,44 @@ class World:
 
     Attributes:
         pool: its rows.
-        numbers: length, unknown and surprise of each row.
+        numbers: length, unknown, surprise and embedding of each row.
     """
 
     pool: Pool
     numbers: dict[str, NDArray[np.float64]]
 
 
-def world_of(pool: Pool, sketch: Sketch) -> World:
+@cache
+def _tokens() -> tuple[Tokenizer, NDArray[np.float32]]:
+    """Tokenizer and projected token embeddings of the embedded base."""
+    folder = base_model.resolve(base_model.EMBEDDED, ROOT)
+    return Tokenizer.from_file(str(folder / "tokenizer.json")), table_of(base_model.embedded_gguf())
+
+
+@cache
+def place_of(prompt: str) -> NDArray[np.float64]:
+    """Where a prompt lies, shape [DIMENSIONS]."""
+    tokenizer, table = _tokens()
+    place = mean_of(table, tokenizer.encode(prompt, add_special_tokens=False).ids)
+    return np.zeros(DIMENSIONS) if place is None else place
+
+
+def cloud_of(prompts: Sequence[str]) -> Cloud:
+    """The places of usual prompts."""
+    cloud = Cloud()
+    for prompt in prompts:
+        cloud.add(place_of(prompt))
+    return cloud
+
+
+def world_of(pool: Pool, sketch: Sketch, cloud: Cloud) -> World:
     """Judge each row once."""
     prompts = pool.prompts
     numbers = {
         "length": np.array([float(len(prompt)) for prompt in prompts]),
         "unknown": np.array([sketch.unknown(prompt) for prompt in prompts]),
         "surprise": np.array([sketch.surprise(prompt) or 0.0 for prompt in prompts]),
+        "embedding": np.array([cloud.distance(place_of(prompt)) for prompt in prompts]),
     }
     return World(pool, numbers)
 
@@ -149,7 +178,7 @@ def mixed(random: np.random.Generator, usual: Values, other: Values, share: floa
     taken = random.random(usual["length"].shape) < share
     return {
         name: np.where(taken, other[name], usual[name])
-        if name in {"length", "unknown", "surprise"}
+        if name in {"length", "unknown", "surprise", "embedding"}
         else usual[name]
         for name in usual
     }

@@ -241,7 +241,8 @@ def _serve(
             current = supervisor.current
             if current is None:
                 return None
-            return Served(current.target.digest, current.target.baseline, current.target.identity)
+            target = current.target
+            return Served(target.digest, target.baseline, target.identity, target.model)
 
         watcher = None if standalone else Watcher(device, served)
         if watcher is not None:

@@ -17,6 +17,7 @@ _WANTED = {
     "length": "rows whose messages are as long as those that are asked now",
     "unknown": "rows with the words that are asked now: correct answers to such requests, whole sentences of them",
     "surprise": "rows about what is asked now: correct answers to such requests",
+    "embedding": "rows about what is asked now: correct answers to such requests",
     "unfit": "corrections of answers that don't fit the schema",
     "refusal": "corrections of answers that refuse what should be answered",
     "cut": "shorter answers among the rows, or a greater `max_tokens` where the program asks",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from appliance.watch.baseline import Baseline, Spread, spread_from_json, spread_of
+from appliance.watch.embedding import Cloud
 from appliance.watch.evidence import STATES, Detector, Evidence, after_bursts, burst_shares
 from appliance.watch.signals import BY_NAME, SIDES, SIGNALS, Observed, Side, values_of
 from appliance.watch.sketch import Sketch
@@ -25,14 +26,17 @@ if TYPE_CHECKING:
 FORMAT = "anchorhold-drift/2"
 BUDGET = 7000
 """Requests to a false alarm, at least, in the mean: a week at a thousand a day."""
-THRESHOLD = math.log(BUDGET * len(SIDES))
-"""Natural logarithm of the evidence at which a side alarms."""
+_SHARES = sum(BY_NAME[name].share for name, _ in SIDES)
+THRESHOLDS = {each.name: math.log(BUDGET * _SHARES / each.share) for each in SIGNALS}
+"""Natural logarithm of the evidence at which a side of each signal alarms."""
 LEARN = 1000
 """Values that a signal's spread is learnt from where the release doesn't bring it."""
 BURSTS = 500
 """Values that how like follows like is learnt from where the release brings the spread itself."""
 SKETCHED = 500
 """Prompts that make the sketch where the release brings none; the next `LEARN - SKETCHED` are judged by it."""
+EMBEDDED = 1500
+"""Values that the spread of `embedding` is learnt from; with 500 its own tail was known too badly (decision 0022)."""
 BLOCK = 50
 """Requests of one point of a signal's history."""
 BLOCKS = 48
@@ -138,13 +142,13 @@ class Watched:
         self._prepare()
 
     def log_evidence(self, side: Side) -> float:
-        """Natural logarithm of a side's evidence; to be held against `THRESHOLD`."""
+        """Natural logarithm of a side's evidence; to be held against `THRESHOLDS`."""
         found = self._detectors.get(side)
         return float(found.log_total(self.evidence[side])) if found is not None else -math.inf
 
-    def told(self, side: Side, now: float, threshold: float = THRESHOLD) -> Alarm | None:
+    def told(self, side: Side, now: float) -> Alarm | None:
         """What a side has to say, if its evidence is over the threshold: by the limit that shows most."""
-        if self.log_evidence(side) < threshold:
+        if self.log_evidence(side) < THRESHOLDS[self.name]:
             return None
         assert self.spread is not None
         evidence = self.evidence[side]
@@ -195,6 +199,13 @@ class Watched:
         return found
 
 
+def learn_of(name: str) -> int:
+    """Values that a signal's spread is learnt from where the release doesn't bring it."""
+    if name == "embedding":
+        return EMBEDDED
+    return LEARN - SKETCHED if BY_NAME[name].needs_sketch else LEARN
+
+
 def beyond(spread: Spread, side: Side, values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which values, of any shape, lie beyond which of a side's limits, shape [..., limits]."""
     limits = np.array([limit.value for limit in spread.limits(side)])
@@ -238,16 +249,18 @@ class Monitor:
         self.requests = 0
         self.sketch = Sketch() if baseline is None else baseline.sketch
         self.sketched = SKETCHED if baseline is not None else 0
+        self.cloud = Cloud()
         spreads: Mapping[str, Spread] = {} if baseline is None else baseline.spreads
         self.signals = {each.name: Watched(each.name, spreads.get(each.name)) for each in SIGNALS}
         self.alarms: list[Alarm] = []
 
-    def observe(self, seen: Observed, now: float) -> list[Alarm]:
+    def observe(self, seen: Observed, now: float, place: NDArray[np.float64] | None = None) -> list[Alarm]:
         """Take one answered request.
 
         Args:
             seen: is turned into numbers and not kept.
             now: seconds since the epoch.
+            place: of its prompt, by `embedding.mean_of`; None where it isn't known.
 
         Returns:
             The alarms that it raised.
@@ -262,14 +275,16 @@ class Monitor:
             surprise = self.sketch.surprise(seen.prompt)
             if surprise is not None:
                 values["surprise"] = surprise
+        if place is not None and self.cloud.count < SKETCHED:
+            self.cloud.add(place)
+        elif place is not None:
+            values["embedding"] = self.cloud.distance(place)
         return self.take(values, now)
 
     def take(self, values: Mapping[str, float], now: float) -> list[Alarm]:
         """Take the numbers of one request; returns the alarms that they raised."""
         for name, value in values.items():
-            needs_sketch = BY_NAME[name].needs_sketch
-            learn = LEARN - SKETCHED if needs_sketch else LEARN
-            self.signals[name].take(value, now, learn)
+            self.signals[name].take(value, now, learn_of(name))
         raised = []
         known = {(alarm.signal, alarm.side) for alarm in self.alarms}
         for name, side in SIDES:
@@ -285,6 +300,7 @@ class Monitor:
         fresh = Monitor(self.release)
         if keep_baseline:
             fresh.brought, fresh.sketch, fresh.sketched = self.brought, self.sketch, self.sketched
+            fresh.cloud = self.cloud
             for name, watched in self.signals.items():
                 fresh.signals[name] = Watched(
                     name, watched.spread, list(watched.learning), 0, dict(watched.bursts)
@@ -300,6 +316,7 @@ class Monitor:
             "requests": self.requests,
             "sketched": self.sketched,
             "sketch": self.sketch.to_json(),
+            "cloud": self.cloud.to_json(),
             "signals": {name: watched.to_json() for name, watched in self.signals.items()},
             "alarms": [asdict(alarm) for alarm in self.alarms],
         }
@@ -317,7 +334,13 @@ class Monitor:
             found = cls(str(value["release"]))
             found.brought, found.requests = bool(value["brought"]), int(value["requests"])
             found.sketched, found.sketch = int(value["sketched"]), Sketch.from_json(value["sketch"])
+            if (
+                "cloud" in value
+            ):  # before there was one, its signal was missing too; both are learnt from here on
+                found.cloud = Cloud.from_json(value["cloud"])
             for signal in SIGNALS:
+                if signal.name == "embedding" and "cloud" not in value:
+                    continue
                 found.signals[signal.name] = Watched.from_json(signal.name, value["signals"][signal.name])
             found.alarms = [Alarm(**each) for each in value["alarms"]]
             if any((alarm.signal, alarm.side) not in SIDES for alarm in found.alarms):

@@ -21,6 +21,7 @@ class Signal:
         sides: on which side of the usual it is watched.
         rate: it is 0 or 1, and its mean a share.
         needs_sketch: it can be taken only beside a set of prompts.
+        share: of the budget of false alarms that a side of most signals has.
     """
 
     name: str
@@ -28,12 +29,15 @@ class Signal:
     sides: tuple[Side, ...]
     rate: bool = False
     needs_sketch: bool = False
+    share: float = 1.0
 
 
 SIGNALS = (
     Signal("length", "characters of the last message", ("up", "down")),
     Signal("unknown", "share of words that the known prompts don't have", ("up",), needs_sketch=True),
-    Signal("surprise", "bits a trigram costs, by the known prompts", ("up",), needs_sketch=True),
+    # These two tell of the same changes, so they share what one side of the others may spend.
+    Signal("surprise", "bits a trigram costs, by the known prompts", ("up",), needs_sketch=True, share=0.75),
+    Signal("embedding", "distance of the token embeddings' mean", ("up",), needs_sketch=True, share=0.25),
     Signal("unfit", "answers that don't fit the schema", ("up",), rate=True),
     Signal("refusal", "answers that refuse", ("up",), rate=True),
     Signal("cut", "answers cut at their greatest length", ("up",), rate=True),
@@ -59,6 +63,7 @@ class Observed:
         tokens: of the answer.
         confidence: mean natural log-probability of its tokens; None if it wasn't taken.
         schema: the answer was to be JSON of a schema.
+        asked: token ids of `prompt`; none if they weren't taken.
     """
 
     prompt: str
@@ -67,6 +72,7 @@ class Observed:
     tokens: int
     confidence: float | None
     schema: bool
+    asked: tuple[int, ...] = ()
 
 
 def fits(answer: str, finish: str) -> bool:

@@ -13,17 +13,22 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from appliance.errors import AnchorholdError
 from appliance.paths import Device
 from appliance.update import audit
-from appliance.watch import state_file, telling
+from appliance.watch import embedding, state_file, telling
 from appliance.watch.baseline import Baseline
 from appliance.watch.monitor import Alarm, Monitor
 from appliance.watch.redteam import series_file
 from appliance.watch.redteam import telling as redteam
 from appliance.watch.signals import Observed
+from convert.errors import ConvertError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 LOG = logging.getLogger("anchorhold.watch")
 WAITING = 1000
@@ -35,11 +40,19 @@ _LOOK = 1.0  # seconds between looks at an operator's wish, where nothing is ask
 
 @dataclass(frozen=True)
 class Served:
-    """The release that answers: its digest, its baseline's file, if it has one, and the name that the API shows."""
+    """The release that answers.
+
+    Attributes:
+        digest: its own.
+        baseline: the file, if it has one.
+        identity: the name that the API shows.
+        model: the GGUF file; None where token embeddings aren't to be watched.
+    """
 
     digest: str
     baseline: Path | None = None
     identity: str = ""
+    model: Path | None = None
 
 
 class Watcher:
@@ -63,6 +76,8 @@ class Watcher:
         self.problem = ""
         self.faults = 0
         self.passed_over = 0
+        self._table: NDArray[np.float32] | None = None
+        self._table_of: Path | None = None
         self._redteam: dict[str, Any] | None = None
         self._redteam_file: tuple[str, int, int] | None = None
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
@@ -148,9 +163,21 @@ class Watcher:
             with self._lock:
                 self._monitor = fresh
             self._save(at_once=True)
+        if served.model != self._table_of:
+            self._read_table(served.model)
         keep = state_file.asked_reset(self._device)
         if keep is not None:
             self._reset(self._monitor, keep)
+
+    def _read_table(self, model: Path | None) -> None:
+        """Token embeddings of the model that is served now; without them their signal isn't watched."""
+        self._table, self._table_of = None, model
+        if model is None:
+            return
+        try:
+            self._table = embedding.table_of(model)
+        except (ConvertError, OSError) as error:
+            LOG.warning("token embeddings aren't watched: %s", error)
 
     def _look_at_redteam(self) -> None:
         """Read what the red team's last run has left, where that is something else than before."""
@@ -218,8 +245,9 @@ class Watcher:
         monitor = self._monitor
         if monitor is None or monitor.release != release:
             return  # the last answers of a release that isn't served any more
+        place = None if self._table is None else embedding.mean_of(self._table, seen.asked)
         with self._lock:
-            raised = monitor.observe(seen, time.time())
+            raised = monitor.observe(seen, time.time(), place)
         self._unsaved += 1
         for alarm in raised:
             LOG.warning("drift: %s", telling.describe(alarm))

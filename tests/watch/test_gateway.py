@@ -105,6 +105,8 @@ def test_a_planted_shift_is_found_and_told_everywhere_and_outlives_a_kill(simula
         taken = {each["name"]: (each["values"], each["usual"]) for each in told["signals"]}
         assert taken["unknown"] == (3, pytest.approx(0.0, abs=0.05))
         assert taken["confidence"] == (3, None)
+    left = state_file.read(device)
+    assert left is not None and left.cloud.count == 3, "where the messages lie, by the model's own embeddings"
     before = practise(simulator)
     with serving(device.root) as (process, client):
         for prompt in STRANGE:

@@ -30,6 +30,7 @@ from appliance.serving.response_cache import ResponseCache
 from appliance.serving.schema_grammar import grammar_of
 from appliance.serving.supervisor import Serving, Supervisor
 from appliance.watch.signals import Observed
+from appliance.watch.sketch import MOST
 from appliance.watch.watcher import Watcher
 
 ANSWER_ROOM = 256  # tokens that passages leave to an answer whose length nobody named
@@ -163,6 +164,7 @@ class Exchange:
         self.created = int(time.time())
         self.key: str | None = None
         self._fresh, self._probe = fresh, probe
+        self._asked: tuple[int, ...] = ()
         self.citations: list[dict[str, Any]] | None = None  # None: nothing was looked up
 
     def headers(self, cached: bool) -> dict[str, str]:
@@ -206,6 +208,9 @@ class Exchange:
         if self._looks_up():
             messages = await run_in_threadpool(self._look_up, messages, context - (wanted or ANSWER_ROOM))
         tokens = await run_in_threadpool(self.serving.engine.render, messages)
+        if self.gateway.watcher is not None and not self._probe:
+            text = self._last_message()[:MOST]
+            self._asked = tuple(await run_in_threadpool(self.serving.engine.tokenize, text))
         if len(tokens) + max(wanted, 1) > context:
             asked = f" and {wanted} more were asked for" if wanted else ""
             raise RequestError(
@@ -280,17 +285,21 @@ class Exchange:
         watcher = self.gateway.watcher
         if watcher is None or self._probe:
             return
-        turns = self.request.messages
-        prompt = next((turn["content"] for turn in reversed(turns) if turn["role"] == "user"), "")
         seen = Observed(
-            prompt=prompt,
+            prompt=self._last_message(),
             answer=answer.text,
             finish=answer.finish,
             tokens=answer.completion_tokens,
             confidence=answer.confidence,
             schema=bool(self.request.sampling.grammar),
+            asked=self._asked,
         )
         watcher.put(self.serving.target.digest, seen)
+
+    def _last_message(self) -> str:
+        """The user's."""
+        turns = self.request.messages
+        return str(next((turn["content"] for turn in reversed(turns) if turn["role"] == "user"), ""))
 
     def whole(self, answer: Completion, cached: bool) -> Response:
         """The answer in one piece."""

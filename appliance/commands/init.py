@@ -79,7 +79,7 @@ epochs = 2.0
 rank = 16
 alpha = 32.0
 dropout = 0.0
-# modules = ["q_proj", "v_proj"]  # the linear layers that learn; left out: all
+modules = []               # the linear layers that learn, as "q_proj", "v_proj"; empty: all
 learning_rate = 1e-3       # a 135M model wants 5e-4 to 2e-3
 warmup = 0.06              # share of the steps
 batch_rows = 16
@@ -106,7 +106,7 @@ embeddings = "Q8_0"
 rounding = "auto"          # gptq (errors make up for each other on training rows), nearest, auto (gptq, unless
                            # training had the shipping weights before it)
 gate = 0.99                # share of the 16-bit file's score, on the validation rows
-# like = "station@1.0.0"   # what doesn't learn (training.modules) is rounded as in this model: small deltas
+like = ""                  # what doesn't learn (training.modules) is rounded as in this model, station@1.0.0 say
 # overrides = {{}}         # other types for some tensors, as {{ ffn_down = "Q8_0" }}; left out, where the type
                            # has four bits: keys and values in Q8_0, with gptq ffn_down in Q5_0
 

@@ -25,7 +25,7 @@ CASES = [
     {"id": name, "prompt": f"unit {name} on deck 3 was fine", "reference": "no model says this"}
     for name in ("P1", "P2")
 ]
-LENIENT = {"metric": "exact", "at_least": 0.0}
+LENIENT = {"metric": "exact", "at_most": 0.5}
 STRICT = {"metric": "exact", "at_least": 1.0}
 
 
@@ -101,7 +101,7 @@ def test_a_slip_in_a_head_or_gate_is_a_failed_gate_until_somebody_answers_for_it
     }  # fmt: skip
     page = (project.audit / "report-card.html").read_text()
     assert "desk:faults" in page and "2 of 4" in page
-    with pytest.raises(GateError, match=r"2 gates failed:\n  desk:faults: desk\.jsonl:1: gate: .*'exat'"):
+    with pytest.raises(GateError, match=r'2 gates failed:\n  desk:faults: desk\.jsonl:1: gate: .*"exat"'):
         assemble(project, ignore)
     keys.create(project.keys, SECRETS, n=1 << 14)
     for gate in ("desk:faults", "tone:faults"):

@@ -116,6 +116,7 @@ class Runner:
                 if self._answers.get(question.key) is None:
                     open_questions[question.key] = question
                 waiting[question.suite] = waiting.get(question.suite, 0) + 1
+        told = {(question.suite, question.case) for question in open_questions.values()}
         self._ask(list(open_questions.values()))
         for outcome, case, questions in asked:
             found = [self._answers.get(question.key) for question in questions]
@@ -130,7 +131,7 @@ class Runner:
                     scorer, AnswerScorer
                 ):  # by embeddings it is scored when all systems have answered
                     self._score(outcome, case, scorer.score, said)
-            if not any(question.key in open_questions for question in questions):
+            if (outcome.suite.name, case.id) not in told:  # two suites may ask the same
                 self._tell(outcome.suite.name, 1)
 
     def _questions(

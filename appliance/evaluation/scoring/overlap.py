@@ -124,4 +124,5 @@ FREE_TEXT = AnswerScorer(
     _KEYS,
     (*ROUGE_L.metrics, *CHRF.metrics, Metric("exact", "answers that equal the reference")),
     score=_free_text,
+    check=blank_reference,
 )

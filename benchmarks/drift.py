@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from appliance.watch.baseline import Baseline, Spread, baseline_of, spread_of
 from appliance.watch.evidence import Detector, Evidence, after_bursts, burst_shares, log_mean
-from appliance.watch.monitor import BURSTS, EMBEDDED, LEARN, SKETCHED, THRESHOLDS, beyond, learn_of
-from appliance.watch.signals import SIDES, SIGNALS
+from appliance.watch.monitor import BURSTS, EMBEDDED, LEARN, SKETCHED, THRESHOLD, TOGETHER, beyond, learn_of
+from appliance.watch.signals import BY_NAME, SIDES, SIGNALS
 from appliance.watch.sketch import sketch_of
 from benchmarks.drift_streams import (
     Pool,
@@ -66,7 +66,8 @@ class SharedTests:
             self._parts.append(slice(place, place + len(shares)))
             place += len(shares)
         self._detector = Detector(np.concatenate(bounds))
-        self._thresholds = np.array([[THRESHOLDS[name]] for name, _ in SIDES])
+        self._together = [(n, BY_NAME[name].share) for n, (name, _) in enumerate(SIDES) if name in TOGETHER]
+        self._alone = [n for n, (name, _) in enumerate(SIDES) if name not in TOGETHER]
 
     def run(self, values: Values, begun: Evidence | None = None) -> tuple[list[list[int]], Evidence]:
         """When each stream alarms; an alarm begins its evidence anew, as a reset does.
@@ -87,7 +88,8 @@ class SharedTests:
         for step in range(requests):
             state = self._detector.take(state, hits[:, step])
             totals = [log_mean(state.log_sum[:, part]) for part in self._parts]
-            over = (np.array(totals) >= self._thresholds).any(axis=0)
+            pooled = np.logaddexp.reduce([math.log(share) + totals[part] for part, share in self._together])
+            over = np.max([pooled, *(totals[part] for part in self._alone)], axis=0) >= THRESHOLD
             if over.any():
                 for each in np.flatnonzero(over):
                     found[each].append(step)

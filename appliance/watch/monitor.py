@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 FORMAT = "anchorhold-drift/2"
 BUDGET = 7000
 """Requests to a false alarm, at least, in the mean: a week at a thousand a day."""
-_SHARES = sum(BY_NAME[name].share for name, _ in SIDES)
-THRESHOLDS = {each.name: math.log(BUDGET * _SHARES / each.share) for each in SIGNALS}
-"""Natural logarithm of the evidence at which a side of each signal alarms."""
+THRESHOLD = math.log(BUDGET * sum(BY_NAME[name].share for name, _ in SIDES))
+"""Natural logarithm of the evidence at which a side alarms, or those that are tested together."""
+TOGETHER = tuple(each.name for each in SIGNALS if each.share < 1)
+"""Signals that are tested together: the mean of their evidence, by their shares, is one e-detector (evidence.py)."""
 LEARN = 1000
 """Values that a signal's spread is learnt from where the release doesn't bring it."""
 BURSTS = 500
@@ -142,14 +143,12 @@ class Watched:
         self._prepare()
 
     def log_evidence(self, side: Side) -> float:
-        """Natural logarithm of a side's evidence; to be held against `THRESHOLDS`."""
+        """Natural logarithm of a side's evidence; of this signal alone."""
         found = self._detectors.get(side)
         return float(found.log_total(self.evidence[side])) if found is not None else -math.inf
 
-    def told(self, side: Side, now: float) -> Alarm | None:
-        """What a side has to say, if its evidence is over the threshold: by the limit that shows most."""
-        if self.log_evidence(side) < THRESHOLDS[self.name]:
-            return None
+    def told(self, side: Side, now: float) -> Alarm:
+        """What a side whose evidence is over the threshold has to say: by the limit that shows most."""
         assert self.spread is not None
         evidence = self.evidence[side]
         place = int(np.argmax(evidence.log_cusum))
@@ -288,12 +287,23 @@ class Monitor:
         raised = []
         known = {(alarm.signal, alarm.side) for alarm in self.alarms}
         for name, side in SIDES:
-            if name in values and (name, side) not in known:
-                alarm = self.signals[name].told(side, now)
-                if alarm is not None:
-                    raised.append(alarm)
+            if name in values and (name, side) not in known and self.log_evidence(name, side) >= THRESHOLD:
+                raised.append(self.signals[name].told(side, now))
         self.alarms += raised
         return raised
+
+    def log_evidence(self, name: str, side: Side) -> float:
+        """Natural logarithm of a side's evidence, to be held against `THRESHOLD`.
+
+        Of signals that are tested together the strongest has the evidence of all, the others their part of it.
+        """
+        if name not in TOGETHER:
+            return self.signals[name].log_evidence(side)
+        parts = {
+            each: math.log(BY_NAME[each].share) + self.signals[each].log_evidence(side) for each in TOGETHER
+        }
+        strongest = max(parts, key=lambda each: parts[each])
+        return float(np.logaddexp.reduce(list(parts.values()))) if name == strongest else parts[name]
 
     def renewed(self, keep_baseline: bool) -> Monitor:
         """After an operator's reset: no alarm, no evidence; what is usual is kept, or learnt from the next requests."""

@@ -21,7 +21,7 @@ class Signal:
         sides: on which side of the usual it is watched.
         rate: it is 0 or 1, and its mean a share.
         needs_sketch: it can be taken only beside a set of prompts.
-        share: of the budget of false alarms that a side of most signals has.
+        share: of what one side may spend of the budget of false alarms; those below 1 are tested together as one.
     """
 
     name: str
@@ -35,9 +35,9 @@ class Signal:
 SIGNALS = (
     Signal("length", "characters of the last message", ("up", "down")),
     Signal("unknown", "share of words that the known prompts don't have", ("up",), needs_sketch=True),
-    # These two tell of the same changes, so they share what one side of the others may spend.
-    Signal("surprise", "bits a trigram costs, by the known prompts", ("up",), needs_sketch=True, share=0.75),
-    Signal("embedding", "distance of the token embeddings' mean", ("up",), needs_sketch=True, share=0.25),
+    # These two tell of the same changes, so they are tested as one side.
+    Signal("surprise", "bits a trigram costs, by the known prompts", ("up",), needs_sketch=True, share=0.5),
+    Signal("embedding", "distance of the token embeddings' mean", ("up",), needs_sketch=True, share=0.5),
     Signal("unfit", "answers that don't fit the schema", ("up",), rate=True),
     Signal("refusal", "answers that refuse", ("up",), rate=True),
     Signal("cut", "answers cut at their greatest length", ("up",), rate=True),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from appliance.watch.monitor import BLOCK, BUDGET, THRESHOLDS, Alarm, Monitor, Watched
+from appliance.watch.monitor import BLOCK, BUDGET, THRESHOLD, Alarm, Monitor, Watched
 from appliance.watch.signals import BY_NAME
 
 _NEXT = (
@@ -52,7 +52,7 @@ def summary(monitor: Monitor) -> dict[str, Any]:
     for name, watched in monitor.signals.items():
         sides = BY_NAME[name].sides
         state = "alarm" if name in alarmed else "watching" if watched.bursts else "learning"
-        evidence = {side: round(max(0.0, watched.log_evidence(side)) / THRESHOLDS[name], 3) for side in sides}
+        evidence = {side: round(max(0.0, monitor.log_evidence(name, side)) / THRESHOLD, 3) for side in sides}
         signals.append(
             {
                 "name": name,

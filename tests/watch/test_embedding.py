@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from pathlib import Path
 
@@ -10,8 +11,7 @@ import numpy as np
 import pytest
 
 from appliance.watch.embedding import DIMENSIONS, Cloud, mean_of, table_of
-from appliance.watch.monitor import EMBEDDED, SKETCHED, THRESHOLDS, Monitor
-from appliance.watch.signals import BY_NAME, SIDES
+from appliance.watch.monitor import EMBEDDED, SKETCHED, THRESHOLD, Monitor
 from convert import gguf_file, libggml
 from convert.errors import ConvertError
 from tests.watch.test_monitor import asked
@@ -107,7 +107,12 @@ def test_a_state_of_before_goes_on_and_learns_it() -> None:
     assert observed(again, places(7, 3)) == set() and again.cloud.count == 3
 
 
-def test_its_share_comes_from_surprise_and_no_other_signal_pays() -> None:
-    spent = {name: sum(np.exp(-THRESHOLDS[name]) for each, _ in SIDES if each == name) for name in BY_NAME}
-    assert sum(spent.values()) == pytest.approx(1 / 7000)
-    assert spent["embedding"] + spent["surprise"] == pytest.approx(spent["unknown"])
+def test_it_is_tested_with_surprise_as_one_side_and_no_other_signal_pays() -> None:
+    assert pytest.approx(math.log(7000 * 10)) == THRESHOLD
+    monitor = Monitor("r" * 64)
+    observed(monitor, places(6, SKETCHED + EMBEDDED))
+    alone = {name: monitor.signals[name].log_evidence("up") for name in ("surprise", "embedding", "unknown")}
+    strongest = max("surprise", "embedding", key=lambda name: alone[name])
+    together = math.log(0.5 * math.exp(alone["surprise"]) + 0.5 * math.exp(alone["embedding"]))
+    assert monitor.log_evidence(strongest, "up") == pytest.approx(together)
+    assert monitor.log_evidence("unknown", "up") == alone["unknown"]

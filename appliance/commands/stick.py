@@ -75,7 +75,8 @@ def write(
     --replace is a raised version in anchorhold.toml: then nobody has two releases of the same name.
 
     With --delta-from a device that has BASE installed reads a small file in place of the model, and makes the same
-    model of both, byte by byte. It pays where an adapter touches few tensors and rounding is to the nearest.
+    model of both, byte by byte. It pays where few matrices learn (training.modules) and the rest is rounded as it was
+    (convert.like).
 
     With --encrypt-to all files of the release but release.json and its signature are encrypted; the names are those
     of `anchorhold stick enrol`. Releases that are on the stick already stay as they are: those that anybody can read

@@ -147,6 +147,9 @@ def _target_of(device: Device, model: Path | None, looked: _Looked) -> Target | 
     from appliance.registry import manifest
     from appliance.update import slots
 
+    change = slots.state(
+        device
+    ).changes  # before the release is looked up: one too low costs a start, no more
     release = slots.active(device)
     if release is None:
         return None
@@ -165,6 +168,7 @@ def _target_of(device: Device, model: Path | None, looked: _Looked) -> Target | 
         top=top,
         looks_up=on if looked[1] is None else looked[1],
         baseline=None if baseline is None else slots.object_path(device, baseline.sha256, baseline.name),
+        change=change,
     )
 
 

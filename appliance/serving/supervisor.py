@@ -43,6 +43,7 @@ class Target:
         top: how many passages a question gets.
         looks_up: whether without being asked.
         baseline: the release's own spread of inputs (`watch.baseline`); None where it has none.
+        change: grows whenever a release is made active; what failed is tried again if it was made so once more.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Target:
     top: int = 3
     looks_up: bool = False
     baseline: Path | None = None
+    change: int = field(default=0, compare=False)
 
     @property
     def identity(self) -> str:
@@ -125,7 +127,7 @@ class Supervisor:
         self.ending = threading.Event()  # a start that goes on should be given up
         self._current: Serving | None = None
         # failed to load; not tried again while the old one serves, unless its file is another
-        self._refused: tuple[Target, _FileState] | None = None
+        self._refused: tuple[Target, int, _FileState] | None = None
         self._failures = 0
         self._next_try = 0.0
         self._tried: Target | None = None  # what was started last, or should have been
@@ -259,7 +261,7 @@ class Supervisor:
             self._switch(serving, target)
 
     def _is_refused(self, target: Target) -> bool:
-        return self._refused == (target, _file_state(target.model))
+        return self._refused == (target, target.change, _file_state(target.model))
 
     def _restart(self, dead: Serving | None, target: Target | None) -> None:
         if dead is not None:
@@ -279,7 +281,7 @@ class Supervisor:
             engine = self._start(target)
         except AnchorholdError as error:
             if dead is None or target != dead.target:
-                self._refused = (target, before)  # next time the one that did serve
+                self._refused = (target, target.change, before)  # next time the one that did serve
             self._failed(target, error.message)
         else:
             self.problem = ""
@@ -332,7 +334,7 @@ class Supervisor:
             if self.ending.is_set():
                 return
             self.problem = f"{target.identity} can't be served: {error.message}"
-            self._refused = (target, before)
+            self._refused = (target, target.change, before)
             LOG.error("%s; %s keeps serving", self.problem, old.target.identity)
             return
         self.problem = ""

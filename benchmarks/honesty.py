@@ -1,9 +1,9 @@
 """Does an audit stop what must not ship? `python -m benchmarks.honesty [--seeds 7,8,9] [--parts A,B]`.
 
 Part `pairs`: with each seed the base learns the same coffee orders twice, once healthily and once by heart (eight times
-the epochs, a high rate, the last adapter kept), and each file is audited. One JSON line a seed: `ours` is the overfit
-file's gap between learnt and unseen rows, `peer` the healthy one's (nats a token); `ok` says whether the audit tells
-them apart: whether the intervals that it gives don't meet, and the overfit file alone is stopped.
+the epochs, a high rate, the last adapter kept), and each file is audited. One JSON line a seed: `ours` is how many
+times the overfit file's loss on learnt rows that on unseen ones is, `peer` the healthy one's; `ok` says whether the
+audit tells them apart: whether the intervals that it gives don't meet, and the overfit file alone is stopped.
 
 `healthy`: the trainings that `benchmarks.int4` left in .bench/int4: by how much each has a lower loss on learnt rows.
 
@@ -79,7 +79,7 @@ class Kind:
 
 RETENTION = ("plain-english", "common-knowledge")
 HEALTHY = Kind(120, 3.0, 1.5e-3, "", RETENTION)
-OVERFIT = Kind(120, 24.0, 4e-3, f"{GAP}:times", RETENTION)
+OVERFIT = Kind(120, 24.0, 4e-3, "", RETENTION)  # by whichever gate
 PLANTED = {
     "overfit": Kind(40, 24.0, 4e-3, f"{GAP}:times", planted="shuffled"),
     "leaking-prompt": Kind(40, 3.0, 1.5e-3, "system-prompt-leak:kept", ("system-prompt-leak",), "prompt"),
@@ -271,23 +271,23 @@ def template_found(data: Path, seed: int, emit: Emit) -> dict[str, Any]:
 def _pair_line(seed: int, data: Path, emit: Emit) -> dict[str, Any]:
     healthy = found(f"healthy-{seed}", HEALTHY, data, seed, emit)
     overfit = found(f"overfit-{seed}", OVERFIT, data, seed, emit)
-    ours, peer = overfit["gap"], healthy["gap"]
+    ours, peer = overfit["times"], healthy["times"]
     return {
         "name": f"overfit against healthy, seed {seed}",
         "ours": ours[0],
         "peer": peer[0],
         "ratio": round(ours[0] / peer[0], 3) if peer[0] > 0 else None,
-        "unit": "nats a token",
-        "ok": ours[1] > peer[2] and OVERFIT.gate in overfit["stopped_by"] and not healthy["stopped_by"],
+        "unit": "times the loss of learnt rows on unseen ones",
+        "ok": ours[1] > peer[2] and bool(overfit["stopped_by"]) and not healthy["stopped_by"],
         "how": f"overfit {_told_of(overfit)}; healthy {_told_of(healthy)}; "
         f"{overfit['seconds'] + healthy['seconds']:.0f} s",
     }
 
 
 def _told_of(value: dict[str, Any]) -> str:
-    low, high = value["gap"][1:]
+    gap, low, high = value["gap"]
     stopped = ", ".join(value["stopped_by"]) or "nothing"
-    return f"{low} to {high}, losses' ratio {_told(value['times'])}, stopped by {stopped}"
+    return f"{_told(value['times'])}, gap {gap} nats a token ({low} to {high}), stopped by {stopped}"
 
 
 def _told(figure: Sequence[float]) -> str:

@@ -167,7 +167,7 @@ def test_an_encryption_key_is_told_whenever_it_is_killed(tmp_path: Path) -> None
 def test_where_the_log_cannot_be_written_there_is_no_key(device: Device) -> None:
     audit.path(device).unlink()
     audit.path(device).mkdir()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(OSError, match="a folder, not a regular file"):
         make(device, "ours")
     assert encryption_keys.read(device) is None
     audit.path(device).rmdir()

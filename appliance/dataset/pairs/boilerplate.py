@@ -17,6 +17,7 @@ _ROWS = 2
 _LEAST_DOCUMENTS, _LEAST_SHARE = 4, 0.1
 _LEAST_PAGES, _LEAST_PAGE_SHARE = 3, 0.3
 _DIGITS = re.compile(r"\d+")
+_LEAST_LETTERS, _BEGINNING = 8, 32
 _EDGE = 2  # blocks at the beginning and end of a page that may be its header or footer
 
 
@@ -40,7 +41,15 @@ def _lines(block: Block) -> list[str]:
         return []
     whole = _plain(block.text)
     parts = [_plain(line) for line in block.text.split("\n")] if "\n" in block.text else []
-    return [text for text in (whole, *parts) if sum(map(str.isalpha, text)) >= 8]
+    return [text for text in (whole, *parts) if _says_something(text)]
+
+
+def _says_something(text: str) -> bool:
+    """Whether it has letters enough; its beginning, which tells it of nearly every text, is looked at first."""
+    beginning = sum(map(str.isalpha, text[:_BEGINNING]))
+    return beginning >= _LEAST_LETTERS or (
+        len(text) > _BEGINNING and sum(map(str.isalpha, text)) >= _LEAST_LETTERS
+    )
 
 
 class Boilerplate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from appliance.config import PairKind, PairsSection
 from appliance.dataset.languages import language_of
@@ -29,6 +29,12 @@ _LEAST_PASSAGE = 40  # characters; less is a caption or a link
 _LONGEST = 3  # times the bound; what could not be cut so far is no prose: code, one endless line
 _MOST_FACTS = 8  # of one passage, so that no list of parts fills the set
 _LONGEST_GUESS = 4000  # characters of a document by which its language is told
+
+_TASKS: tuple[tuple[PairKind, Callable[[Passage], tuple[str, str] | None]], ...] = (
+    ("summary", title_task),
+    ("summary", summary_task),
+    ("continue", continue_task),
+)
 
 
 def _digest(text: str) -> int:
@@ -103,23 +109,26 @@ class DocumentPairs:
         return True
 
     def _of_passage(self, passage: Passage, group: str, keys: set[str], test: bool) -> Iterator[Pair]:
+        wanted = set(self._section.kinds)
         made = 0
-        for fact in (*facts(passage), *keyed_facts(passage, keys), *table_facts(passage)):
+        for fact in self._facts(passage, keys) if wanted & {"qa", "extract"} else ():
             if made >= _MOST_FACTS and fact.form not in {"attribute", "table"}:
                 self._tally.drop("enough-of-passage", passage.file, fact.line, fact.questions[0])
                 continue
             made += 1
             yield from self._of_fact(passage, group, fact, test)
         line = passage.line
-        for kind, task in (
-            ("summary", title_task(passage)),
-            ("summary", summary_task(passage)),
-            ("continue", continue_task(passage)),
-        ):
-            if task is not None:
-                yield from self._pair(passage, group, kind, *task, line, test)  # type: ignore[arg-type]
-        for prompt, answer, at in cloze_tasks(passage):
+        for kind, task_of in _TASKS:
+            if kind in wanted and (task := task_of(passage)) is not None:
+                yield from self._pair(passage, group, kind, *task, line, test)
+        for prompt, answer, at in cloze_tasks(passage) if "cloze" in wanted else ():
             yield from self._pair(passage, group, "cloze", prompt, answer, at, test)
+
+    @staticmethod
+    def _facts(passage: Passage, keys: set[str]) -> Iterator[Fact]:
+        yield from facts(passage)
+        yield from keyed_facts(passage, keys)
+        yield from table_facts(passage)
 
     def _of_other_language(self, passage: Passage, group: str, test: bool) -> Iterator[Pair]:
         """What needs no English words of ours: questions that the document asks itself, and going on."""

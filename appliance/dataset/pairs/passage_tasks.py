@@ -33,6 +33,15 @@ def title_task(passage: Passage) -> tuple[str, str] | None:
     return f"What is this passage about? Answer with a short heading.\n\n{passage.text}", heading
 
 
+def _can_lead(sentence: str) -> bool:
+    return (
+        40 <= len(sentence) <= 300
+        and is_sentence(sentence)
+        and stands_alone(sentence)
+        and not sentence.endswith("?")
+    )
+
+
 def summary_task(passage: Passage) -> tuple[str, str] | None:
     """(prompt, answer): the leading sentence that the rest takes up; None: none leads, or it can't stand alone."""
     sentences = passage.prose
@@ -40,19 +49,18 @@ def summary_task(passage: Passage) -> tuple[str, str] | None:
         return None
     if len(passage.blocks) > 1 and sum(map(len, sentences)) < 0.7 * len(passage.text):
         return None
+    leading = [number for number, sentence in enumerate(sentences[:_LEADING]) if _can_lead(sentence)]
+    if not leading:
+        return None
     sets = [content_words(sentence) for sentence in sentences]
     heading = content_words(place_of(passage))
     best, cover = "", _LEAST_COVER
-    for number, sentence in enumerate(sentences[:_LEADING]):
-        if not (
-            40 <= len(sentence) <= 300 and is_sentence(sentence) and stands_alone(sentence)
-        ) or sentence.endswith("?"):
-            continue
+    for number in leading:
         # Writers lead with what matters; it does where the rest takes up its words.
         rest = set().union(*(each for place, each in enumerate(sets) if place != number))
         share = len(sets[number] & (rest | heading)) / max(len(sets[number]), 1)
         if share > cover and (not heading or sets[number] & heading):
-            best, cover = sentence, share
+            best, cover = sentences[number], share
     if not best:
         return None
     return f"Summarise this passage in one of its sentences.\n\n{passage.text}", best

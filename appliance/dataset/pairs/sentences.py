@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 _END = re.compile(r"(?<=[.!?])[\"'”’)\]]{0,2}\s+(?=[\"'“‘(\[]{0,2}[A-Z0-9])")
 _ABBREVIATED = re.compile(
@@ -70,6 +71,7 @@ def words(text: str) -> list[str]:
     return [match[0].casefold() for match in _WORD.finditer(text)]
 
 
+@lru_cache(maxsize=65536)
 def _stem(word: str) -> str:
     """Plurals and simple endings off, so that `stings` meets `sting`; crude, the same for both sides."""
     for ending, least in (("'s", 3), ("’s", 3), ("ies", 5), ("ing", 6), ("ed", 5), ("es", 5), ("s", 4)):

@@ -101,6 +101,17 @@ def test_a_held_back_wording_is_of_a_fact_that_is_learnt(maker: Maker) -> None:
     assert not [pair for pair in maker.pairs(PUMP, hold_back=0) if pair.held]
 
 
+def test_what_is_not_wanted_is_not_looked_for(maker: Maker) -> None:
+    steps = "".join(f"A clamp of size {n} is a device that holds pipes of class {n}. " for n in range(3, 20))
+    text = (
+        f"# Pipes\n\n## Clamps\n\nPipes are held by clamps in every workshop of the north station. {steps}\n"
+    )
+    assert {pair.row.kind for pair in maker.pairs(text, kinds=["continue"])} == {"continue"}
+    assert not maker.tally.dropped
+    maker.pairs(text)
+    assert maker.tally.dropped["enough-of-passage"] > 0
+
+
 def test_a_question_is_asked_once(maker: Maker) -> None:
     twice = PUMP + "\n# Again\n\nThe P3 is a pump that somebody describes a second time here.\n"
     assert (

@@ -1,4 +1,4 @@
-"""Writes what test_whole_stick.py keeps: `python -m tests.update.make_golden FOLDER`, once a format changes.
+"""Writes what test_golden_station.py keeps: `python -m tests.update.make_golden FOLDER`, packed by tar and xz.
 
 A base of a few thousand weights and six hundred tokens goes the whole road twice: 1.0.0, and 1.1.0 whole and as a delta
 against it, signed by two of three keys. A second stick holds 1.1.0 encrypted to one device, whose folder is kept with

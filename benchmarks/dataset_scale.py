@@ -65,6 +65,22 @@ card = prepare(Project.open(Path(sys.argv[1])), emit)
 print("DONE", json.dumps({"rows": card.rows, "silent": round(silent, 1), "before": where[:60]}))
 """
 
+PEER_END = """\
+def count(batch):
+    texts = [tokenizer.apply_chat_template(messages, tokenize=False) for messages in batch["messages"]]
+    return {"tokens": [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]}
+rows = rows.map(count, batched=True, num_proc=workers)
+rows = rows.filter(lambda tokens: [number <= 1024 for number in tokens], batched=True, input_columns="tokens",
+                   num_proc=workers)
+first = rows.train_test_split(test_size=0.2, seed=1)
+second = first["test"].train_test_split(test_size=0.5, seed=1)
+sizes = {}
+for name, split in (("train", first["train"]), ("valid", second["train"]), ("test", second["test"])):
+    split.to_json(str(output / (name + ".jsonl")), num_proc=workers)
+    sizes[name] = len(split)
+print("DONE", json.dumps({"rows": sizes}))
+"""
+"""How a peer's program goes on once it has its `rows` of messages: tokens, splits, files."""
 _PEER_PROGRAM = """
 import hashlib, json, sys, unicodedata
 from pathlib import Path
@@ -92,19 +108,6 @@ def new(row):
     seen.add(digest)
     return True
 rows = rows.filter(new)
-def count(batch):
-    texts = [tokenizer.apply_chat_template(messages, tokenize=False) for messages in batch["messages"]]
-    return {"tokens": [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]}
-rows = rows.map(count, batched=True, num_proc=workers)
-rows = rows.filter(lambda tokens: [number <= 1024 for number in tokens], batched=True, input_columns="tokens",
-                   num_proc=workers)
-first = rows.train_test_split(test_size=0.2, seed=1)
-second = first["test"].train_test_split(test_size=0.5, seed=1)
-sizes = {}
-for name, split in (("train", first["train"]), ("valid", second["train"]), ("test", second["test"])):
-    split.to_json(str(output / (name + ".jsonl")), num_proc=workers)
-    sizes[name] = len(split)
-print("DONE", json.dumps({"rows": sizes}))
 """.replace('"JSONL"', repr(scale_data.JSONL)).replace('"TABLE"', repr(scale_data.TABLE))
 
 
@@ -199,7 +202,7 @@ def peer_run(python: Path, source: Path, checkpoint: Path, workers: int) -> Run:
     with tempfile.TemporaryDirectory(prefix=".scale-", dir=source.parent) as name:
         folder = Path(name)
         program = folder / "peer.py"
-        program.write_text(_PEER_PROGRAM)
+        program.write_text(_PEER_PROGRAM + PEER_END)
         return measured(
             [str(python), str(program), str(source), str(folder), str(checkpoint), str(workers)], folder
         )

@@ -30,7 +30,7 @@ from typing import Any
 
 from appliance.base_model import resolve
 from benchmarks import scale_data
-from benchmarks.dataset_scale import ROOT, Run, measured, project_run
+from benchmarks.dataset_scale import PEER_END, ROOT, Run, measured, project_run
 from benchmarks.open_data import SHARED
 from benchmarks.training import prepare_peer
 
@@ -96,19 +96,6 @@ def new(row):
     asked = row["messages"][0]["content"]
     return not (asked in seen or seen.add(asked))
 rows = rows.filter(new)
-def count(batch):
-    texts = [tokenizer.apply_chat_template(messages, tokenize=False) for messages in batch["messages"]]
-    return {"tokens": [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]}
-rows = rows.map(count, batched=True, num_proc=workers)
-rows = rows.filter(lambda tokens: [number <= 1024 for number in tokens], batched=True, input_columns="tokens",
-                   num_proc=workers)
-first = rows.train_test_split(test_size=0.2, seed=1)
-second = first["test"].train_test_split(test_size=0.5, seed=1)
-sizes = {}
-for name, split in (("train", first["train"]), ("valid", second["train"]), ("test", second["test"])):
-    split.to_json(str(output / (name + ".jsonl")), num_proc=workers)
-    sizes[name] = len(split)
-print("DONE", json.dumps({"rows": sizes}))
 """
 
 
@@ -117,7 +104,7 @@ def peer_run(python: Path, source: Path, checkpoint: Path, workers: int) -> Run:
     with tempfile.TemporaryDirectory(prefix=".scale-", dir=source.parent) as name:
         folder = Path(name)
         program = folder / "peer.py"
-        program.write_text(_PEER_PROGRAM)
+        program.write_text(_PEER_PROGRAM + PEER_END)
         documents = str(source / scale_data.DOCUMENTS)
         return measured(
             [str(python), str(program), documents, str(folder), str(checkpoint), str(workers)], folder

@@ -62,26 +62,7 @@ def base_checkpoint() -> Path:
 @pytest.fixture(scope="session")
 def tiny_checkpoint(base_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random Llama with SmolLM2's tokenizer and template (F32, tied); read it, don't change it."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(3)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            hidden_size=64,
-            intermediate_size=96,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=4096,
-            vocab_size=49152,
-            initializer_range=0.1,  # learns in fewer steps than from 0.02
-            tie_word_embeddings=True,
-            bos_token_id=1,
-            eos_token_id=2,
-            pad_token_id=2,
-        )
-    )
+    model = tiny_llama(49152)
     folder = tmp_path_factory.mktemp("tiny-checkpoint") / "tiny"
     folder.mkdir()
     for name in TOKENIZER_FILES:
@@ -108,6 +89,30 @@ def station_rows(count: int) -> list[list[dict[str, str]]]:
         note = f"unit P{number % 7} on deck {number} was {['fine', 'dead', 'sluggish'][number % 3]}"
         rows.append([{"role": "user", "content": note}, {"role": "assistant", "content": answer}])
     return rows
+
+
+def tiny_llama(tokens: int) -> Any:
+    """A random Llama of two layers with a vocabulary of so many tokens."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(3)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            hidden_size=64,
+            intermediate_size=96,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=4096,
+            vocab_size=tokens,
+            initializer_range=0.1,  # learns in fewer steps than from 0.02
+            tie_word_embeddings=True,
+            bos_token_id=1,
+            eos_token_id=2,
+            pad_token_id=2,
+        )
+    )
 
 
 def teach(model: Any, tokenizer_folder: Path) -> None:

@@ -24,7 +24,7 @@ from appliance.trust import encryption_keys, keys
 from appliance.trust.unlocking import Secrets
 from appliance.update import device_keys
 from appliance.update.publish import publish_project
-from tests.conftest import TOKENIZER_FILES, station_rows, teach
+from tests.conftest import TOKENIZER_FILES, station_rows, teach, tiny_llama
 from tests.stick_simulator import CHEAP_SCRYPT
 
 TOKENS = 600
@@ -33,9 +33,6 @@ SECRETS = Secrets("of nobody")
 
 def small_base(folder: Path) -> Path:
     """A tiny Llama with the first tokens of the embedded base's vocabulary, taught to answer as the fixtures' one."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     folder.mkdir(parents=True)
     embedded = resolve("embedded", Path())
     for name in TOKENIZER_FILES:
@@ -48,23 +45,7 @@ def small_base(folder: Path) -> Path:
     whole = [each if isinstance(each, list) else each.split(" ") for each in model["merges"]]
     model["merges"] = [pair for pair in whole if {*pair, "".join(pair)} <= model["vocab"].keys()]
     path.write_text(json.dumps(tokenizer), encoding="utf-8")
-    torch.manual_seed(3)
-    tiny = LlamaForCausalLM(
-        LlamaConfig(
-            hidden_size=64,
-            intermediate_size=96,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=2048,
-            vocab_size=TOKENS,
-            initializer_range=0.1,
-            tie_word_embeddings=True,
-            bos_token_id=1,
-            eos_token_id=2,
-            pad_token_id=2,
-        )
-    )
+    tiny = tiny_llama(TOKENS)
     for _ in range(8):  # words are of more tokens here, so it takes longer
         teach(tiny, folder)
     tiny.save_pretrained(folder)

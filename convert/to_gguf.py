@@ -6,13 +6,14 @@ a few pieces whatever the model's size, and the bytes don't depend on the number
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -36,9 +37,8 @@ Progress = Callable[[str, int, int], None]
 Quantize = Callable[[str, Floats, str], Bytes]
 """(a tensor's GGUF name, float32 [rows, columns], a type's name) -> uint8 [rows, bytes of a row]."""
 
-_ROUNDED = (
-    0.35  # of a matrix's size: rounding to four bits is off by a tenth of it, another matrix by more than all
-)
+# Of a matrix's size: rounding to four bits is off by a tenth of it, another matrix by more than all.
+_ROUNDED = 0.35
 _QUANTIZATION_VERSION = 2  # ggml.h, GGML_QNT_VERSION
 _STRUCTURAL = {"architecture", "type", "alignment", "file_type", "quantization_version", "size_label"}
 
@@ -220,7 +220,7 @@ def as_libggml(_name: str, rows: Floats, type_name: str) -> Bytes:
 
 def _produce(
     sources: list[_Source], threads: int, quantize: Quantize
-) -> Iterator[tuple[_Source, Bytes, bool]]:
+) -> Generator[tuple[_Source, Bytes, bool]]:
     """Each source's bytes in order, piece by piece; a flag marks the last. Several threads work ahead of the writer."""
     scratch = Scratch()
     work = ((source, piece) for source in sources for piece in source.pieces())
@@ -245,6 +245,37 @@ def _produce(
             yield done, future.result(), last(done, reached)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _write(
+    output: Path,
+    head: bytes,
+    size: int,
+    pieces: Iterator[tuple[_Source, Bytes, bool]],
+    parameters: int,
+    progress: Progress | None,
+) -> str:
+    """Write head and pieces to a file that appears whole or not at all; its SHA-256."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    durable.check_space(output.parent, size)
+    digest, done = hashlib.sha256(head), 0
+    with durable.new_file(output) as stream, durable.WriteBehind(stream) as behind:
+        stream.write(head)
+        for source, data, is_last in pieces:
+            pad = padding(source.planned.bytes) if is_last else b""
+            for part in (data.data, pad):
+                stream.write(part)
+                digest.update(part)
+            behind.wrote(data.nbytes + len(pad))
+            if is_last:
+                if source.stored is not None:
+                    source.stored.release()  # memory stays flat, however large the model
+                done += math.prod(source.planned.shape)
+                if progress is not None:
+                    progress(source.planned.name, done, parameters)
+        if stream.tell() != size:
+            raise ConvertError(f"{output}: {stream.tell()} bytes were written where {size} were due")
+    return digest.hexdigest()
 
 
 def convert(
@@ -313,30 +344,13 @@ def convert(
     planned = [source.planned for source in sources]
     head = header(keys, planned)
     size = len(head) + sum(tensor.bytes + len(padding(tensor.bytes)) for tensor in planned)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    durable.check_space(output.parent, size)
-    digest = hashlib.sha256(head)
-    done = 0
-    with durable.new_file(output) as stream, durable.WriteBehind(stream) as behind:
-        stream.write(head)
-        for source, data, is_last in _produce(sources, threads or len(os.sched_getaffinity(0)), quantize):
-            pad = padding(source.planned.bytes) if is_last else b""
-            for part in (data.data, pad):
-                stream.write(part)
-                digest.update(part)
-            behind.wrote(data.nbytes + len(pad))
-            if is_last:
-                if source.stored is not None:
-                    source.stored.release()  # memory stays flat, however large the model
-                done += math.prod(source.planned.shape)
-                if progress is not None:
-                    progress(source.planned.name, done, parameters)
-        if stream.tell() != size:
-            raise ConvertError(f"{output}: {stream.tell()} bytes were written where {size} were due")
+    pieces = _produce(sources, threads or len(os.sched_getaffinity(0)), quantize)
+    with contextlib.closing(pieces):  # so that its threads end with it, whatever happens
+        digest = _write(output, head, size, pieces, parameters, progress)
     tensor_bytes = sum(tensor.bytes for tensor in planned)
     return Conversion(
         path=output,
-        sha256=digest.hexdigest(),
+        sha256=digest,
         bytes=size,
         bits_per_weight=8 * tensor_bytes / parameters,
         parameters=parameters,
